@@ -1,0 +1,175 @@
+//! What a pack declares: sources, named queries and sinks, with their options parsed into final types.
+//!
+//! The catalog holds names and meanings. How a query is run is the planner's business.
+
+mod options;
+mod resolve;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use chrono_tz::Tz;
+use datafusion::sql::sqlparser::ast;
+
+use crate::dialect::Span;
+
+pub use resolve::resolve;
+
+/// Everything a pack declares, in order of declaration.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    /// The zone of all calendar functions; UTC unless `SET TIME ZONE` says otherwise.
+    pub time_zone: Tz,
+    /// Streams and tables that are read from topics or files.
+    pub sources: Vec<SourceDefinition>,
+    /// Views, derived streams and tables, sinks.
+    pub queries: Vec<QueryDefinition>,
+}
+
+/// Whether a relation only grows, or has rows that appear and disappear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelationKind {
+    /// Append-only events.
+    Stream,
+    /// A Z-set: the latest row per key, or a bag.
+    Table,
+}
+
+/// A column of a source.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// The name, lower case unless it was quoted.
+    pub name: String,
+    /// The Arrow type; `TIMESTAMP WITH TIME ZONE` is Timestamp(ms, zone of the pack).
+    pub data_type: DataType,
+    /// Whether a record without it is rejected. True for key columns.
+    pub not_null: bool,
+    /// Whether it may reach only sinks that declare `allow_private`.
+    pub private: bool,
+    /// Where it is declared.
+    pub span: Span,
+}
+
+/// How records look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object a record.
+    Json,
+}
+
+/// A stream or table that is read from a topic or a file.
+#[derive(Clone, Debug)]
+pub struct SourceDefinition {
+    /// The name in SQL.
+    pub name: Arc<str>,
+    /// Stream or table.
+    pub kind: RelationKind,
+    /// All declared columns.
+    pub columns: Vec<Column>,
+    /// Indices of the PRIMARY KEY columns, in key order. Never empty for a table.
+    pub key: Vec<usize>,
+    /// The topic; none if a file is read.
+    pub topic: Option<String>,
+    /// The file, relative to the pack; none if a topic is read.
+    pub path: Option<String>,
+    /// How records look.
+    pub format: Format,
+    /// The column that holds the event time.
+    pub event_time: Option<usize>,
+    /// How far the watermark stays behind the greatest event time, in milliseconds.
+    pub watermark_delay_ms: i64,
+    /// After how long without records a partition that was read to its end counts as idle, in milliseconds.
+    pub idle_timeout_ms: i64,
+    /// For how long rows are kept, in milliseconds of event time; none = for ever.
+    pub retention_ms: Option<i64>,
+    /// For how long the PRIMARY KEY of a stream is unique, in milliseconds of event time.
+    pub unique_for_ms: Option<i64>,
+    /// How far an event time may lie after the record's Kafka timestamp, in milliseconds.
+    pub max_future_ms: i64,
+    /// Whether all shards hold all rows.
+    pub broadcast: bool,
+    /// The key column that holds the instant from which a row is valid (`FOR SYSTEM_TIME AS OF`).
+    pub valid_from: Option<usize>,
+    /// Where it is declared.
+    pub span: Span,
+}
+
+impl SourceDefinition {
+    /// The schema of all declared columns.
+    pub fn schema(&self) -> SchemaRef {
+        let fields: Vec<_> = self
+            .columns
+            .iter()
+            .map(|c| arrow::datatypes::Field::new(&c.name, c.data_type.clone(), !c.not_null))
+            .collect();
+        Arc::new(arrow::datatypes::Schema::new(fields))
+    }
+}
+
+/// When a grouped query emits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emit {
+    /// One row per group, when the watermark closes its bucket.
+    Final,
+    /// Every net change of a group.
+    Changes,
+}
+
+/// What a named query is.
+#[derive(Clone, Debug)]
+pub enum QueryRole {
+    /// `CREATE VIEW`: a named step.
+    View,
+    /// `CREATE STREAM .. AS`: the query must yield a stream.
+    Stream,
+    /// `CREATE TABLE .. AS`: the query must yield a table, with this key if one is declared.
+    Table {
+        /// The declared key columns.
+        key: Option<Vec<ast::Ident>>,
+    },
+    /// `CREATE SINK`.
+    Sink(SinkOptions),
+}
+
+/// The options of a sink.
+#[derive(Clone, Debug)]
+pub struct SinkOptions {
+    /// The topic that is written.
+    pub topic: String,
+    /// How records look.
+    pub format: Format,
+    /// The columns of the Kafka key, if given.
+    pub key: Option<Vec<ast::Ident>>,
+    /// Which headers are written.
+    pub headers: Headers,
+    /// Whether PRIVATE columns may be written.
+    pub allow_private: bool,
+}
+
+/// Which headers a sink writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Headers {
+    /// `curb_id` only.
+    Minimal,
+    /// None.
+    None,
+}
+
+/// A view, derived stream or table, or sink.
+#[derive(Clone, Debug)]
+pub struct QueryDefinition {
+    /// The name in SQL.
+    pub name: Arc<str>,
+    /// What it is.
+    pub role: QueryRole,
+    /// The query as parsed, with spans.
+    pub query: ast::Query,
+    /// `EMIT FINAL` or `EMIT CHANGES`, if written.
+    pub emit: Option<Emit>,
+    /// For how long state over streams waits for late rows, in milliseconds.
+    pub allowed_lateness_ms: i64,
+    /// The file that the spans in `query` belong to.
+    pub file: u32,
+    /// Where the name is declared.
+    pub span: Span,
+}

@@ -1,0 +1,1 @@
+//! Options of `WITH (..)`, parsed into final types.

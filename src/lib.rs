@@ -1,0 +1,8 @@
+//! Curb runs SQL rules over Kafka topics, exactly once.
+// The modules in the order in which data flows through them, upwards from the words they share.
+pub mod catalog;
+pub mod dialect;
+pub mod operators;
+pub mod plan;
+pub mod state;
+pub mod stream;

@@ -1,0 +1,133 @@
+//! One streaming operator per file. An operator is pure: change batches, watermark and state in, change batches out.
+//!
+//! It knows no plan, no clock and no static. Its inputs have been brought into plain columns by stateless plans, so
+//! there are no expressions here; where a predicate or a function of whole batches is needed, it is handed in.
+//! One instance holds one shard; the engine divides inputs by [`Operator`]'s key columns and joins the outputs.
+
+mod changes;
+mod deduplicate;
+mod lookup_join;
+mod source_table;
+mod table_aggregate;
+mod table_join;
+mod table_window;
+mod upsert;
+mod window_aggregate;
+
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::error::ArrowError;
+
+use crate::stream::{ChangeBatch, Watermark};
+
+pub use changes::{Changes, ChangesSpec, KeyText};
+pub use deduplicate::{Deduplicate, DeduplicateSpec};
+pub use lookup_join::{LookupJoin, LookupJoinSpec};
+pub use source_table::{SourceTable, SourceTableSpec};
+pub use table_aggregate::{AggregateCall, AggregateFunction, TableAggregate, TableAggregateSpec};
+pub use table_join::{JoinKind, TableJoin, TableJoinSpec};
+pub use table_window::{Frame, KernelStep, TableWindow, TableWindowSpec, WindowKernel, WindowStep};
+pub use upsert::{Upsert, UpsertSpec};
+pub use window_aggregate::{BucketEnd, WindowAggregate, WindowAggregateSpec};
+
+/// What an operator may know of the epoch it works in.
+#[derive(Clone, Debug)]
+pub struct EpochContext {
+    /// The watermark of each input before the rows of this epoch: what is late is decided by it.
+    pub watermarks_before: Vec<Watermark>,
+    /// The watermark of each input after the rows of this epoch: what is due is decided by it.
+    pub watermarks_after: Vec<Watermark>,
+    /// Whether all tables have been read to the end noted at start. Before, nothing leaves `changes` and sinks.
+    pub loaded: bool,
+}
+
+impl EpochContext {
+    /// The smallest watermark over the inputs before this epoch.
+    pub fn watermark_before(&self) -> Watermark {
+        self.watermarks_before.iter().min().copied().unwrap_or(Watermark::MIN)
+    }
+
+    /// The smallest watermark over the inputs after this epoch.
+    pub fn watermark_after(&self) -> Watermark {
+        self.watermarks_after.iter().min().copied().unwrap_or(Watermark::MIN)
+    }
+}
+
+/// What an operator made of one epoch.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// The changes of its relation: net differences only.
+    pub changes: ChangeBatch,
+    /// Sequence numbers of source records that it refused because they came after the watermark closed their bucket.
+    pub late: Vec<u64>,
+    /// Sequence numbers of source records that it dropped because they repeat an earlier one.
+    pub duplicate: Vec<u64>,
+}
+
+impl From<ChangeBatch> for Output {
+    fn from(changes: ChangeBatch) -> Self {
+        Self { changes, late: Vec::new(), duplicate: Vec::new() }
+    }
+}
+
+/// How much state an operator holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateSize {
+    /// Rows or keys.
+    pub rows: usize,
+    /// Bytes of memory.
+    pub bytes: usize,
+}
+
+/// One shard of one streaming operator.
+pub trait Operator: Send {
+    /// Takes the changes of each input in this epoch and returns the changes of the operator's relation.
+    ///
+    /// Called when an input has rows, a timer is due, or `loaded` turns true.
+    fn process(&mut self, inputs: &[ChangeBatch], ctx: &EpochContext) -> Result<Output, OperatorError>;
+
+    /// The event time (milliseconds) at which the operator has something to do without input.
+    fn next_timer(&self) -> Option<i64> {
+        None
+    }
+
+    /// What was changed in logged state since the last call; none if the operator's state is derived from tables.
+    fn take_delta(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
+        Ok(None)
+    }
+
+    /// Applies a delta that [`Operator::take_delta`] gave, in the order they were given.
+    fn restore(&mut self, _delta: &RecordBatch) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
+    /// After a restore, the rows that the relation has now: what derived relations are recomputed from.
+    /// None where the operator itself is derived, or its relation is a stream.
+    fn contents(&self) -> Result<Option<ChangeBatch>, OperatorError> {
+        Ok(None)
+    }
+
+    /// The size of the state.
+    fn state_size(&self) -> StateSize;
+}
+
+/// A predicate over batches of joined rows, compiled by the planner.
+pub type Predicate = Arc<dyn Fn(&RecordBatch) -> Result<BooleanArray, OperatorError> + Send + Sync>;
+
+/// A function of a whole batch, compiled by the planner: rows in, rows out.
+pub type BatchFunction = Arc<dyn Fn(&RecordBatch) -> Result<RecordBatch, OperatorError> + Send + Sync>;
+
+/// Why an operator could not work. None of these is caused by data: bad data is rejected at decoding.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// Arrow refused a computation.
+    #[error("{0}")]
+    Arrow(#[from] ArrowError),
+    /// A function that the planner handed in failed.
+    #[error("{0}")]
+    Function(String),
+    /// A delta does not fit the operator: the state belongs to another version.
+    #[error("logged state does not fit: {0}")]
+    State(String),
+}

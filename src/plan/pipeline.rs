@@ -1,0 +1,146 @@
+//! The product of planning: relations in dependency order, each an operator with its input segments.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use chrono_tz::Tz;
+
+use super::segment::Segment;
+use crate::catalog::{Format, Headers, RelationKind, SourceDefinition};
+use crate::operators::{
+    ChangesSpec, DeduplicateSpec, LookupJoinSpec, Operator, OperatorError, SourceTableSpec, TableAggregateSpec,
+    TableJoinSpec, TableWindowSpec, UpsertSpec, WindowAggregateSpec,
+};
+
+/// The index of a relation in its pipeline.
+pub type RelationId = usize;
+
+/// A planned pack.
+#[derive(Debug)]
+pub struct Pipeline {
+    /// The zone of calendar functions and of timestamps written.
+    pub time_zone: Tz,
+    /// All relations; inputs come before what reads them.
+    pub relations: Vec<Relation>,
+    /// The sinks, in order of declaration.
+    pub sinks: Vec<SinkPlan>,
+}
+
+/// One relation: an operator, what it reads, and what is known of its rows.
+#[derive(Debug)]
+pub struct Relation {
+    /// The name: the source's or view's own, else `view.join2` and the like.
+    pub name: Arc<str>,
+    /// Stream or table.
+    pub kind: RelationKind,
+    /// The columns.
+    pub schema: SchemaRef,
+    /// The key columns, if the relation has a key.
+    pub key: Option<Vec<usize>>,
+    /// What computes it.
+    pub operator: OperatorPlan,
+    /// One segment an input; empty for sources.
+    pub inputs: Vec<Input>,
+    /// The source streams (and tables with event time) whose watermarks bound this relation's: relation ids.
+    pub watermark_sources: Vec<RelationId>,
+    /// Whether the content depends on arrival (below a join with a table's current row).
+    pub arrival: bool,
+    /// The hash of the operator's meaning and of everything upstream: 16 hexadecimal digits.
+    pub operator_id: String,
+}
+
+/// One input of a relation.
+#[derive(Debug)]
+pub struct Input {
+    /// The stateless plan that brings rows into the columns that the operator reads.
+    pub segment: Segment,
+    /// How rows are divided among the shards.
+    pub distribution: Distribution,
+}
+
+/// How the rows of an input are divided among the shards of an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Distribution {
+    /// By the hash of these columns of the segment's output.
+    Hash(Vec<usize>),
+    /// All rows to all shards.
+    Broadcast,
+    /// All rows to shard 0.
+    Single,
+}
+
+/// What computes a relation.
+#[derive(Debug)]
+pub enum OperatorPlan {
+    /// A source table: the latest row per key.
+    SourceTable(Arc<SourceDefinition>, SourceTableSpec),
+    /// A source stream; repeated keys are dropped where `unique_for` is declared.
+    SourceStream(Arc<SourceDefinition>, Option<DeduplicateSpec>),
+    /// Rows of the single input as they are: a stateless relation (a sink over a stream, or one that several read).
+    Select,
+    /// A join of tables.
+    TableJoin(TableJoinSpec),
+    /// A grouped table.
+    TableAggregate(TableAggregateSpec),
+    /// A function of whole partitions of a table.
+    TableWindow(TableWindowSpec),
+    /// A stream with a table.
+    LookupJoin(LookupJoinSpec),
+    /// A grouped stream.
+    WindowAggregate(WindowAggregateSpec),
+    /// `CHANGES(t)`.
+    Changes(ChangesSpec),
+    /// The last row written per key: the end of a sink over a table.
+    Upsert(UpsertSpec),
+}
+
+impl OperatorPlan {
+    /// Makes one shard of the operator; none where the relation keeps no state.
+    pub fn build(&self) -> Result<Option<Box<dyn Operator>>, OperatorError> {
+        use crate::operators as op;
+        Ok(match self {
+            Self::SourceTable(_, spec) => Some(Box::new(op::SourceTable::new(spec.clone())?)),
+            Self::SourceStream(_, Some(spec)) => Some(Box::new(op::Deduplicate::new(spec.clone())?)),
+            Self::SourceStream(_, None) | Self::Select => None,
+            Self::TableJoin(spec) => Some(Box::new(op::TableJoin::new(spec.clone())?)),
+            Self::TableAggregate(spec) => Some(Box::new(op::TableAggregate::new(spec.clone())?)),
+            Self::TableWindow(spec) => Some(Box::new(op::TableWindow::new(spec.clone())?)),
+            Self::LookupJoin(spec) => Some(Box::new(op::LookupJoin::new(spec.clone())?)),
+            Self::WindowAggregate(spec) => Some(Box::new(op::WindowAggregate::new(spec.clone())?)),
+            Self::Changes(spec) => Some(Box::new(op::Changes::new(spec.clone())?)),
+            Self::Upsert(spec) => Some(Box::new(op::Upsert::new(spec.clone())?)),
+        })
+    }
+
+    /// Whether the operator's state must be logged, because it cannot be recomputed from tables.
+    pub fn is_logged(&self) -> bool {
+        !matches!(
+            self,
+            Self::Select
+                | Self::TableJoin(_)
+                | Self::TableAggregate(_)
+                | Self::TableWindow(_)
+                | Self::LookupJoin(_)
+                | Self::SourceStream(_, None)
+        )
+    }
+}
+
+/// A sink: which relation it writes, and how.
+#[derive(Debug)]
+pub struct SinkPlan {
+    /// The name in SQL.
+    pub name: Arc<str>,
+    /// The relation whose changes are written: an `Upsert` or a `Select`.
+    pub relation: RelationId,
+    /// The topic.
+    pub topic: String,
+    /// How records look.
+    pub format: Format,
+    /// Which headers are written.
+    pub headers: Headers,
+    /// Whether the sink deletes (a sink over a table) or only appends.
+    pub upsert: bool,
+    /// The columns of the Kafka key, in key order; empty = no key (round robin).
+    pub key: Vec<usize>,
+}

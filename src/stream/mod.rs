@@ -1,0 +1,20 @@
+//! The words for what flows: change batches, positions, watermarks, keys, shards, and the ports at both ends.
+//!
+//! Everything above speaks in these types. Nothing here knows SQL, DataFusion plans, Kafka's client or files.
+
+mod change_batch;
+mod key;
+mod ports;
+mod record;
+mod shard;
+mod watermark;
+
+pub use change_batch::{ChangeBatch, Order};
+pub use key::{encode_key, kafka_partition, murmur2};
+pub use ports::{
+    CommitError, Delta, OutputTopic, PartitionStatus, PollLimit, Polled, Restored, SealedEpoch, Sink, Source,
+    SourceError, StateLog, TombstoneForm,
+};
+pub use record::{RecordBatchBytes, RecordMeta, RecordView, SourcePartition};
+pub use shard::{ShardCount, shard_rows, split_by_shard};
+pub use watermark::Watermark;

@@ -1,0 +1,156 @@
+//! The ports: what an engine needs of the world, implemented on Kafka and on local files.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{RecordBatchBytes, SourcePartition};
+
+/// How much one poll may take.
+#[derive(Clone, Copy, Debug)]
+pub struct PollLimit {
+    /// Records over all sources.
+    pub records: usize,
+    /// Bytes of keys and values over all sources.
+    pub bytes: usize,
+}
+
+/// What is known of one source partition after a poll.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionStatus {
+    /// The next offset to read.
+    pub position: i64,
+    /// The end offset, as last told by the broker; none until it has been asked.
+    pub end: Option<i64>,
+    /// Whether everything up to the end noted at start has been handed over.
+    pub caught_up: bool,
+    /// Whether nothing came for the idle timeout although the partition was read to its end.
+    pub idle: bool,
+}
+
+/// What one poll brought.
+#[derive(Clone, Debug, Default)]
+pub struct Polled {
+    /// Raw records by source relation, each in reading order.
+    pub records: BTreeMap<Arc<str>, RecordBatchBytes>,
+    /// The partitions whose status changed.
+    pub partitions: BTreeMap<SourcePartition, PartitionStatus>,
+    /// Whether the input has ended for good (files only).
+    pub end_of_input: bool,
+}
+
+/// Where records come from.
+pub trait Source: Send {
+    /// Takes what has arrived, in reading order, waiting at most `wait` for the first record.
+    ///
+    /// Relations named in `paused` are not read. Errors tell whether the worker may go on.
+    fn poll(&mut self, limit: PollLimit, wait: Duration, paused: &[Arc<str>]) -> Result<Polled, SourceError>;
+}
+
+/// Where an output record goes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OutputTopic {
+    /// The topic of a sink, by the sink's name.
+    Sink(Arc<str>),
+    /// Late records of a source relation.
+    Late(Arc<str>),
+    /// Rejected records of a source relation.
+    Rejected(Arc<str>),
+}
+
+/// How a sink shows the deletion of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TombstoneForm {
+    /// A record without value, as Kafka does.
+    NoValue,
+    /// A line `{"_tombstone": true, <key columns>}`.
+    Line,
+}
+
+/// A piece of logged state: what one operator's shard changed in an epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delta {
+    /// The shard, also the partition of the state topic.
+    pub shard: u32,
+    /// The delta as written: format version, operator id and compressed Arrow IPC.
+    pub bytes: Vec<u8>,
+}
+
+/// One epoch, ready to be committed as a whole: positions, outputs, deltas.
+#[derive(Clone, Debug, Default)]
+pub struct SealedEpoch {
+    /// The number of the epoch, from 1, without gaps over restarts.
+    pub number: u64,
+    /// For each owned partition the next offset to read.
+    pub positions: BTreeMap<SourcePartition, i64>,
+    /// Encoded output records. `partition` in their meta is -1 where the key decides.
+    pub outputs: Vec<(OutputTopic, RecordBatchBytes)>,
+    /// Header blocks of the outputs: entry `i` belongs to `outputs[i]` and has one list a record, or is empty.
+    pub headers: Vec<Vec<Vec<(String, Vec<u8>)>>>,
+    /// Logged state.
+    pub deltas: Vec<Delta>,
+}
+
+/// Where epochs are committed.
+pub trait Sink: Send {
+    /// How this end writes the deletion of a key.
+    fn tombstones(&self) -> TombstoneForm;
+
+    /// Commits an epoch: all of it becomes visible, or nothing.
+    fn commit(&mut self, epoch: SealedEpoch) -> Result<(), CommitError>;
+}
+
+/// What a state log held when it was read.
+#[derive(Clone, Debug, Default)]
+pub struct Restored {
+    /// The committed positions, which the next epoch starts from; empty at a first start.
+    pub positions: BTreeMap<SourcePartition, i64>,
+    /// How many deltas were read.
+    pub n_deltas: u64,
+}
+
+/// Where logged state is read back.
+pub trait StateLog: Send {
+    /// Hands every committed delta to `apply`, in the order of their epochs within a shard.
+    fn restore(&mut self, apply: &mut dyn FnMut(Delta) -> Result<(), String>) -> Result<Restored, SourceError>;
+}
+
+/// Why a source or a state log could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The broker cannot be reached; the operator checks address and network.
+    #[error("broker unreachable: {0}")]
+    Unreachable(String),
+    /// The configuration or the cluster must be changed first.
+    #[error("{0}")]
+    Configuration(String),
+    /// A newer instance has taken over; this one must stop.
+    #[error("fenced by a newer instance: {0}")]
+    Fenced(String),
+    /// The partitions were taken away: drop the epoch, restore, go on.
+    #[error("assignment lost: {0}")]
+    AssignmentLost(String),
+    /// A policy stops the worker, for instance an offset out of range.
+    #[error("{0}")]
+    Policy(String),
+    /// A file or a delta could not be read.
+    #[error("{0}")]
+    Io(String),
+}
+
+/// Why an epoch was not committed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Nothing of the epoch is visible; restore from the last commit and go on.
+    #[error("epoch aborted: {0}")]
+    Aborted(String),
+    /// The outcome is unknown; the committed offsets decide after a restore.
+    #[error("outcome of the commit unknown: {0}")]
+    Unknown(String),
+    /// A newer instance has taken over; this one must stop.
+    #[error("fenced by a newer instance: {0}")]
+    Fenced(String),
+    /// The client is beyond repair or the output cannot be written; stop.
+    #[error("{0}")]
+    Fatal(String),
+}
