@@ -18,6 +18,7 @@ import random
 import sys
 from datetime import date, datetime, timedelta, timezone
 
+from replay_sources import Rejected, decode, parse_instant
 from safe_riding import SOURCES, add_months
 
 DAY = 86_400_000
@@ -161,7 +162,7 @@ class Generator:
 
     def exemptions(self):
         r = self.random
-        for plate in r.sample(sorted(self.owned), max(1, len(self.owned) // 12)):
+        for plate in r.sample(sorted(self.owned), max(1, len(self.owned) // 4)):
             starts = sorted({r.randrange(START - 50 * DAY, END) for _ in range(r.randrange(1, 5))})
             for at in starts:
                 until = at + r.choice([0, -DAY, 5 * DAY, 60 * DAY, 200 * DAY, r.randrange(1, 90 * DAY)])
@@ -205,7 +206,7 @@ class Generator:
         record = {"capture_id": f"{r.choice('cCé')}{(index * 7919) % 10_000_000:07}", "device_id": f"D{r.randrange(110):03}",
                   "captured_at": self.text(at), "violation": r.choice(["no_helmet", "no_helmet", "illegal_passenger"])}
         self.optional(record, "plate", plate)
-        self.optional(record, "match_score", r.choice([None, 0.8, 0.85, 0.9, 0.7999, 1, 1.0, 0.5, *[round(r.uniform(0.85, 1), 3)] * 20]))
+        self.optional(record, "match_score", r.choice([None, 0.8, 0.85, 0.9, 0.7999, 1, 1.0, 0.5, *[round(r.uniform(0.89, 1), 3)] * 20]))
         if self.chance(0.7):
             record["lon"], record["lat"] = round(r.uniform(119.7, 120.1), 6), round(r.uniform(30.8, 31.1), 6)
         return record
@@ -225,31 +226,26 @@ class Generator:
 
     def visits(self, captures):
         r = self.random
-        people = r.sample(self.people, max(1, self.n_people // 3))
+        people = r.sample(self.people, max(1, self.n_people * 2 // 3))
         visits = []
-        for index in range(len(people)):
-            person = people[index]
+        for index, person in enumerate(people):
             for copy in range(r.choice([1, 1, 2, 3])):
                 at = self.some_instant() if self.chance(0.6) else instant(2024, 2, 29, 10) + r.randrange(-DAY, DAY)
                 if captures and self.chance(0.5):
                     at = r.choice(captures)[0] + r.choice([0, -1, 1])
-                    year_later = add_months(at, 12)
-                    if year_later <= END and self.chance(0.5):
-                        self.edges.append(year_later)
                 record = {"visit_id": f"V{index:05}-{copy}", "person_id": person, "completed_at": self.text(at)}
                 self.optional(record, "delivered", r.choice([True, True, True, False, None]))
                 visits.append((at, record))
         visits.sort(key=lambda v: v[0])
         self.arrive("visits", visits, ("visit_id",), self.corrected_visit)
 
-    def edge_captures(self, captures):
-        """Moves some captures onto the edges of visits: a year after a completion, to the millisecond."""
+    def edge_captures(self):
+        """Adds captures on the edges of visits: at a completion and a year after it, to the millisecond."""
         r = self.random
-        by_person = {}
+        captures, by_person = [], {}
         for record in self.files["visits"]:
             if "completed_at" in record:
                 by_person.setdefault(record["person_id"], []).append(record)
-        from replay_sources import parse_instant
         for plate, versions in sorted(self.owned.items()):
             for at, owner in versions:
                 if owner in by_person and self.chance(0.5):
@@ -385,7 +381,7 @@ class Generator:
         captures = self.captures()
         self.visits(captures)
         self.voids(captures)
-        self.edge_captures([])
+        self.edge_captures()
         self.passages()
         self.changes()
         if hostile:
@@ -410,8 +406,6 @@ def generate(seed, n_captures, n_people, directory, n_passages=None, hostile=Fal
 
 def shuffle(source_dir, seed, directory):
     """Writes the same records in another order; those of one key keep theirs."""
-    from replay_sources import Rejected, decode
-
     chooser = random.Random(seed)
     os.makedirs(directory, exist_ok=True)
     for source in SOURCES:
