@@ -16,14 +16,14 @@ from replay_sources import Rejected, parse_instant
 class ReplayOutput:
     """A directory of `<sink>.ndjson` and `summary.json`.
 
-    `offset` is the offset that timestamps must carry; with `single_epoch` everything left in one epoch (the end of input
+    `offsets` are those that timestamps may carry; with `single_epoch` everything left in one epoch (the end of input
     aside), so that a sink over a table or over CHANGES holds one row a key, in the order of the keys.
     """
 
-    def __init__(self, directory, offset, single_epoch=False):
+    def __init__(self, directory, offsets, single_epoch=False):
         self.directory = directory
         self.single_epoch = single_epoch
-        self.timestamp = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}" + re.escape(offset))
+        self.timestamp = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(" + "|".join(map(re.escape, offsets)) + ")")
         self.problems = []
         self.n_lines = {}
 

@@ -337,7 +337,7 @@ def compare(input_dir, replay_dir):
     from replay_output import ReplayOutput
 
     want = expected(input_dir)
-    output = ReplayOutput(replay_dir, "+08:00", single_epoch=want.n_records <= 100_000)
+    output = ReplayOutput(replay_dir, ("+08:00",), single_epoch=want.n_records <= 100_000)
     columns = ["action_id", "action", "person_id", "month", "n", "ride_started_at", "evidence", "points", "status",
                "revision", "needs_approval"]
     parts = {False: {}, True: {}}

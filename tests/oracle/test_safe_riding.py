@@ -382,7 +382,7 @@ def test_comparison_checks_revisions():
         from replay_output import ReplayOutput
         with tempfile.TemporaryDirectory() as directory:
             write(directory, s=rows)
-            output = ReplayOutput(directory, "+08:00")
+            output = ReplayOutput(directory, ("+08:00",))
             issued = output.issued("s", list(first), "action_id", ("status", "evidence", "points", "ride_started_at"), ("ride_started_at",))
             return len(output.problems), list(issued)
 
