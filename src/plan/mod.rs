@@ -19,6 +19,8 @@ mod rewrite;
 mod segment;
 mod session;
 mod sinks;
+#[cfg(test)]
+mod tests;
 
 pub use definitions::plan;
 pub use explain::{explain, mermaid};

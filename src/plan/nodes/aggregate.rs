@@ -11,7 +11,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::super::builder::{Builder, Facts, NewRelation, arrow_schema, leaf, normalise, schema_of};
 use super::super::cut::{columns_of, cut, unwrap};
-use super::super::error::{PlanError, Result, refuse};
+use super::super::error::{Result, refuse};
 use super::super::pipeline::{Distribution, OperatorPlan};
 use super::super::segment::Runner;
 use super::super::{canonical, lineage};
@@ -269,9 +269,10 @@ fn bucket(builder: &Builder<'_>, aggregate: &Aggregate, input: &LogicalPlan) -> 
         let source = lineage::source_expr(input, key);
         let Expr::ScalarFunction(call) = source.unalias() else { continue };
         let (width, time) = match (call.func.name(), call.args.as_slice()) {
-            ("tumble", [time, Expr::Literal(width, _)]) => (Width::parse(width), time),
+            ("tumble", [time, Expr::Literal(width, _)]) => (Width::parse(width).map_err(|e| e.to_string()), time),
             ("date_trunc", [Expr::Literal(ScalarValue::Utf8(Some(unit)), _), time]) => {
-                (Width::of_date_trunc(unit), time)
+                let width = Width::of_date_trunc(unit);
+                (width.ok_or_else(|| format!("date_trunc does not know the unit `{unit}`")), time)
             }
             ("tumble", _) => {
                 return refuse(
@@ -282,7 +283,10 @@ fn bucket(builder: &Builder<'_>, aggregate: &Aggregate, input: &LogicalPlan) -> 
             }
             _ => continue,
         };
-        let width = width.map_err(PlanError::DataFusion)?;
+        let width = match width {
+            Ok(width) => width,
+            Err(reason) => return refuse("C0427", reason, "Write tumble(<event time>, INTERVAL '1 hour')."),
+        };
         if event_time.is_some() && is_event_time(builder, input, time) {
             return Ok(Some((idx, width)));
         }
