@@ -218,7 +218,7 @@ impl Grammar<'_> {
         Ok(key)
     }
 
-    fn query(&mut self) -> Parsed<Query> {
+    pub(super) fn query(&mut self) -> Parsed<Query> {
         let word = self.peek();
         let begins =
             word.token == Token::LParen || ["SELECT", "WITH", "VALUES", "FROM"].iter().any(|w| is_word(&word, w));

@@ -2,6 +2,7 @@
 //!
 //! Each statement is parsed on its own words, so that an error in one never hides or invents errors in another.
 
+use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError};
 
@@ -29,10 +30,7 @@ fn parse_file(file: u32, text: &str, statements: &mut Vec<Statement>, errors: &m
     let mut words = Vec::new();
     let unreadable = Tokenizer::new(&SqlDialect, text).tokenize_with_location_into_buf(&mut words).err();
     // The tokenizer gives up at the end of an open comment; the reader wants to see where it begins.
-    let unreadable_from = match words.last().map(|word| Span::of(file, word.span)) {
-        Some(last) => Span { line: last.end_line, column: last.end_column, end_column: last.end_column + 1, ..last },
-        None => Span { file, line: 1, column: 1, end_line: 1, end_column: 2 },
-    };
+    let unreadable_from = behind(file, words.last());
     let mut chunks = split(words);
     let n_errors = errors.len();
     if unreadable.is_some() {
@@ -60,9 +58,40 @@ fn parse_file(file: u32, text: &str, statements: &mut Vec<Statement>, errors: &m
     }
 }
 
+/// Parses one query that belongs to no pack, as ad-hoc SQL. Its places are in file 0.
+pub fn parse_query(text: &str) -> Result<ast::Query, Box<Diagnostic>> {
+    let mut words = Vec::new();
+    let unreadable = Tokenizer::new(&SqlDialect, text).tokenize_with_location_into_buf(&mut words).err();
+    if let Some(error) = unreadable {
+        return Err(Box::new(unreadable_text(&error, behind(0, words.last()))));
+    }
+    words.retain(|word| !matches!(word.token, Token::Whitespace(_) | Token::EOF));
+    if words.last().is_some_and(|word| word.token == Token::SemiColon) {
+        words.pop();
+    }
+    let mut grammar = Grammar::new(0, &words)?;
+    let query = grammar.query()?;
+    grammar.end_of_statement()?;
+    Ok(query)
+}
+
+/// The place behind a word; the start of the file if there is none.
+fn behind(file: u32, word: Option<&TokenWithSpan>) -> Span {
+    match word.map(|word| Span::of(file, word.span)) {
+        Some(last) => Span { line: last.end_line, column: last.end_column, end_column: last.end_column + 1, ..last },
+        None => Span { file, line: 1, column: 1, end_line: 1, end_column: 2 },
+    }
+}
+
 fn missing_semicolon(statement: Span, next: Span) -> Diagnostic {
+    let end = Span {
+        line: statement.end_line,
+        column: statement.end_column,
+        end_column: statement.end_column + 1,
+        ..statement
+    };
     Diagnostic::new(codes::MISSING_SEMICOLON, next, "a statement begins before the one above it was ended")
-        .note(statement, "this statement has no end")
+        .note(end, "`;` is missing")
         .hint("End every statement with `;`.")
 }
 
@@ -136,13 +165,7 @@ fn begins_statement(word: &TokenWithSpan, next: &TokenWithSpan) -> bool {
 fn parse_chunk(file: u32, chunk: &Chunk) -> Parsed<Statement> {
     let first = chunk.words.first().map(|w| Span::of(file, w.span)).unwrap_or_default();
     let last = chunk.words.last().map(|w| Span::of(file, w.span)).unwrap_or_default();
-    if let Some(word) = depth::first_too_deep(&chunk.words) {
-        return Err(Box::new(too_deep(Span::of(file, word.span))));
-    }
-    // Behind the last word, where the parser finds nothing more: the place of "found the end of the statement".
-    let end = Span { line: last.end_line, column: last.end_column, end_column: last.end_column + 1, ..last };
-    let parser = Parser::new(&SqlDialect).with_tokens_with_locations(chunk.words.clone());
-    let mut grammar = Grammar { parser, file, end, words: &chunk.words };
+    let mut grammar = Grammar::new(file, &chunk.words)?;
     let kind = grammar.statement()?;
     grammar.end_of_statement()?;
     Ok(Statement { kind, span: first.to(last) })
@@ -161,6 +184,17 @@ pub(super) struct Grammar<'a> {
     pub(super) file: u32,
     end: Span,
     words: &'a [TokenWithSpan],
+}
+
+impl<'a> Grammar<'a> {
+    fn new(file: u32, words: &'a [TokenWithSpan]) -> Parsed<Self> {
+        if let Some(word) = depth::first_too_deep(words) {
+            return Err(Box::new(too_deep(Span::of(file, word.span))));
+        }
+        let parser = Parser::new(&SqlDialect).with_tokens_with_locations(words.to_vec());
+        // "Found the end of the statement" is shown behind the last word.
+        Ok(Self { parser, file, end: behind(file, words.last()), words })
+    }
 }
 
 impl Grammar<'_> {
@@ -304,7 +338,8 @@ impl Grammar<'_> {
             }
             (None, None) => self.end,
         };
-        let message = match (message.strip_prefix("Expected: ").and_then(|m| m.split_once(", found: ")), word) {
+        let expected = message.strip_prefix("Expected: ").or_else(|| message.strip_prefix("Expected "));
+        let message = match (expected.and_then(|m| m.split_once(", found: ")), word) {
             (Some((wanted, _)), Some(word)) => format!("expected {}, found {}", quoted(wanted), found(&word.token)),
             (Some((wanted, _)), None) if place.is_none() => {
                 format!("expected {}, found {}", quoted(wanted), found(&Token::EOF))

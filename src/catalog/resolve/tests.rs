@@ -1,6 +1,7 @@
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use chrono_tz::Tz;
 use expect_test::{Expect, expect};
+use proptest::prelude::*;
 
 use super::resolve;
 use crate::catalog::{
@@ -29,7 +30,6 @@ fn sink(text: &str) -> SinkOptions {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "expect-test hands expectations over")]
 fn check(text: &str, expected: Expect) {
     let pack = Pack::from_text("pack.sql", text);
     let (statements, mut errors) = parse(&pack);
@@ -876,4 +876,66 @@ fn a_table_has_one_key() {
           = hint: Keep one of the two; a key column is never null.
     "#]],
     );
+}
+
+fn option_text() -> impl Strategy<Value = String> {
+    let name = prop::sample::select(
+        "topic path format event_time watermark_delay idle_timeout retention unique_for max_future broadcast valid_from partitioned_by \
+         key headers allow_private mode max_rate settle emit_time allowed_lateness colour"
+            .split_whitespace()
+            .collect::<Vec<_>>(),
+    );
+    let value = prop_oneof![
+        prop::sample::select(vec![
+            "'a'",
+            "'at'",
+            "'b, a'",
+            "true",
+            "-1",
+            "'3 days'",
+            "'1 month'",
+            "'json'",
+            "'x.csv'",
+            "'shadow'",
+            "''"
+        ])
+        .prop_map(str::to_owned),
+        any::<String>().prop_map(|text| format!("'{}'", text.replace('\'', "''"))),
+    ];
+    (name, value).prop_map(|(name, value)| format!("{name} = {value}"))
+}
+
+proptest! {
+    #[test]
+    fn any_options_and_columns_are_resolved_or_refused_with_places_and_hints(
+        options in prop::collection::vec(option_text(), 0..6),
+        columns in prop::collection::vec(prop::sample::select(vec![
+            "a INT", "a VARCHAR PRIMARY KEY", "b TIMESTAMPTZ", "at TIMESTAMP NOT NULL", "at FOO", "PRIMARY KEY (a, at)", "PRIMARY KEY (c)",
+            "_row INT", "\"At\" STRUCT(x INT, x INT) PRIVATE", "b INT NULL PRIMARY KEY"]), 1..5),
+        kind in prop::sample::select(vec!["STREAM", "TABLE"]),
+    ) {
+        let options = options.join(", ");
+        let text = format!(
+            "CREATE {kind} s ({}) WITH ({options}); CREATE SINK t WITH ({options}) AS SELECT 1; CREATE VIEW v WITH ({options}) AS SELECT 1",
+            columns.join(", "),
+        );
+        let pack = Pack::from_text("p", text.as_str());
+        let (statements, _) = parse(&pack);
+        match resolve(statements, None) {
+            Ok(catalog) => for source in &catalog.sources {
+                let n = source.columns.len();
+                prop_assert!(source.key.iter().chain(source.partitioned_by.iter().flatten()).all(|&i| i < n && source.columns[i].name.len() < 9));
+                prop_assert!(source.key.iter().all(|&i| source.columns[i].not_null));
+                prop_assert!(source.kind == RelationKind::Stream || !source.key.is_empty());
+                prop_assert!(source.topic.is_some() != source.path.is_some());
+            },
+            Err(errors) => {
+                prop_assert!(!errors.is_empty());
+                for error in &errors {
+                    prop_assert!(error.span.is_known() && error.hint.is_some() && !error.message.contains('\n'), "{:?}", error);
+                }
+                render(&errors, &pack);
+            }
+        }
+    }
 }

@@ -2,10 +2,10 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
 use crate::dialect::{
-    Kind, OptionValue, Pack, SourceFile, Statement, StatementKind, findings, parse, render, render_lines, render_styled,
+    Kind, OptionValue, Pack, SourceFile, Statement, StatementKind, findings, parse, parse_query, render, render_lines,
+    render_styled,
 };
 
-#[expect(clippy::needless_pass_by_value, reason = "expect-test hands expectations over")]
 fn check(text: &str, expected: Expect) {
     let pack = Pack::from_text("rules.sql", text);
     expected.assert_eq(&render(&parse(&pack).1, &pack));
@@ -151,6 +151,19 @@ fn names_are_lower_case_unless_quoted() {
     assert_eq!(source.columns.iter().map(|c| c.name.value.as_str()).collect::<Vec<_>>(), ["Plate", "at"]);
 }
 
+#[test]
+fn a_query_without_a_pack_is_parsed_with_the_same_limits() {
+    assert_eq!(parse_query("select 1 from t; -- done").unwrap().to_string(), "SELECT 1 FROM t");
+    for text in ["SELECT 1; SELECT 2", "DROP TABLE t", "", "SELECT 'a", "SELECT 1 EMIT FINAL"] {
+        assert!(parse_query(text).is_err_and(|error| error.span.is_known()), "{text}");
+    }
+    for text in deep_statements(20_000) {
+        if let Some(query) = text.strip_prefix("CREATE VIEW v AS ") {
+            assert_eq!(parse_query(query).unwrap_err().code, "C0004");
+        }
+    }
+}
+
 // === What is refused ===
 
 #[test]
@@ -166,7 +179,7 @@ fn all_errors_of_a_pack_are_found() {
               |
               = hint: Leave out the comma before `)`.
 
-            error[C0002]: expected an expression, found: FROM
+            error[C0002]: expected an expression, found `WHERE`
              --> rules.sql:2:30
               |
             2 | CREATE VIEW b AS SELECT FROM WHERE;
@@ -198,7 +211,7 @@ fn a_forgotten_semicolon_is_found_and_the_next_statement_parsed() {
              --> rules.sql:2:1
               |
             1 | CREATE VIEW a AS SELECT 1
-              | ------------------------- this statement has no end
+              |                          - `;` is missing
             2 | CREATE VIEW b AS SELECT 2;
               | ^^^^^^
               |
@@ -681,12 +694,12 @@ fn findings_are_data_and_colours_only_decorate() {
             "hint": "End every statement with `;`.",
             "notes": [
               {
-                "message": "this statement has no end",
+                "message": "`;` is missing",
                 "file": "p.sql",
                 "line": 1,
-                "column": 1,
+                "column": 26,
                 "end_line": 1,
-                "end_column": 26
+                "end_column": 27
               }
             ]
           }
