@@ -18,6 +18,7 @@ use datafusion::sql::sqlparser::ast;
 use crate::dialect::Span;
 
 pub use resolve::resolve;
+pub use source::PSEUDO_COLUMNS;
 
 /// Everything a pack declares, in order of declaration.
 #[derive(Clone, Debug)]

@@ -215,7 +215,7 @@ impl<'a> OptionReader<'a> {
         if self.given("topic").is_none() {
             let topic = relation.replace('_', "-");
             if !is_topic(&topic) {
-                let message = format!("{} has no `topic`, and its name is not one: `{topic}`", self.subject);
+                let message = format!("{} has no option `topic`, and its name cannot be that of a topic", self.subject);
                 self.findings.push(
                     Diagnostic::new(codes::OPTION_VALUE, declared, message)
                         .hint(format!("Name the topic: `WITH (topic = '..')`. {RULE}")),

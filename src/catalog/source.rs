@@ -15,8 +15,11 @@ const IDLE_TIMEOUT_MS: i64 = 60_000;
 /// How far into the future an event may lie by default: clocks of devices differ, but not by more.
 const MAX_FUTURE_MS: i64 = 600_000;
 
-/// Names that the engine gives to columns of its own.
-const RESERVED: &[&str] = &["_row", "_topic", "_partition", "_offset", "_timestamp", "_key", "_headers", "_tombstone"];
+/// The columns that every source has without declaring them.
+pub const PSEUDO_COLUMNS: &[&str] = &["_topic", "_partition", "_offset", "_timestamp", "_key", "_headers"];
+
+/// Names that the engine uses for purposes of its own.
+const HIDDEN: &[&str] = &["_row", "_tombstone"];
 
 /// Resolves a source. What is wrong goes to `findings`; the definition is then only good for finding more.
 pub(super) fn resolve_source(
@@ -90,7 +93,7 @@ fn resolve_columns(
                     .hint("Remove or rename one of the two."),
             );
         }
-        if RESERVED.contains(&name.value.as_str()) {
+        if PSEUDO_COLUMNS.iter().chain(HIDDEN).any(|reserved| *reserved == name.value) {
             findings.push(
                 Diagnostic::new(
                     codes::RESERVED_COLUMN,
@@ -118,9 +121,7 @@ fn resolve_columns(
 }
 
 fn pseudo_columns() -> String {
-    // `_row` and `_tombstone` are the engine's alone.
-    let named = RESERVED.iter().filter(|name| !matches!(**name, "_row" | "_tombstone"));
-    named.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    PSEUDO_COLUMNS.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn check_constraints(column: &ColumnDefinition, described: &str, findings: &mut Vec<Diagnostic>) {

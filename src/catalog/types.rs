@@ -114,7 +114,7 @@ fn timestamp(
             Diagnostic::new(
                 codes::TYPE_ARGUMENTS,
                 span,
-                format!("type `{word}` has milliseconds, another precision is not possible"),
+                format!("type `{word}` has milliseconds and no other precision"),
             )
             .hint(format!("Write `{word}`; further digits of a record are cut.")),
         )),
@@ -134,7 +134,9 @@ fn unknown_type(word: &str, span: Span) -> Diagnostic {
     };
     diagnostic.hint(match instead {
         Some(name) => format!("Did you mean `{name}`?"),
-        None => format!("Types are {}, lists as `VARCHAR ARRAY`.", NAMES.join(", ")),
+        None => "Types are VARCHAR, BOOLEAN, SMALLINT, INT, BIGINT, DOUBLE, DECIMAL(p, s), DATE, TIMESTAMP, \
+                 TIMESTAMP WITH TIME ZONE, `VARCHAR ARRAY` and `STRUCT(a VARCHAR, ..)`."
+            .into(),
     })
 }
 

@@ -38,3 +38,14 @@ codes! {
     DUPLICATE_KEY = "C0118", "a primary key is declared twice, or holds a column twice";
     CONSTRAINT_CONFLICT = "C0119", "constraints of a column are repeated or contradict each other";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ALL;
+
+    #[test]
+    fn codes_are_in_order_and_given_once() {
+        assert!(ALL.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        assert!(ALL.iter().all(|(code, _)| code.len() == 5 && code.starts_with('C')));
+    }
+}

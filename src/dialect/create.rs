@@ -218,12 +218,14 @@ impl Grammar<'_> {
         Ok(key)
     }
 
-    fn query(&mut self) -> Parsed<Query> {
+    pub(super) fn query(&mut self) -> Parsed<Query> {
         let word = self.peek();
         let begins =
             word.token == Token::LParen || ["SELECT", "WITH", "VALUES", "FROM"].iter().any(|w| is_word(&word, w));
         if !begins {
-            return Err(self.unexpected(&word, "a query"));
+            return Err(Box::new(
+                self.unexpected(&word, "a query").hint("A named query is a `SELECT`, also behind `WITH ..`."),
+            ));
         }
         let query = *self.parser.parse_query().map_err(|error| self.sql_error(error))?;
         if matches!(*query.body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_)) {

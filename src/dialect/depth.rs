@@ -3,6 +3,7 @@
 //! The parser limits nested parentheses itself, but builds `a + a + a ..` as one tree that is as deep as the chain is long, and to
 //! plan, print or drop such a tree takes the stack. So chains are limited here, where an error still has a place.
 
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::sql_dialect::is_word;
@@ -14,14 +15,28 @@ const OPEN_MAX: usize = 60;
 /// How many queries and relations a statement may combine by UNION, JOIN and the like.
 const COMBINED_MAX: usize = 300;
 
+/// How many keywords and signs may follow each other: the parser reads `- - - 1` and `INTERVAL INTERVAL 1` from the inside out.
+const ADJACENT_MAX: usize = 30;
+
 /// The first word that is too deep.
 pub(super) fn first_too_deep(words: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
     let mut open: Vec<Level> = vec![Level::default()];
     let mut n_operators = 0;
     let mut n_combined = 0;
+    let mut n_adjacent = 0;
     for word in words {
+        n_adjacent = if is_operand(&word.token) { 0 } else { n_adjacent + 1 };
         match step(word) {
-            Step::Open { case } => open.push(Level { case, operators: 0 }),
+            Step::Open { case } => {
+                if word.token == Token::LBracket {
+                    // `INT[][]` and `a[1][2]` wrap what stands before them.
+                    n_operators += 1;
+                    if let Some(level) = open.last_mut() {
+                        level.operators += 1;
+                    }
+                }
+                open.push(Level { case, operators: 0 });
+            }
             Step::Close { case } => {
                 // An unmatched one is a syntax error, or a name; either way nothing is closed.
                 if open.len() > 1 && open.last().is_some_and(|level| level.case == case) {
@@ -42,11 +57,25 @@ pub(super) fn first_too_deep(words: &[TokenWithSpan]) -> Option<&TokenWithSpan> 
             Step::Combine => n_combined += 1,
             Step::None => {}
         }
-        if n_operators > OPERATORS_MAX || n_combined > COMBINED_MAX || open.len() > OPEN_MAX {
+        if n_operators > OPERATORS_MAX
+            || n_combined > COMBINED_MAX
+            || n_adjacent > ADJACENT_MAX
+            || open.len() > OPEN_MAX
+        {
             return Some(word);
         }
     }
     None
+}
+
+/// Whether a word ends a row of keywords and signs. Parentheses and commas are no operands, but are counted by their own limits.
+fn is_operand(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => word.keyword == Keyword::NoKeyword,
+        Token::Number(..) | Token::SingleQuotedString(_) => true,
+        Token::LParen | Token::RParen | Token::LBracket | Token::RBracket | Token::Comma => true,
+        _ => false,
+    }
 }
 
 /// An open parenthesis or `CASE`, with the operators read in it since its last comma.

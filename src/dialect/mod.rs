@@ -17,7 +17,7 @@ mod statement;
 
 pub use diagnostic::{Diagnostic, Note, Span};
 pub use pack::{Pack, PackError, SourceFile};
-pub use parse::parse;
+pub use parse::{parse, parse_query};
 pub use render::{Finding, findings, render, render_lines, render_styled};
 pub use sql_dialect::SqlDialect;
 pub use statement::{

@@ -2,8 +2,9 @@
 //!
 //! Each statement is parsed on its own words, so that an error in one never hides or invents errors in another.
 
+use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError};
 
 use super::sql_dialect::is_word;
 use super::{Diagnostic, Pack, SqlDialect, Statement, StatementKind, codes, depth};
@@ -28,6 +29,8 @@ pub fn parse(pack: &Pack) -> (Vec<Statement>, Vec<Diagnostic>) {
 fn parse_file(file: u32, text: &str, statements: &mut Vec<Statement>, errors: &mut Vec<Diagnostic>) {
     let mut words = Vec::new();
     let unreadable = Tokenizer::new(&SqlDialect, text).tokenize_with_location_into_buf(&mut words).err();
+    // The tokenizer gives up at the end of an open comment; the reader wants to see where it begins.
+    let unreadable_from = behind(file, words.last());
     let mut chunks = split(words);
     let n_errors = errors.len();
     if unreadable.is_some() {
@@ -51,26 +54,59 @@ fn parse_file(file: u32, text: &str, statements: &mut Vec<Statement>, errors: &m
         }
     }
     if let Some(error) = unreadable {
-        let (line, column) = (error.location.line, error.location.column);
-        let span = Span { file, line, column, end_line: line, end_column: column + 1 };
-        errors.push(unreadable_text(&error.message, span));
+        errors.push(unreadable_text(&error, unreadable_from));
+    }
+}
+
+/// Parses one query that belongs to no pack, as ad-hoc SQL. Its places are in file 0.
+pub fn parse_query(text: &str) -> Result<ast::Query, Box<Diagnostic>> {
+    let mut words = Vec::new();
+    let unreadable = Tokenizer::new(&SqlDialect, text).tokenize_with_location_into_buf(&mut words).err();
+    if let Some(error) = unreadable {
+        return Err(Box::new(unreadable_text(&error, behind(0, words.last()))));
+    }
+    words.retain(|word| !matches!(word.token, Token::Whitespace(_) | Token::EOF));
+    if words.last().is_some_and(|word| word.token == Token::SemiColon) {
+        words.pop();
+    }
+    let mut grammar = Grammar::new(0, &words)?;
+    let query = grammar.query()?;
+    grammar.end_of_statement()?;
+    Ok(query)
+}
+
+/// The place behind a word; the start of the file if there is none.
+fn behind(file: u32, word: Option<&TokenWithSpan>) -> Span {
+    match word.map(|word| Span::of(file, word.span)) {
+        Some(last) => Span { line: last.end_line, column: last.end_column, end_column: last.end_column + 1, ..last },
+        None => Span { file, line: 1, column: 1, end_line: 1, end_column: 2 },
     }
 }
 
 fn missing_semicolon(statement: Span, next: Span) -> Diagnostic {
+    let end = Span {
+        line: statement.end_line,
+        column: statement.end_column,
+        end_column: statement.end_column + 1,
+        ..statement
+    };
     Diagnostic::new(codes::MISSING_SEMICOLON, next, "a statement begins before the one above it was ended")
-        .note(statement, "this statement has no end")
+        .note(end, "`;` is missing")
         .hint("End every statement with `;`.")
 }
 
-fn unreadable_text(message: &str, span: Span) -> Diagnostic {
-    let diagnostic = Diagnostic::new(codes::UNREADABLE, span, lower_first(message));
+fn unreadable_text(error: &TokenizerError, span: Span) -> Diagnostic {
+    let message = error.message.trim_end_matches('.');
+    let is_quote = message.contains("nterminated") || message.contains("close delimiter");
     if message.contains("comment") {
-        diagnostic.hint("End the comment with `*/`; every `/*` inside it needs its own.")
-    } else if message.contains("nterminated") || message.contains("close delimiter") {
-        diagnostic.hint("Close the quote; a quote inside of a text is written twice, as in 'it''s'.")
+        Diagnostic::new(codes::UNREADABLE, span, "a comment is not closed")
+            .hint("End the comment with `*/`; every `/*` inside it needs its own.")
+    } else if is_quote {
+        Diagnostic::new(codes::UNREADABLE, span, "a quote is not closed")
+            .hint("Close the quote; a quote inside of a text is written twice, as in 'it''s'.")
     } else {
-        diagnostic
+        Diagnostic::new(codes::UNREADABLE, span, lower_first(message))
+            .hint("Remove the character, or put it into a text in single quotes.")
     }
 }
 
@@ -129,13 +165,7 @@ fn begins_statement(word: &TokenWithSpan, next: &TokenWithSpan) -> bool {
 fn parse_chunk(file: u32, chunk: &Chunk) -> Parsed<Statement> {
     let first = chunk.words.first().map(|w| Span::of(file, w.span)).unwrap_or_default();
     let last = chunk.words.last().map(|w| Span::of(file, w.span)).unwrap_or_default();
-    if let Some(word) = depth::first_too_deep(&chunk.words) {
-        return Err(Box::new(too_deep(Span::of(file, word.span))));
-    }
-    // Behind the last word, where the parser finds nothing more: the place of "found the end of the statement".
-    let end = Span { line: last.end_line, column: last.end_column, end_column: last.end_column + 1, ..last };
-    let parser = Parser::new(&SqlDialect).with_tokens_with_locations(chunk.words.clone());
-    let mut grammar = Grammar { parser, file, end, words: &chunk.words };
+    let mut grammar = Grammar::new(file, &chunk.words)?;
     let kind = grammar.statement()?;
     grammar.end_of_statement()?;
     Ok(Statement { kind, span: first.to(last) })
@@ -154,6 +184,17 @@ pub(super) struct Grammar<'a> {
     pub(super) file: u32,
     end: Span,
     words: &'a [TokenWithSpan],
+}
+
+impl<'a> Grammar<'a> {
+    fn new(file: u32, words: &'a [TokenWithSpan]) -> Parsed<Self> {
+        if let Some(word) = depth::first_too_deep(words) {
+            return Err(Box::new(too_deep(Span::of(file, word.span))));
+        }
+        let parser = Parser::new(&SqlDialect).with_tokens_with_locations(words.to_vec());
+        // "Found the end of the statement" is shown behind the last word.
+        Ok(Self { parser, file, end: behind(file, words.last()), words })
+    }
 }
 
 impl Grammar<'_> {
@@ -202,10 +243,10 @@ impl Grammar<'_> {
         let error = *self.unexpected(&word, "`;`");
         Err(Box::new(if is_word(&word, "WITH") {
             error.hint("`WITH (..)` stands before `AS`.")
-        } else if is_word(&word, "CREATE") || is_word(&word, "SET") {
+        } else if ["CREATE", "SET", "STREAM", "TABLE", "VIEW", "SINK"].iter().any(|w| is_word(&word, w)) {
             error.hint("End every statement with `;`.")
         } else if is_word(&word, "EMIT") {
-            error.hint("`EMIT FINAL` or `EMIT CHANGES` stands once, at the end of the statement.")
+            error.hint(EMIT_LAST)
         } else {
             error
         }))
@@ -245,10 +286,18 @@ impl Grammar<'_> {
         let name = match word.token {
             Token::Word(w) if w.quote_style.is_some() => Name { value: w.value, quote: w.quote_style, span },
             Token::Word(w) => Name { value: w.value.to_ascii_lowercase(), quote: None, span },
+            Token::SingleQuotedString(_) => {
+                return Err(Box::new(
+                    self.unexpected(&word, what).hint("Names stand without quotes, or in double quotes."),
+                ));
+            }
             _ => return Err(self.unexpected(&word, what)),
         };
         if name.value.is_empty() {
-            return Err(Box::new(Diagnostic::new(codes::BAD_NAME, span, format!("{what} is empty"))));
+            return Err(Box::new(
+                Diagnostic::new(codes::BAD_NAME, span, format!("{what} is empty"))
+                    .hint("Give it a name of at least one letter."),
+            ));
         }
         Ok(name)
     }
@@ -289,13 +338,26 @@ impl Grammar<'_> {
             }
             (None, None) => self.end,
         };
-        let message = match (message.strip_prefix("Expected: ").and_then(|m| m.split_once(", found: ")), word) {
-            (Some((wanted, _)), Some(word)) => format!("expected {wanted}, found {}", found(&word.token)),
-            (Some((wanted, _)), None) if place.is_none() => format!("expected {wanted}, found {}", found(&Token::EOF)),
-            _ => lower_first(message),
+        let expected = message.strip_prefix("Expected: ").or_else(|| message.strip_prefix("Expected "));
+        let message = match (expected.and_then(|m| m.split_once(", found: ")), word) {
+            (Some((wanted, _)), Some(word)) => format!("expected {}, found {}", quoted(wanted), found(&word.token)),
+            (Some((wanted, _)), None) if place.is_none() => {
+                format!("expected {}, found {}", quoted(wanted), found(&Token::EOF))
+            }
+            _ => lower_first(&shorten_to(message, 200)),
         };
-        Box::new(Diagnostic::new(codes::SYNTAX, span, message))
+        let error = Diagnostic::new(codes::SYNTAX, span, message);
+        let is_emit = word.is_some_and(|word| is_word(word, "EMIT"));
+        Box::new(if is_emit { error.hint(EMIT_LAST) } else { error })
     }
+}
+
+const EMIT_LAST: &str = "`EMIT FINAL` or `EMIT CHANGES` stands once, at the end of the statement.";
+
+/// What the parser expected: a sign or keyword is quoted, a description is not.
+fn quoted(wanted: &str) -> String {
+    let is_description = wanted.chars().any(|c| c.is_lowercase());
+    if is_description { wanted.to_owned() } else { format!("`{wanted}`") }
 }
 
 /// Splits `.. at Line: 3, Column: 5` into the message and its place.
@@ -319,9 +381,15 @@ fn found(token: &Token) -> String {
 
 /// A word as it can stand in a message: one line, not too long.
 pub(super) fn shorten(text: &str) -> String {
-    const LENGTH_MAX: usize = 40;
-    let mut short: String = text.chars().take(LENGTH_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(LENGTH_MAX).is_some() {
+    shorten_to(text, 40)
+}
+
+fn shorten_to(text: &str, length_max: usize) -> String {
+    let mut short = String::new();
+    for c in text.chars().take(length_max) {
+        if c.is_control() { short.extend(c.escape_default()) } else { short.push(c) }
+    }
+    if text.chars().nth(length_max).is_some() {
         short.push_str("..");
     }
     short

@@ -46,7 +46,7 @@ impl Dialect for SqlDialect {
         supports_extract_comma_syntax supports_parens_around_table_factor supports_values_as_table_factor
         supports_limit_comma supports_from_first_select supports_projection_trailing_commas supports_try_convert
         supports_bitwise_shift_operators supports_named_fn_args_with_assignment_operator supports_struct_literal
-        supports_empty_projections supports_nested_comments supports_string_escape_constant
+        supports_nested_comments supports_string_escape_constant
         supports_array_typedef_with_brackets supports_filter_during_aggregation supports_select_wildcard_exclude
         supports_data_type_signed_suffix supports_interval_options supports_quote_delimited_string
         supports_select_wildcard_replace supports_select_wildcard_ilike supports_select_wildcard_rename
