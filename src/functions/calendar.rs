@@ -304,3 +304,5 @@ fn month_text(month_idx: i64) -> [u8; 7] {
     ]
 }
 
+#[cfg(test)]
+mod tests;
