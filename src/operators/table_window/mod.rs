@@ -10,6 +10,8 @@ mod kernels;
 mod layout;
 mod partition;
 mod run;
+#[cfg(test)]
+mod speed;
 mod steps;
 #[cfg(test)]
 mod tests;

@@ -409,3 +409,134 @@ proptest! {
         }
     }
 }
+
+mod against_datafusion {
+    //! The kernels' results are those of DataFusion's own window functions.
+
+    use super::*;
+    use arrow::compute::concat_batches;
+    use datafusion::datasource::MemTable;
+    use datafusion::prelude::SessionContext;
+
+    fn sql(batch: &RecordBatch, over: &str) -> RecordBatch {
+        let functions = [
+            "row_number()",
+            "lag(value, 1)",
+            "lag(name, 3)",
+            "lead(value, 2)",
+            "first_value(name)",
+            "last_value(value)",
+            "count(*)",
+            "count(name)",
+            "sum(value)",
+            "min(name)",
+            "max(value)",
+        ];
+        let columns: Vec<String> =
+            functions.iter().enumerate().map(|(i, f)| format!("{f} OVER ({over}) AS w{i}")).collect();
+        let query = format!("SELECT *, {} FROM t", columns.join(", "));
+        let ctx = SessionContext::new();
+        ctx.register_table("t", Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch.clone()]]).unwrap()))
+            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let result = runtime.block_on(async { ctx.sql(&query).await?.collect().await }).unwrap();
+        concat_batches(&result[0].schema(), &result).unwrap()
+    }
+
+    fn functions(frame: Frame) -> Vec<(WindowKernel, DataType)> {
+        let mut functions = forwards(frame);
+        functions.insert(3, (WindowKernel::Lead { column: VALUE, offset: 2 }, DataType::Int64));
+        functions
+    }
+
+    /// Rows that no other row equals in order, so that frames by rows are decided; or rows with peers.
+    fn rows(n: i64, peers: bool) -> RecordBatch {
+        let rows: Vec<Row> = (0..n)
+            .map(|i| {
+                let mixed = (i * 7919) % n;
+                let null = |cell: Cell, every: i64| if mixed % every == 1 { Cell::Null } else { cell };
+                vec![
+                    null(Cell::Text(format!("k{}", i % 7)), 11),
+                    Cell::Int(i % 3),
+                    null(Cell::Int(if peers { mixed / 9 } else { mixed }), if peers { 13 } else { n + 1 }),
+                    null(Cell::Int(mixed % 17 - 8), 5),
+                    null(Cell::Text(format!("n{}", mixed % 31)), 6),
+                ]
+            })
+            .collect();
+        to_batch(&input(), &rows)
+    }
+
+    fn check(partition: &[usize], order: &[(usize, SortOptions)], frame: Frame, columns: &[usize], peers: bool) {
+        let batch = rows(500, peers);
+        let functions = functions(frame);
+        let name = |c: &usize| input().field(*c).name().clone();
+        let by: Vec<String> = partition.iter().map(name).collect();
+        let sort: Vec<String> = order
+            .iter()
+            .map(|(c, o)| {
+                let (direction, nulls) =
+                    (if o.descending { "DESC" } else { "ASC" }, if o.nulls_first { "FIRST" } else { "LAST" });
+                format!("{} {direction} NULLS {nulls}", name(c))
+            })
+            .collect();
+        let frame_text = match frame {
+            Frame::Rows => "ROWS UNBOUNDED PRECEDING",
+            Frame::Range => "RANGE UNBOUNDED PRECEDING",
+            Frame::Whole => "ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING",
+        };
+        let over = format!("PARTITION BY {} ORDER BY {} {frame_text}", by.join(", "), sort.join(", "));
+        let step = kernels(partition, order, &functions);
+        let ours = steps::run(&[step.step], batch.clone()).unwrap();
+        let keep: Vec<usize> = (0..5).chain(columns.iter().map(|c| c + 5)).collect();
+        let sorted = |batch: RecordBatch| {
+            let mut rows = to_rows(&batch.project(&keep).unwrap());
+            rows.sort();
+            rows
+        };
+        assert_eq!(sorted(ours), sorted(sql(&batch, &over)), "{over}");
+    }
+
+    #[test]
+    fn without_ties_every_function_agrees() {
+        let all: Vec<usize> = (0..11).collect();
+        for (descending, nulls_first) in [(false, false), (false, true), (true, false), (true, true)] {
+            let order = [(AT, options(descending, nulls_first))];
+            for frame in [Frame::Rows, Frame::Range, Frame::Whole] {
+                check(&[KEY], &order, frame, &all, false);
+                check(&[GROUP, KEY], &order, frame, &all, false);
+            }
+        }
+    }
+
+    #[test]
+    fn among_peers_what_does_not_depend_on_their_order_agrees() {
+        // count, sum, min, max over RANGE and over the whole partition.
+        for (descending, nulls_first) in [(false, false), (false, true), (true, false), (true, true)] {
+            for frame in [Frame::Range, Frame::Whole] {
+                check(&[KEY], &[(AT, options(descending, nulls_first))], frame, &[6, 7, 8, 9, 10], true);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_append_to_a_long_partition_starts_from_a_checkpoint_near_its_end() {
+    let query = &queries(options(false, true))[6];
+    let mut operator = query.operator(64);
+    let row = |i: i64| vec![Cell::Text("a".into()), Cell::Int(1), Cell::Int(i), Cell::Int(i), Cell::Null];
+    let epoch = |rows: Vec<Row>| ChangeBatch::table(to_batch(&input(), &rows), vec![1; rows.len()]);
+    for e in 0..3 {
+        operator.process(&[epoch((e * 2000..(e + 1) * 2000).map(row).collect())], &context()).unwrap();
+    }
+    let (keys, rows) = operator.codec.encode(&to_batch(&input(), &[row(6000)])).unwrap();
+    let id = operator.partitions.id(keys.get(0));
+    let from = operator.partitions.resume_at(id, rows.get(0), 1);
+    let n_runs = operator.partitions.run_starts(id, 0).len() + 1;
+    assert!(n_runs > 90 && from + 2 >= n_runs, "run {from} of {n_runs}");
+    let changes = operator.process(&[epoch(vec![row(6000)])], &context()).unwrap().changes;
+    assert_eq!(
+        to_rows(&changes.rows),
+        [vec![Cell::Text("a".into()), Cell::Int(6000), Cell::Int(0), Cell::Int(1), Cell::Int(1)]]
+    );
+}
