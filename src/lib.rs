@@ -2,6 +2,7 @@
 // The modules in the order in which data flows through them, upwards from the words they share.
 pub mod catalog;
 pub mod dialect;
+pub mod kafka;
 pub mod operators;
 pub mod plan;
 pub mod state;
