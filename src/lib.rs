@@ -2,8 +2,11 @@
 // The modules in the order in which data flows through them, upwards from the words they share.
 pub mod catalog;
 pub mod dialect;
+pub mod engine;
 pub mod format;
 pub mod functions;
+pub mod local;
+pub mod metrics;
 pub mod operators;
 pub mod plan;
 pub mod state;

@@ -45,6 +45,11 @@ pub trait Source: Send {
     ///
     /// Relations named in `paused` are not read. Errors tell whether the worker may go on.
     fn poll(&mut self, limit: PollLimit, wait: Duration, paused: &[Arc<str>]) -> Result<Polled, SourceError>;
+
+    /// Goes back (or forward) to committed positions: the next poll starts there and tells the status of every partition.
+    ///
+    /// Partitions that are not named are read from their start.
+    fn rewind(&mut self, positions: &BTreeMap<SourcePartition, i64>) -> Result<(), SourceError>;
 }
 
 /// Where an output record goes.
