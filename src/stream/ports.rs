@@ -49,6 +49,14 @@ pub trait Source: Send {
     /// Relations named in `paused` are not read. The first poll after a restore or an abort tells every partition's status.
     /// Errors tell whether the worker may go on; after [`SourceError::AssignmentLost`] the state must be restored first.
     fn poll(&mut self, limit: PollLimit, wait: Duration, paused: &[Arc<str>]) -> Result<Polled, SourceError>;
+
+    /// Goes back (or forward) to committed positions: the next poll starts there and tells the status of every partition.
+    ///
+    /// Partitions that are not named are read from their start. A source that shares its client with the state log has
+    /// learnt the positions from the restore already.
+    fn rewind(&mut self, _positions: &BTreeMap<SourcePartition, i64>) -> Result<(), SourceError> {
+        Ok(())
+    }
 }
 
 /// Where an output record goes.
