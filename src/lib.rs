@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod dialect;
 
+pub mod format;
 pub mod functions;
 pub mod operators;
 pub mod plan;
