@@ -4,6 +4,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::{Float64Type, TimestampMillisecondType};
 use arrow::util::display::array_value_to_string;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 
 fn column(name: &str, data_type: DataType) -> DecodeColumn {
     DecodeColumn { name: name.into(), data_type, not_null: false, private: false }
@@ -352,6 +353,26 @@ fn field_name() -> impl Strategy<Value = String> {
     ]
 }
 
+/// A field with a value that fits its column, so that whole records are often accepted.
+fn fitting_member() -> impl Strategy<Value = (String, String)> {
+    let members = [
+        ("at", "\"2024-05-01T08:00:00.5+08:00\""),
+        ("at", "\"1970-01-01 00:00:00z\""),
+        ("score", "1e-3"),
+        ("score", "-17"),
+        ("n", "12.0"),
+        ("ok", "false"),
+        ("day", "\"2024-02-29\""),
+        ("tags", "[\"a\", null ,\"\\u4eac\"]"),
+        ("tags", "[]"),
+        ("place", "{\"lon\":1,\"name\":\"x\",\"more\":[{}]}"),
+        ("price", "1.005"),
+        ("other", "{\"a\":[1,\"\\\"\"]}"),
+        ("n", "null"),
+    ];
+    proptest::sample::select(members.to_vec()).prop_map(|(name, value)| (format!("{name:?}"), value.to_owned()))
+}
+
 fn object(members: &[(String, String)], colon: &str, comma: &str) -> String {
     let members: Vec<String> = members.iter().map(|(n, v)| format!("{n}:{colon}{v}")).collect();
     format!("{{{}}}", members.join(&format!(",{comma}")))
@@ -359,7 +380,8 @@ fn object(members: &[(String, String)], colon: &str, comma: &str) -> String {
 
 fn record() -> impl Strategy<Value = Vec<u8>> {
     let space = || proptest::sample::select(vec!["", "", "", " ", "  ", "\n"]);
-    let members = prop::collection::vec((field_name(), json_value()), 0..6);
+    let member = prop_oneof![7 => fitting_member(), 1 => (field_name(), json_value())];
+    let members = prop::collection::vec(member, 0..6);
     let text = (members, space(), space(), space()).prop_map(|(mut members, colon, comma, after)| {
         members.push(("\"id\"".to_owned(), "\"k\"".to_owned()));
         object(&members, colon, comma) + after
@@ -372,6 +394,17 @@ fn record() -> impl Strategy<Value = Vec<u8>> {
         }
         bytes
     })
+}
+
+#[test]
+fn the_generated_records_are_a_mixture_of_good_and_bad_ones() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut n_accepted = 0;
+    for _ in 0..1_000 {
+        let record = record().new_tree(&mut runner).unwrap().current();
+        n_accepted += decode(table(Wire::Lines), &lines(&[&record])).record.len();
+    }
+    assert!((200..900).contains(&n_accepted), "{n_accepted} of 1000");
 }
 
 fn assert_same(a: &Decoded, b: &Decoded) {
