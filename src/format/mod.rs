@@ -1,16 +1,5 @@
-//! stub
-pub mod json {
-    //! stub
-    pub struct Encoder;
-    impl Encoder {
-        pub fn new(_: arrow::datatypes::SchemaRef, _: chrono_tz::Tz) -> Self {
-            Self
-        }
-        pub fn key_text(
-            &self,
-            _: &[arrow::array::ArrayRef],
-        ) -> Result<arrow::array::BinaryArray, arrow::error::ArrowError> {
-            Ok(arrow::array::BinaryArray::from(Vec::<&[u8]>::new()))
-        }
-    }
-}
+//! Bytes to Arrow and back: one folder a format.
+//!
+//! Decoding never fails as a whole: what cannot be read is handed back, record by record, with the reason.
+
+pub mod json;

@@ -212,7 +212,8 @@ impl Buckets {
     fn look_up(&mut self, instant_ms: i64) -> (i64, i64) {
         if let Some(bucket) = self.within_steady_days(instant_ms) {
             self.last = bucket;
-        } else if let Some(bucket) = self.recent.iter().find(|(from, until)| *from <= instant_ms && instant_ms < *until) {
+        } else if let Some(bucket) = self.recent.iter().find(|(from, until)| *from <= instant_ms && instant_ms < *until)
+        {
             self.last = *bucket;
         } else {
             let start = self.width.start_of(instant_ms, self.zone);

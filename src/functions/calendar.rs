@@ -134,7 +134,9 @@ impl ScalarUDFImpl for Calendar {
         let either = |t: &DataType| date_argument(t).or_else(|| instant(t));
         let birth = |t: &DataType| date_argument(if *t == DataType::Null { &DataType::Date32 } else { t });
         let taken: Option<Vec<DataType>> = match (self.function, types) {
-            (Function::AddMonths | Function::AddDays, [at, n]) => [either(at), integer_argument(n)].into_iter().collect(),
+            (Function::AddMonths | Function::AddDays, [at, n]) => {
+                [either(at), integer_argument(n)].into_iter().collect()
+            }
             (Function::AgeInYears, [from, at]) => [birth(from), either(at)].into_iter().collect(),
             (Function::LocalDate, [at]) => [instant(at)].into_iter().collect(),
             (Function::YearMonth, [at]) => [either(at)].into_iter().collect(),
@@ -176,7 +178,10 @@ impl ScalarUDFImpl for Calendar {
                 Function::YearMonth => match first.data_type() {
                     DataType::Date32 => {
                         let days = first.as_primitive::<Date32Type>();
-                        Ok(Arc::new(months(days.values().iter().map(|d| i64::from(*d) * DAY_MS), days.nulls().cloned())?))
+                        Ok(Arc::new(months(
+                            days.values().iter().map(|d| i64::from(*d) * DAY_MS),
+                            days.nulls().cloned(),
+                        )?))
                     }
                     _ => {
                         let instants = instants(first, self.zone)?;
@@ -293,15 +298,7 @@ fn months(local_ms: impl ExactSizeIterator<Item = i64>, nulls: Option<NullBuffer
 fn month_text(month_idx: i64) -> [u8; 7] {
     let digit = |value: i64, power: i64| b'0' + (value / power).rem_euclid(10) as u8;
     let (year, month) = (month_idx.div_euclid(12), month_idx.rem_euclid(12) + 1);
-    [
-        digit(year, 1000),
-        digit(year, 100),
-        digit(year, 10),
-        digit(year, 1),
-        b'-',
-        digit(month, 10),
-        digit(month, 1),
-    ]
+    [digit(year, 1000), digit(year, 100), digit(year, 10), digit(year, 1), b'-', digit(month, 10), digit(month, 1)]
 }
 
 #[cfg(test)]

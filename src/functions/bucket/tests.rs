@@ -33,8 +33,21 @@ fn instant() -> impl Strategy<Value = i64> {
 fn width() -> impl Strategy<Value = Width> {
     prop_oneof![
         proptest::sample::select(vec![
-            1_i64, 7, 1_000, 60_000, 900_000, 1_800_000, 3_600_000, 7_200_000, 10_800_000, 18_000_000, 21_600_000,
-            43_200_000, 86_400_000, 129_600_000, 604_800_000,
+            1_i64,
+            7,
+            1_000,
+            60_000,
+            900_000,
+            1_800_000,
+            3_600_000,
+            7_200_000,
+            10_800_000,
+            18_000_000,
+            21_600_000,
+            43_200_000,
+            86_400_000,
+            129_600_000,
+            604_800_000,
         ])
         .prop_map(|ms| Width(Unit::Clock(ms))),
         proptest::sample::select(vec![1_i64, 2, 7, 10, 14]).prop_map(|n| Width(Unit::Days(n))),
@@ -142,7 +155,10 @@ fn a_day_whose_midnight_is_skipped_starts_after_the_gap() {
 fn half_hour_zones_have_their_own_hours() {
     let hour = Width::of_date_trunc("hour").unwrap();
     assert_eq!(hour.start_of(at("2026-01-01T10:10:00+05:30"), Tz::Asia__Kolkata), at("2026-01-01T10:00:00+05:30"));
-    assert_eq!(hour.start_of(at("2026-01-01T10:10:00+05:30"), Zone::parse("+05:30").unwrap()), at("2026-01-01T10:00:00+05:30"));
+    assert_eq!(
+        hour.start_of(at("2026-01-01T10:10:00+05:30"), Zone::parse("+05:30").unwrap()),
+        at("2026-01-01T10:00:00+05:30")
+    );
 }
 
 #[test]
@@ -169,7 +185,9 @@ fn widths_are_refused_with_a_reason() {
 
 #[test]
 fn instants_at_the_ends_of_time_do_not_overflow() {
-    for t in [i64::MIN, i64::MIN + 1, super::super::zone::INSTANT_MS_MIN, super::super::zone::INSTANT_MS_MAX, i64::MAX - 1] {
+    for t in
+        [i64::MIN, i64::MIN + 1, super::super::zone::INSTANT_MS_MIN, super::super::zone::INSTANT_MS_MAX, i64::MAX - 1]
+    {
         for width in ["millisecond", "hour", "day", "week", "month", "year"] {
             let width = Width::of_date_trunc(width).unwrap();
             let start = width.start_of(t, Tz::Europe__Berlin);

@@ -78,7 +78,8 @@ async fn a_bad_width_is_refused_when_the_query_is_planned() {
         ("'1 month'", "takes a timestamp and an interval"),
         ("i", "constant"),
     ] {
-        let sql = format!("SELECT tumble(timestamptz '2026-01-01T00:00:00', {width}) FROM (SELECT INTERVAL '1 day' AS i) x");
+        let sql =
+            format!("SELECT tumble(timestamptz '2026-01-01T00:00:00', {width}) FROM (SELECT INTERVAL '1 day' AS i) x");
         let plan = context("UTC").sql(&sql).await;
         match plan {
             Err(e) => assert!(e.to_string().contains(reason), "{e}"),
@@ -89,7 +90,8 @@ async fn a_bad_width_is_refused_when_the_query_is_planned() {
 
 #[tokio::test]
 async fn ages_are_full_years_on_the_local_date() {
-    let age = async |birth: &str, at: &str| value("Asia/Shanghai", &format!("age_in_years(date '{birth}', {at})")).await;
+    let age =
+        async |birth: &str, at: &str| value("Asia/Shanghai", &format!("age_in_years(date '{birth}', {at})")).await;
     assert_eq!(age("2010-05-02", "timestamptz '2026-05-01T23:59:59'").await, "15");
     assert_eq!(age("2010-05-02", "timestamptz '2026-05-02T00:00:00'").await, "16");
     assert_eq!(age("2008-02-29", "date '2026-02-28'").await, "17");
@@ -152,7 +154,9 @@ fn moved(zone: Tz, function: Function, instants: &[i64], n: i64) -> Vec<Option<i
             ColumnarValue::Scalar(datafusion::scalar::ScalarValue::Int64(Some(n))),
         ],
     };
-    let ColumnarValue::Array(result) = udf.invoke_with_args(args).unwrap() else { panic!("a column became a constant") };
+    let ColumnarValue::Array(result) = udf.invoke_with_args(args).unwrap() else {
+        panic!("a column became a constant")
+    };
     result.as_primitive::<arrow::datatypes::TimestampMillisecondType>().iter().collect()
 }
 

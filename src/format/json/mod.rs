@@ -1,0 +1,29 @@
+//! One JSON object a record: [`Decoder`] reads records into columns, [`Encoder`] writes rows.
+//!
+//! A record goes `scan` (the usual form, key order guessed from the record before) or `parse` (anything else), then each
+//! field through `cell` (typed, checked), then, if nothing in it is wrong, into the `column`s. Both ways into `cell` accept
+//! the same language and yield the same values.
+
+mod cell;
+mod column;
+mod decode;
+mod encode;
+mod instant;
+mod key;
+mod number;
+mod parse;
+mod scan;
+mod value;
+
+use arrow::datatypes::DataType;
+
+pub use decode::{DecodeColumn, DecodeSpec, Decoded, Decoder, Rejected, Wire};
+pub use encode::{Encoded, Encoder};
+
+/// A column's type has no JSON form here; the column must be cast or left out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("type {0} cannot be read from or written to JSON")]
+pub struct UnsupportedType(pub DataType);
+
+/// The field that marks a line as the deletion of a key.
+const TOMBSTONE: &str = "_tombstone";
