@@ -16,7 +16,7 @@ mod tests;
 use arrow::datatypes::{DataType, SchemaRef};
 
 use self::left_rows::{LeftRows, counts_matches};
-use self::output::Emitted;
+use self::output::{Derived, Emitted, is_net};
 use self::probe::{Seekers, probe};
 use self::right_rows::RightRows;
 use self::shape::{NONE, Shape};
@@ -89,18 +89,18 @@ impl TableJoin {
         Ok(Self { shape, keys, left: LeftRows::default(), right })
     }
 
-    fn take_in_right(&mut self, batch: &ChangeBatch) -> Result<ChangeBatch, OperatorError> {
+    fn take_in_right(&mut self, batch: &ChangeBatch) -> Result<Derived, OperatorError> {
         let Self { shape, keys, left, right } = self;
         let taken = right.take_in(shape, keys, batch)?;
-        let changes = match shape.spec.as_of {
+        let derived = match shape.spec.as_of {
             true => as_of::rederive(shape, left, right, &taken)?,
             false => equi::rederive(shape, left, right, &taken)?,
         };
         self.forget(taken.loose_keys);
-        Ok(changes)
+        Ok(derived)
     }
 
-    fn take_in_left(&mut self, batch: &ChangeBatch) -> Result<ChangeBatch, OperatorError> {
+    fn take_in_left(&mut self, batch: &ChangeBatch) -> Result<Derived, OperatorError> {
         let Self { shape, keys, left, right } = self;
         let taken = left.take_in(shape, keys, batch)?;
         let own = &taken.columns.own;
@@ -113,9 +113,10 @@ impl TableJoin {
             }
         }
         let emitted = Emitted::new(shape.spec.kind, &found.outcomes(&taken.weights), &found.pairs);
+        let net = is_net(&emitted.left, &emitted.weights, |place| taken.rows.get(place as usize));
         let changes = emitted.into_table(shape, own, &found.right)?;
         self.forget(taken.loose_keys);
-        Ok(changes)
+        Ok(Derived { changes, net })
     }
 
     /// Forgets those keys that have no rows on either side.
@@ -150,11 +151,11 @@ impl Operator for TableJoin {
         if !left.is_empty() {
             parts.push(self.take_in_left(left)?);
         }
+        parts.retain(|part: &Derived| !part.changes.is_empty());
+        let net = parts.len() < 2 && parts.iter().all(|part| part.net);
+        let parts: Vec<ChangeBatch> = parts.into_iter().map(|part| part.changes).collect();
         let changes = ChangeBatch::concat(&self.shape.spec.schema, &parts)?;
-        if changes.weights.iter().all(|w| *w < 0) {
-            return Ok(changes.into());
-        }
-        Ok(changes.consolidate()?.into())
+        Ok(if net || changes.weights.iter().all(|w| *w < 0) { changes } else { changes.consolidate()? }.into())
     }
 
     fn state_size(&self) -> StateSize {
