@@ -28,6 +28,10 @@ fn resolve(
     queries: &[Query],
     places: &[u32],
 ) -> Result<Vec<u32>, OperatorError> {
+    if shape.spec.filter.is_none() {
+        let last = |q: &Query| if q.start < q.end { places[q.end as usize - 1] } else { NONE };
+        return Ok(queries.iter().map(last).collect());
+    }
     let mut answers = vec![NONE; queries.len()];
     let mut open: Vec<(u32, Query)> = (0..).zip(queries.iter().copied()).filter(|(_, q)| q.start < q.end).collect();
     while !open.is_empty() {

@@ -56,12 +56,16 @@ impl LeftRows {
             ids: Vec::with_capacity(n_rows),
             loose_keys: Vec::new(),
         };
+        // Keys first, then rows: two short loops wait less for memory than a long one.
+        for (place, weight) in net.iter().enumerate() {
+            let never = shape.needs_match() && taken.columns.cannot_match(place);
+            let kept = *weight != 0 && !never;
+            taken.keys.push(if kept { keys.get_or_insert(taken.columns.keys.get(place)).0 } else { NONE });
+        }
         let mut scratch = Vec::new();
         for (place, weight) in net.into_iter().enumerate() {
-            let (mut key, mut id, mut change) = (NONE, NONE, 0);
-            let never = shape.needs_match() && taken.columns.cannot_match(place);
-            if weight != 0 && !never {
-                (key, _) = keys.get_or_insert(taken.columns.keys.get(place));
+            let (key, mut id, mut change) = (taken.keys[place], NONE, 0);
+            if key != NONE {
                 let update = self.rows.update(key, stored(&taken.columns, &taken.rows, place, &mut scratch), weight);
                 change = update.after.max(0) - update.before.max(0);
                 if update.after == 0 {
@@ -71,7 +75,6 @@ impl LeftRows {
                     id = update.row;
                 }
             }
-            taken.keys.push(key);
             taken.ids.push(id);
             taken.weights.push(change);
         }

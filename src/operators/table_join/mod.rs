@@ -37,13 +37,15 @@ pub struct TableJoinSpec {
     /// The number of key columns; 0 joins every row with every row that the filter accepts.
     pub n_keys: usize,
     /// Whether the right side is versioned: of the rows of a key, the one with the greatest timestamp at or before the
-    /// left row's timestamp matches (ties cannot be: the timestamp belongs to the right side's key).
+    /// left row's timestamp matches (ties cannot be: the timestamp belongs to the right side's key; where a change of a
+    /// version overtakes another for a moment, the greater row counts). A null timestamp matches nothing.
     pub as_of: bool,
     /// Whether null keys match null keys (`IS NOT DISTINCT FROM`).
     pub null_equals_null: bool,
-    /// `NOT IN`: a null on the right side makes every comparison unknown (anti join only).
+    /// `NOT IN`: a null on either side makes the comparison unknown (anti join on exactly one key column).
     pub null_aware: bool,
-    /// What matching rows must satisfy besides, over left own columns then right own columns.
+    /// What matching rows must satisfy besides, over left own columns then right own columns. With `as_of` only versions
+    /// that satisfy it are candidates.
     pub filter: Option<Predicate>,
     /// The own columns of the left side.
     pub left: SchemaRef,
@@ -74,6 +76,7 @@ pub enum JoinKind {
 ///
 /// A row counts on either side while its weight is above zero. The change of the output is `changed right x old left` and
 /// `changed left x new right`, so each pair is derived once. Both sides share one index of keys.
+/// After an error the state is not to be used any more.
 pub struct TableJoin {
     shape: Shape,
     keys: KeyIndex,
