@@ -84,8 +84,8 @@ impl RowArena {
         };
         let chunk = &mut self.chunks[chunk_idx as usize];
         self.places[id as usize] = Place { chunk: chunk_idx, offset: chunk.data.len() as u32 };
-        chunk.data.extend_from_slice(&id.to_le_bytes());
-        chunk.data.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        let header = u64::from(id) | (bytes.len() as u64) << 32;
+        chunk.data.extend_from_slice(&header.to_le_bytes());
         chunk.data.extend_from_slice(bytes);
         chunk.live_bytes += need;
     }
@@ -95,6 +95,10 @@ impl RowArena {
             self.chunks.push(Chunk::default());
             (self.chunks.len() - 1) as u32
         });
+        if idx > 0 {
+            // Not the first: a small store stays small, a large one does not copy while chunks grow.
+            self.chunks[idx as usize].data.reserve_exact(CHUNK_BYTES);
+        }
         self.open = Some(idx);
         idx
     }

@@ -2,6 +2,7 @@
 
 use ahash::RandomState;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::RowArena;
 
@@ -56,6 +57,22 @@ fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
+/// Puts a row at the head of its key's list.
+fn link(heads: &mut Vec<u32>, nodes: &mut Vec<Node>, node: Node, id: u32) {
+    let key = node.key as usize;
+    if heads.len() <= key {
+        heads.resize(key + 1, NONE);
+    }
+    let next = std::mem::replace(&mut heads[key], id);
+    if nodes.len() <= id as usize {
+        nodes.resize(id as usize + 1, UNUSED);
+    }
+    nodes[id as usize] = Node { next, ..node };
+    if next != NONE {
+        nodes[next as usize].previous = id;
+    }
+}
+
 impl Default for WeightedRows {
     fn default() -> Self {
         Self {
@@ -72,13 +89,12 @@ impl WeightedRows {
     /// Adds `weight` to a row under a key. A row of weight 0 is forgotten.
     pub fn update(&mut self, key: u32, row: &[u8], weight: i64) -> RowUpdate {
         let hash = self.hasher.hash_one((key, row)) as u32;
-        let found = self.slots.find_entry(spread(hash), |s| {
-            s.hash == hash && self.nodes[s.row as usize].key == key && self.rows.get(s.row) == row
-        });
-        match found {
-            Ok(entry) => {
+        let Self { heads, rows, nodes, slots, .. } = self;
+        let is_row = |s: &Slot| s.hash == hash && nodes[s.row as usize].key == key && rows.get(s.row) == row;
+        match slots.entry(spread(hash), is_row, |s| spread(s.hash)) {
+            Entry::Occupied(entry) => {
                 let row = entry.get().row;
-                let node = &mut self.nodes[row as usize];
+                let node = &mut nodes[row as usize];
                 let before = node.weight;
                 let after = before.wrapping_add(weight);
                 node.weight = after;
@@ -88,27 +104,14 @@ impl WeightedRows {
                 }
                 RowUpdate { row, before, after }
             }
-            Err(_) if weight == 0 => RowUpdate { row: NONE, before: 0, after: 0 },
-            Err(_) => RowUpdate { row: self.link(key, hash, row, weight), before: 0, after: weight },
+            Entry::Vacant(_) if weight == 0 => RowUpdate { row: NONE, before: 0, after: 0 },
+            Entry::Vacant(entry) => {
+                let id = rows.insert(row);
+                entry.insert(Slot { hash, row: id });
+                link(heads, nodes, Node { weight, key, previous: NONE, next: NONE }, id);
+                RowUpdate { row: id, before: 0, after: weight }
+            }
         }
-    }
-
-    fn link(&mut self, key: u32, hash: u32, row: &[u8], weight: i64) -> u32 {
-        if self.heads.len() <= key as usize {
-            self.heads.resize(key as usize + 1, NONE);
-        }
-        let head = self.heads[key as usize];
-        let id = self.rows.insert(row);
-        if self.nodes.len() <= id as usize {
-            self.nodes.resize(id as usize + 1, UNUSED);
-        }
-        self.nodes[id as usize] = Node { weight, key, previous: NONE, next: head };
-        if head != NONE {
-            self.nodes[head as usize].previous = id;
-        }
-        self.heads[key as usize] = id;
-        self.slots.insert_unique(spread(hash), Slot { hash, row: id }, |s| spread(s.hash));
-        id
     }
 
     fn unlink(&mut self, id: u32) {

@@ -4,12 +4,11 @@ use arrow::array::ArrayRef;
 use hashbrown::HashSet;
 
 use super::left_rows::LeftRows;
-use super::output::{Emitted, Outcome, Pairs};
+use super::output::{Derived, Emitted, Outcome, Pairs, is_net};
 use super::probe::{Found, Seekers};
 use super::right_rows::{RightChange, RightRows, TakenIn, own, time};
 use super::shape::{NO_TIME, NONE, Shape};
 use crate::operators::OperatorError;
-use crate::stream::ChangeBatch;
 
 /// A left row that looks for the last accepted of some versions: those from `start` to before `end`.
 #[derive(Clone, Copy)]
@@ -29,6 +28,10 @@ fn resolve(
     queries: &[Query],
     places: &[u32],
 ) -> Result<Vec<u32>, OperatorError> {
+    if shape.spec.filter.is_none() {
+        let last = |q: &Query| if q.start < q.end { places[q.end as usize - 1] } else { NONE };
+        return Ok(queries.iter().map(last).collect());
+    }
     let mut answers = vec![NONE; queries.len()];
     let mut open: Vec<(u32, Query)> = (0..).zip(queries.iter().copied()).filter(|(_, q)| q.start < q.end).collect();
     while !open.is_empty() {
@@ -120,7 +123,7 @@ pub(super) fn rederive(
     left: &LeftRows,
     right: &RightRows,
     taken: &TakenIn,
-) -> Result<ChangeBatch, OperatorError> {
+) -> Result<Derived, OperatorError> {
     let (mut versions, mut old, mut new) = (Vec::new(), Timeline::default(), Timeline::default());
     let mut affected = Affected::default();
     for changes in taken.changes.chunk_by(|a, b| a.key == b.key) {
@@ -184,7 +187,7 @@ fn emit(
     right_columns: &[ArrayRef],
     (old, new): (&Timeline, &Timeline),
     versions: &[Version],
-) -> Result<ChangeBatch, OperatorError> {
+) -> Result<Derived, OperatorError> {
     let columns = left.decode(shape, &affected.ids)?;
     let was = resolve(shape, &columns, right_columns, &affected.old, &old.places)?;
     let is = resolve(shape, &columns, right_columns, &affected.new, &new.places)?;
@@ -200,5 +203,8 @@ fn emit(
         }
         outcomes.push(Outcome { weight: affected.weights[place], before: Some(was != NONE), after: is != NONE });
     }
-    Emitted::new(shape.spec.kind, &outcomes, &pairs).into_table(shape, &columns, right_columns)
+    let emitted = Emitted::new(shape.spec.kind, &outcomes, &pairs);
+    let net =
+        shape.yields_pairs() && is_net(&emitted.right, &emitted.weights, |place| own(place).unwrap_or(&shape.no_right));
+    Ok(Derived { changes: emitted.into_table(shape, &columns, right_columns)?, net })
 }

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::left_rows::{LeftRows, counts_matches};
-use super::output::{Emitted, Matcher, Outcome, Pairs};
+use super::output::{Derived, Emitted, Matcher, Outcome, Pairs, is_net};
 use super::right_rows::{RightChange, RightRows, TakenIn};
-use super::shape::Shape;
+use super::shape::{NONE, Shape};
 use crate::operators::{JoinKind, OperatorError};
 use crate::stream::ChangeBatch;
 
@@ -15,12 +15,12 @@ pub(super) fn rederive(
     left: &mut LeftRows,
     right: &RightRows,
     taken: &TakenIn,
-) -> Result<ChangeBatch, OperatorError> {
+) -> Result<Derived, OperatorError> {
     let changes = Changes::new(right, &taken.changes);
     if shape.yields_pairs() || shape.spec.filter.is_some() {
         with_pairs(shape, left, &changes, taken)
     } else {
-        by_key(shape, left, &changes)
+        Ok(Derived { changes: by_key(shape, left, &changes)?, net: false })
     }
 }
 
@@ -108,7 +108,7 @@ fn with_pairs(
     left: &mut LeftRows,
     changes: &Changes,
     taken: &TakenIn,
-) -> Result<ChangeBatch, OperatorError> {
+) -> Result<Derived, OperatorError> {
     let rows = touched(left, changes);
     let ids: Vec<u32> = rows.iter().map(|(id, _)| *id).collect();
     let columns = left.decode(shape, &ids)?;
@@ -122,9 +122,9 @@ fn with_pairs(
         };
         last = Some((key, of_key));
         let (of_key, of_null) = match changes.right.null_key {
-            Some(null) if key == null => (changes.sorted, changes.of_key(super::shape::NONE)),
+            Some(null) if key == null => (changes.sorted, changes.of_key(NONE)),
             Some(null) => (of_key, changes.of_key(null)),
-            None => (of_key, changes.of_key(super::shape::NONE)),
+            None => (of_key, changes.of_key(NONE)),
         };
         for change in of_key.iter().chain(of_null) {
             matcher.push(place as u32, change.place, change.after - change.before)?;
@@ -132,7 +132,10 @@ fn with_pairs(
     }
     let pairs = matcher.finish()?;
     let outcomes = outcomes(shape, left, changes, &rows, &pairs);
-    Emitted::new(shape.spec.kind, &outcomes, &pairs).into_table(shape, &columns, &taken.columns.own)
+    let emitted = Emitted::new(shape.spec.kind, &outcomes, &pairs);
+    let own = |place| if place == NONE { shape.no_right.as_slice() } else { taken.rows.get(place as usize) };
+    let net = shape.yields_pairs() && is_net(&emitted.right, &emitted.weights, own);
+    Ok(Derived { changes: emitted.into_table(shape, &columns, &taken.columns.own)?, net })
 }
 
 /// The visible left rows that some changed right row may match.

@@ -4,7 +4,7 @@ use arrow::array::ArrayRef;
 use arrow::error::ArrowError;
 
 use super::right_rows::{own, stored};
-use super::shape::{Columns, NONE, Shape, net_weights};
+use super::shape::{Columns, EncodedRows, NONE, Shape, net_weights};
 use crate::operators::{JoinKind, OperatorError};
 use crate::state::{KeyIndex, WeightedRows};
 use crate::stream::ChangeBatch;
@@ -20,6 +20,7 @@ pub(super) struct LeftRows {
 /// A batch of left changes after they were taken in.
 pub(super) struct TakenIn {
     pub(super) columns: Columns,
+    pub(super) rows: EncodedRows,
     /// By row of the batch: its key, [`NONE`] if it is not kept.
     pub(super) keys: Vec<u32>,
     /// By row of the batch: the change of its visible weight.
@@ -49,18 +50,23 @@ impl LeftRows {
         let n_rows = net.len();
         let mut taken = TakenIn {
             columns,
+            rows,
             keys: Vec::with_capacity(n_rows),
             weights: Vec::with_capacity(n_rows),
             ids: Vec::with_capacity(n_rows),
             loose_keys: Vec::new(),
         };
+        // Keys first, then rows: two short loops wait less for memory than a long one.
+        for (place, weight) in net.iter().enumerate() {
+            let never = shape.needs_match() && taken.columns.cannot_match(place);
+            let kept = *weight != 0 && !never;
+            taken.keys.push(if kept { keys.get_or_insert(taken.columns.keys.get(place)).0 } else { NONE });
+        }
         let mut scratch = Vec::new();
         for (place, weight) in net.into_iter().enumerate() {
-            let (mut key, mut id, mut change) = (NONE, NONE, 0);
-            let never = shape.needs_match() && taken.columns.cannot_match(place);
-            if weight != 0 && !never {
-                (key, _) = keys.get_or_insert(taken.columns.keys.get(place));
-                let update = self.rows.update(key, stored(&taken.columns, &rows, place, &mut scratch), weight);
+            let (key, mut id, mut change) = (taken.keys[place], NONE, 0);
+            if key != NONE {
+                let update = self.rows.update(key, stored(&taken.columns, &taken.rows, place, &mut scratch), weight);
                 change = update.after.max(0) - update.before.max(0);
                 if update.after == 0 {
                     taken.loose_keys.push(key);
@@ -69,7 +75,6 @@ impl LeftRows {
                     id = update.row;
                 }
             }
-            taken.keys.push(key);
             taken.ids.push(id);
             taken.weights.push(change);
         }

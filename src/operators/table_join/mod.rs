@@ -16,7 +16,7 @@ mod tests;
 use arrow::datatypes::{DataType, SchemaRef};
 
 use self::left_rows::{LeftRows, counts_matches};
-use self::output::Emitted;
+use self::output::{Derived, Emitted, is_net};
 use self::probe::{Seekers, probe};
 use self::right_rows::RightRows;
 use self::shape::{NONE, Shape};
@@ -37,13 +37,15 @@ pub struct TableJoinSpec {
     /// The number of key columns; 0 joins every row with every row that the filter accepts.
     pub n_keys: usize,
     /// Whether the right side is versioned: of the rows of a key, the one with the greatest timestamp at or before the
-    /// left row's timestamp matches (ties cannot be: the timestamp belongs to the right side's key).
+    /// left row's timestamp matches (ties cannot be: the timestamp belongs to the right side's key; where a change of a
+    /// version overtakes another for a moment, the greater row counts). A null timestamp matches nothing.
     pub as_of: bool,
     /// Whether null keys match null keys (`IS NOT DISTINCT FROM`).
     pub null_equals_null: bool,
-    /// `NOT IN`: a null on the right side makes every comparison unknown (anti join only).
+    /// `NOT IN`: a null on either side makes the comparison unknown (anti join on exactly one key column).
     pub null_aware: bool,
-    /// What matching rows must satisfy besides, over left own columns then right own columns.
+    /// What matching rows must satisfy besides, over left own columns then right own columns. With `as_of` only versions
+    /// that satisfy it are candidates.
     pub filter: Option<Predicate>,
     /// The own columns of the left side.
     pub left: SchemaRef,
@@ -74,6 +76,7 @@ pub enum JoinKind {
 ///
 /// A row counts on either side while its weight is above zero. The change of the output is `changed right x old left` and
 /// `changed left x new right`, so each pair is derived once. Both sides share one index of keys.
+/// After an error the state is not to be used any more.
 pub struct TableJoin {
     shape: Shape,
     keys: KeyIndex,
@@ -89,18 +92,18 @@ impl TableJoin {
         Ok(Self { shape, keys, left: LeftRows::default(), right })
     }
 
-    fn take_in_right(&mut self, batch: &ChangeBatch) -> Result<ChangeBatch, OperatorError> {
+    fn take_in_right(&mut self, batch: &ChangeBatch) -> Result<Derived, OperatorError> {
         let Self { shape, keys, left, right } = self;
         let taken = right.take_in(shape, keys, batch)?;
-        let changes = match shape.spec.as_of {
+        let derived = match shape.spec.as_of {
             true => as_of::rederive(shape, left, right, &taken)?,
             false => equi::rederive(shape, left, right, &taken)?,
         };
         self.forget(taken.loose_keys);
-        Ok(changes)
+        Ok(derived)
     }
 
-    fn take_in_left(&mut self, batch: &ChangeBatch) -> Result<ChangeBatch, OperatorError> {
+    fn take_in_left(&mut self, batch: &ChangeBatch) -> Result<Derived, OperatorError> {
         let Self { shape, keys, left, right } = self;
         let taken = left.take_in(shape, keys, batch)?;
         let own = &taken.columns.own;
@@ -113,9 +116,10 @@ impl TableJoin {
             }
         }
         let emitted = Emitted::new(shape.spec.kind, &found.outcomes(&taken.weights), &found.pairs);
+        let net = is_net(&emitted.left, &emitted.weights, |place| taken.rows.get(place as usize));
         let changes = emitted.into_table(shape, own, &found.right)?;
         self.forget(taken.loose_keys);
-        Ok(changes)
+        Ok(Derived { changes, net })
     }
 
     /// Forgets those keys that have no rows on either side.
@@ -150,11 +154,11 @@ impl Operator for TableJoin {
         if !left.is_empty() {
             parts.push(self.take_in_left(left)?);
         }
+        parts.retain(|part: &Derived| !part.changes.is_empty());
+        let net = parts.len() < 2 && parts.iter().all(|part| part.net);
+        let parts: Vec<ChangeBatch> = parts.into_iter().map(|part| part.changes).collect();
         let changes = ChangeBatch::concat(&self.shape.spec.schema, &parts)?;
-        if changes.weights.iter().all(|w| *w < 0) {
-            return Ok(changes.into());
-        }
-        Ok(changes.consolidate()?.into())
+        Ok(if net || changes.weights.iter().all(|w| *w < 0) { changes } else { changes.consolidate()? }.into())
     }
 
     fn state_size(&self) -> StateSize {

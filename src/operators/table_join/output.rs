@@ -1,6 +1,8 @@
 //! From matching pairs and outcomes to the rows that leave a join.
 
+use ahash::RandomState;
 use arrow::array::ArrayRef;
+use hashbrown::HashMap;
 
 use super::JoinKind;
 use super::shape::{NONE, Shape};
@@ -162,4 +164,35 @@ impl Emitted {
         let rows = shape.output((left, &self.left), (right, &self.right), self.marks)?;
         Ok(ChangeBatch::table(rows, self.weights))
     }
+}
+
+/// Changes that a join derived.
+pub(super) struct Derived {
+    pub(super) changes: ChangeBatch,
+    /// Whether it is certain that no row both appears and disappears.
+    pub(super) net: bool,
+}
+
+/// Whether it is certain that no two output rows cancel out, told by one side alone: no row of that side has part in both
+/// appearances and disappearances. `places` are those of the output rows, `bytes` gives the row at a place.
+pub(super) fn is_net<'a>(places: &[u32], weights: &[i64], bytes: impl Fn(u32) -> &'a [u8]) -> bool {
+    if weights.iter().all(|w| *w > 0) || weights.iter().all(|w| *w < 0) {
+        return true;
+    }
+    // Places repeat far more often than rows: first the sign by place, then by row. The last entry stands for `NONE`.
+    let n_places = places.iter().filter(|p| **p != NONE).max().map_or(0, |p| *p as usize + 1);
+    let mut signs = vec![0; n_places + 1];
+    for (place, weight) in places.iter().zip(weights) {
+        let sign = &mut signs[(*place as usize).min(n_places)];
+        if *sign == -weight.signum() {
+            return false;
+        }
+        *sign = weight.signum();
+    }
+    let mut by_row: HashMap<&[u8], i64, RandomState> =
+        HashMap::with_capacity_and_hasher(n_places + 1, RandomState::with_seeds(1, 2, 3, 4));
+    signs.iter().enumerate().filter(|(_, sign)| **sign != 0).all(|(place, sign)| {
+        let row = bytes(if place == n_places { NONE } else { place as u32 });
+        *by_row.entry(row).or_insert(*sign) == *sign
+    })
 }

@@ -78,14 +78,17 @@ impl RightRows {
         let columns = shape.columns(&batch.rows)?;
         let rows = shape.right.encode(&columns.own, columns.n_rows)?;
         let weights = net_weights(batch, &columns, &rows);
-        let (mut changes, mut loose_keys) = (Vec::new(), Vec::new());
-        let mut scratch = Vec::new();
+        // Keys first, then rows: two short loops wait less for memory than a long one.
+        let mut kept = Vec::with_capacity(weights.len());
         for (place, weight) in weights.into_iter().enumerate() {
             let never = columns.cannot_match(place) && self.null_key.is_none();
-            if weight == 0 || never {
-                continue;
+            if weight != 0 && !never {
+                kept.push((place, keys.get_or_insert(columns.keys.get(place)).0, weight));
             }
-            let (key, _) = keys.get_or_insert(columns.keys.get(place));
+        }
+        let (mut changes, mut loose_keys) = (Vec::new(), Vec::new());
+        let mut scratch = Vec::new();
+        for (place, key, weight) in kept {
             let update = self.rows.update(key, stored(&columns, &rows, place, &mut scratch), weight);
             if update.after == 0 {
                 loose_keys.push(key);

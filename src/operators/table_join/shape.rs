@@ -30,6 +30,8 @@ pub(super) struct Shape {
     keys: RowCodec,
     pub(super) left: RowCodec,
     pub(super) right: RowCodec,
+    /// A right row of nulls only, as bytes: what stands beside a left row without a match.
+    pub(super) no_right: Vec<u8>,
     pair_schema: SchemaRef,
 }
 
@@ -57,10 +59,12 @@ impl Shape {
         }
         let types = |schema: &Schema| schema.fields().iter().map(|f| f.data_type().clone()).collect::<Vec<_>>();
         let pairs: Vec<Arc<Field>> = spec.left.fields().iter().chain(spec.right.fields()).cloned().collect();
+        let right = RowCodec::new(types(&spec.right))?;
         Ok(Self {
+            no_right: right.nulls()?,
             keys: RowCodec::new(spec.keys.clone())?,
             left: RowCodec::new(types(&spec.left))?,
-            right: RowCodec::new(types(&spec.right))?,
+            right,
             pair_schema: Arc::new(Schema::new(pairs)),
             spec,
         })
@@ -78,8 +82,7 @@ impl Shape {
 
     /// The bytes of the key that is null.
     pub(super) fn null_key(&self) -> Result<Vec<u8>, ArrowError> {
-        let nulls: Vec<ArrayRef> = self.spec.keys.iter().map(|t| new_null_array(t, 1)).collect();
-        Ok(self.keys.encode(&nulls, 1)?.get(0).to_vec())
+        self.keys.nulls()
     }
 
     /// Takes the columns of one input apart and encodes its keys.
@@ -227,6 +230,12 @@ impl RowCodec {
     fn new(types: Vec<DataType>) -> Result<Self, ArrowError> {
         let converter = RowConverter::new(types.iter().cloned().map(SortField::new).collect())?;
         Ok(Self { parser: converter.parser(), converter, types })
+    }
+
+    /// The row of nulls only.
+    fn nulls(&self) -> Result<Vec<u8>, ArrowError> {
+        let nulls: Vec<ArrayRef> = self.types.iter().map(|t| new_null_array(t, 1)).collect();
+        Ok(self.encode(&nulls, 1)?.get(0).to_vec())
     }
 
     pub(super) fn encode(&self, columns: &[ArrayRef], n_rows: usize) -> Result<EncodedRows, ArrowError> {
