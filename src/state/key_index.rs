@@ -2,6 +2,7 @@
 
 use ahash::RandomState;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::RowArena;
 
@@ -43,13 +44,16 @@ impl KeyIndex {
 
     /// The id of a key, and whether it is new.
     pub fn get_or_insert(&mut self, key: &[u8]) -> (u32, bool) {
-        if let Some(id) = self.get(key) {
-            return (id, false);
-        }
         let hash = self.hash(key);
-        let id = self.keys.insert(key);
-        self.slots.insert_unique(spread(hash), Slot { hash, id }, |s| spread(s.hash));
-        (id, true)
+        let (keys, slots) = (&self.keys, &mut self.slots);
+        match slots.entry(spread(hash), |s| s.hash == hash && keys.get(s.id) == key, |s| spread(s.hash)) {
+            Entry::Occupied(entry) => (entry.get().id, false),
+            Entry::Vacant(entry) => {
+                let id = self.keys.insert(key);
+                entry.insert(Slot { hash, id });
+                (id, true)
+            }
+        }
     }
 
     /// The key of a live id.

@@ -5,8 +5,10 @@
 
 mod arena;
 mod key_index;
+mod weighted_rows;
 mod zset;
 
 pub use arena::RowArena;
 pub use key_index::KeyIndex;
+pub use weighted_rows::{RowUpdate, WeightedRows};
 pub use zset::ZSetIndex;

@@ -13,7 +13,7 @@ pub use change_batch::{ChangeBatch, Order};
 pub use key::{encode_key, kafka_partition, murmur2};
 pub use ports::{
     CommitError, Delta, OutputTopic, PartitionStatus, PollLimit, Polled, Restored, SealedEpoch, Sink, Source,
-    SourceError, StateLog, TombstoneForm,
+    SourceError, StateLog, TombstoneForm, Undeliverable,
 };
 pub use record::{RecordBatchBytes, RecordMeta, RecordView, SourcePartition};
 pub use shard::{ShardCount, shard_rows, split_by_shard};

@@ -40,11 +40,23 @@ pub struct Polled {
 }
 
 /// Where records come from.
+///
+/// Source, sink and state log of a worker belong together: the source reads from the positions that the last restore told,
+/// and reads again from the last committed ones after an epoch was aborted. Records polled before that must be dropped.
 pub trait Source: Send {
     /// Takes what has arrived, in reading order, waiting at most `wait` for the first record.
     ///
-    /// Relations named in `paused` are not read. Errors tell whether the worker may go on.
+    /// Relations named in `paused` are not read. The first poll after a restore or an abort tells every partition's status.
+    /// Errors tell whether the worker may go on; after [`SourceError::AssignmentLost`] the state must be restored first.
     fn poll(&mut self, limit: PollLimit, wait: Duration, paused: &[Arc<str>]) -> Result<Polled, SourceError>;
+
+    /// Goes back (or forward) to committed positions: the next poll starts there and tells the status of every partition.
+    ///
+    /// Partitions that are not named are read from their start. A source that shares its client with the state log has
+    /// learnt the positions from the restore already.
+    fn rewind(&mut self, _positions: &BTreeMap<SourcePartition, i64>) -> Result<(), SourceError> {
+        Ok(())
+    }
 }
 
 /// Where an output record goes.
@@ -91,6 +103,19 @@ pub struct SealedEpoch {
     pub deltas: Vec<Delta>,
 }
 
+/// An output record that its topic does not take, whatever is tried: the epoch was committed without it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undeliverable {
+    /// Where it was to go.
+    pub output: OutputTopic,
+    /// Its place in the epoch's records for that output.
+    pub record_idx: usize,
+    /// Its size, with headers and framing.
+    pub bytes: usize,
+    /// The greatest size that the topic takes.
+    pub limit_bytes: usize,
+}
+
 /// Where epochs are committed.
 pub trait Sink: Send {
     /// How this end writes the deletion of a key.
@@ -98,6 +123,16 @@ pub trait Sink: Send {
 
     /// Commits an epoch: all of it becomes visible, or nothing.
     fn commit(&mut self, epoch: SealedEpoch) -> Result<(), CommitError>;
+
+    /// The greatest delta that one [`Delta`] may hold, in bytes.
+    fn max_delta_bytes(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Takes the records that were left out of committed epochs since the last call. None vanishes unsaid.
+    fn take_undeliverable(&mut self) -> Vec<Undeliverable> {
+        Vec::new()
+    }
 }
 
 /// What a state log held when it was read.
@@ -107,6 +142,8 @@ pub struct Restored {
     pub positions: BTreeMap<SourcePartition, i64>,
     /// How many deltas were read.
     pub n_deltas: u64,
+    /// The number of the last committed epoch; 0 at a first start.
+    pub epoch: u64,
 }
 
 /// Where logged state is read back.
@@ -141,7 +178,8 @@ pub enum SourceError {
 /// Why an epoch was not committed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// Nothing of the epoch is visible; restore from the last commit and go on.
+    /// Nothing of the epoch is visible. Drop it and go on: the source reads again from the last commit, and says when the
+    /// state must be restored too.
     #[error("epoch aborted: {0}")]
     Aborted(String),
     /// The outcome is unknown; the committed offsets decide after a restore.

@@ -1,0 +1,81 @@
+-- Purpose:  what follows from each ride, issued as it becomes known and withdrawn when its ground falls away.
+-- Inputs:   judged_rides.
+-- Outputs:  sinks disposal_actions (all departments) and party_actions (restricted topic), append; same columns. A row with
+--           revision > 1 updates the same task; it is never a second notice.
+-- Rules:    a minor's ride is a notice to the guardian and nothing else. After a delivered visit: punishment and deduction,
+--           both proposals until an officer approves. Else by the number of the ride in the month: a reminder below
+--           visit_from, a visit at it, an urgent visit at urgent_from. The party is told once a month, when a member's
+--           stage of visits begins.
+-- Thresholds: those of judged_rides; points are the policy's deduction.
+
+CREATE VIEW disposals_due AS
+SELECT 'guardian_notice' AS action, person_id, month, n, ride_started_at, evidence, CAST(NULL AS INT) AS points
+FROM judged_rides WHERE is_minor
+UNION ALL
+SELECT 'punishment', person_id, month, n, ride_started_at, evidence, CAST(NULL AS INT)
+FROM judged_rides WHERE NOT is_minor AND is_treated
+UNION ALL
+SELECT 'integrity_deduction', person_id, month, n, ride_started_at, evidence, deduction
+FROM judged_rides WHERE NOT is_minor AND is_treated
+UNION ALL
+SELECT 'reminder', person_id, month, n, ride_started_at, evidence, CAST(NULL AS INT)
+FROM judged_rides WHERE NOT is_minor AND NOT is_treated AND is_occasional
+UNION ALL
+SELECT 'grid_visit', person_id, month, n, ride_started_at, evidence, CAST(NULL AS INT)
+FROM judged_rides WHERE NOT is_minor AND NOT is_treated AND is_visit
+UNION ALL
+SELECT 'employer_supervision', person_id, month, n, ride_started_at, evidence, CAST(NULL AS INT)
+FROM judged_rides WHERE NOT is_minor AND NOT is_treated AND is_visit AND has_employer
+UNION ALL
+SELECT 'urgent_visit', person_id, month, n, ride_started_at, evidence, CAST(NULL AS INT)
+FROM judged_rides WHERE NOT is_minor AND NOT is_treated AND is_urgent;
+
+CREATE VIEW party_notices_due AS
+SELECT 'party_reminder' AS action, person_id, month, n, ride_started_at, evidence, CAST(NULL AS INT) AS points
+FROM judged_rides WHERE NOT is_minor AND is_visit AND is_party_member
+UNION ALL
+SELECT 'branch_notice', person_id, month, n, ride_started_at, evidence, CAST(NULL AS INT)
+FROM judged_rides WHERE NOT is_minor AND is_visit AND is_party_member;
+
+-- These tables hold what an action_id determines and what is worth a revision, nothing else: every change is written.
+CREATE TABLE issued_disposals (PRIMARY KEY (action_id)) AS
+SELECT
+    person_id || '/' || month || '/' || action || '/' || CAST(n AS VARCHAR) AS action_id,
+    action, person_id, month, n, ride_started_at, evidence, points
+FROM disposals_due;
+
+CREATE TABLE issued_party_notices (PRIMARY KEY (action_id)) AS
+SELECT
+    person_id || '/' || month || '/' || action || '/' || CAST(n AS VARCHAR) AS action_id,
+    action, person_id, month, n, ride_started_at, evidence, points
+FROM party_notices_due;
+
+CREATE SINK disposal_actions WITH (topic = 'disposal-actions', format = 'json', key = 'person_id') AS
+SELECT
+    coalesce(after.action_id, before.action_id) AS action_id,
+    coalesce(after.action, before.action) AS action,
+    coalesce(after.person_id, before.person_id) AS person_id,
+    coalesce(after.month, before.month) AS month,
+    coalesce(after.n, before.n) AS n,
+    coalesce(after.ride_started_at, before.ride_started_at) AS ride_started_at,
+    coalesce(after.evidence, before.evidence) AS evidence,
+    CASE WHEN after.action_id IS NULL THEN before.points ELSE after.points END AS points,
+    CASE WHEN after.action_id IS NULL THEN 'withdrawn' ELSE 'issued' END AS status,
+    revision,
+    coalesce(after.action, before.action) IN ('punishment', 'integrity_deduction') AS needs_approval
+FROM CHANGES(issued_disposals);
+
+CREATE SINK party_actions WITH (topic = 'party-actions', format = 'json', key = 'person_id') AS
+SELECT
+    coalesce(after.action_id, before.action_id) AS action_id,
+    coalesce(after.action, before.action) AS action,
+    coalesce(after.person_id, before.person_id) AS person_id,
+    coalesce(after.month, before.month) AS month,
+    coalesce(after.n, before.n) AS n,
+    coalesce(after.ride_started_at, before.ride_started_at) AS ride_started_at,
+    coalesce(after.evidence, before.evidence) AS evidence,
+    CASE WHEN after.action_id IS NULL THEN before.points ELSE after.points END AS points,
+    CASE WHEN after.action_id IS NULL THEN 'withdrawn' ELSE 'issued' END AS status,
+    revision,
+    false AS needs_approval
+FROM CHANGES(issued_party_notices);

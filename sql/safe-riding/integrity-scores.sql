@@ -1,0 +1,19 @@
+-- Purpose:    the integrity score of everybody with a deduction; a proposal until an officer approves.
+-- Inputs:     judged_rides, integrity_archive.
+-- Outputs:    sink integrity_scores (upsert by person_id; a tombstone when the last deduction is withdrawn).
+-- Thresholds: base score 100 where the archive has none; improve_below of the policy at the latest such ride's start.
+
+CREATE VIEW deducted_points AS
+SELECT person_id, sum(deduction) AS points, last_value(improve_below ORDER BY ride_started_at) AS improve_below
+FROM judged_rides
+WHERE NOT is_minor AND is_treated
+GROUP BY person_id;
+
+CREATE SINK integrity_scores WITH (topic = 'integrity-scores', format = 'json') AS
+SELECT
+    d.person_id,
+    coalesce(a.base_score, 100) - d.points AS score,
+    coalesce(a.base_score, 100) - d.points < d.improve_below AS to_be_improved,
+    true AS needs_approval
+FROM deducted_points AS d
+LEFT JOIN integrity_archive AS a ON a.person_id = d.person_id;

@@ -1,0 +1,172 @@
+//! From changes of sink relations to output records, in the order in which they are emitted.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BinaryArray};
+use sha2::{Digest, Sha256};
+
+use super::epoch::Encoded;
+use crate::catalog::Headers;
+use crate::format::json::Encoder;
+use crate::plan::{Pipeline, SinkPlan};
+use crate::stream::{ChangeBatch, Order, RecordMeta, TombstoneForm};
+
+/// Rows of a sink could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("rows of sink `{sink}` could not be encoded: {reason}")]
+pub struct EncodeError {
+    /// The sink.
+    pub sink: Arc<str>,
+    /// Why.
+    pub reason: String,
+}
+
+/// The encoder of one sink.
+pub(super) struct SinkEncoder {
+    name: Arc<str>,
+    rows: Encoder,
+    /// Encodes the key columns alone: what a tombstone line holds.
+    keys: Encoder,
+    key: Vec<usize>,
+    upsert: bool,
+    with_id: bool,
+    tombstones: TombstoneForm,
+}
+
+/// Names the source record with a sequence number: relation, partition and offset.
+pub(super) type RecordName<'a> = &'a dyn Fn(u64) -> Option<String>;
+
+impl SinkEncoder {
+    /// An encoder for each sink of a pipeline, in order of declaration.
+    pub(super) fn of_pipeline(pipeline: &Pipeline, tombstones: TombstoneForm) -> Result<Vec<Self>, EncodeError> {
+        pipeline.sinks.iter().map(|sink| Self::new(pipeline, sink, tombstones)).collect()
+    }
+
+    fn new(pipeline: &Pipeline, sink: &SinkPlan, tombstones: TombstoneForm) -> Result<Self, EncodeError> {
+        let failed = |reason: String| EncodeError { sink: sink.name.clone(), reason };
+        let relation = pipeline.relations.get(sink.relation).ok_or_else(|| failed("it has no relation".into()))?;
+        let key_schema = relation.schema.project(&sink.key).map_err(|e| failed(e.to_string()))?;
+        Ok(Self {
+            name: sink.name.clone(),
+            rows: Encoder::new(relation.schema.clone(), pipeline.time_zone),
+            keys: Encoder::new(Arc::new(key_schema), pipeline.time_zone),
+            key: sink.key.clone(),
+            upsert: sink.upsert,
+            // Lines of a file have no place for headers.
+            with_id: sink.headers == Headers::Minimal && tombstones == TombstoneForm::NoValue,
+            tombstones,
+        })
+    }
+
+    /// Encodes the rows of an epoch in the order in which they leave: by their order, ties by the whole encoded row.
+    pub(super) fn encode(
+        &mut self,
+        changes: &ChangeBatch,
+        record_name: RecordName<'_>,
+    ) -> Result<Encoded, EncodeError> {
+        if changes.is_empty() {
+            return Ok(Encoded::default());
+        }
+        let failed = |sink: &Arc<str>, reason: String| EncodeError { sink: sink.clone(), reason };
+        let lines = self.lines(changes).map_err(|reason| failed(&self.name, reason))?;
+        let keys = self.kafka_keys(changes).map_err(|reason| failed(&self.name, reason))?;
+        let mut rows: Vec<usize> = (0..changes.len()).collect();
+        rows.sort_by(|a, b| compare(&changes.order, *a, *b).then_with(|| lines.get(*a).cmp(&lines.get(*b))));
+        let mut encoded = Encoded::default();
+        let mut previous: Option<usize> = None;
+        let mut ordinal = 0;
+        for (place, row) in rows.into_iter().enumerate() {
+            let repeats = previous.is_some_and(|p| compare(&changes.order, p, row).is_eq());
+            ordinal = if repeats { ordinal + 1 } else { 0 };
+            previous = Some(row);
+            let is_written = self.tombstones == TombstoneForm::Line || !self.deletes(changes, row);
+            let value = lines.get(row).filter(|_| is_written).map(Vec::as_slice);
+            let key = keys.as_ref().map(|keys| keys.value(row));
+            encoded.records.push(output_meta(place as u64), key, value);
+            if self.with_id {
+                let name = row_name(&changes.order, row, record_name);
+                let header = name.map(|name| ("curb_id".to_string(), self.id(&name, ordinal)));
+                encoded.headers.push(header.into_iter().collect());
+            }
+        }
+        Ok(encoded)
+    }
+
+    fn deletes(&self, changes: &ChangeBatch, row: usize) -> bool {
+        self.upsert && changes.weights.get(row).is_some_and(|weight| *weight < 0)
+    }
+
+    /// Each row as text: a deletion as its tombstone line.
+    fn lines(&mut self, changes: &ChangeBatch) -> Result<Vec<Vec<u8>>, String> {
+        let mut lines = encode_rows(&mut self.rows, &changes.rows)?;
+        let deleted: Vec<usize> = (0..changes.len()).filter(|row| self.deletes(changes, *row)).collect();
+        if deleted.is_empty() {
+            return Ok(lines);
+        }
+        let keys = changes.rows.project(&self.key).map_err(|e| e.to_string())?;
+        let keys = encode_rows(&mut self.keys, &keys)?;
+        for row in deleted {
+            if let (Some(line), Some(key)) = (lines.get_mut(row), keys.get(row)) {
+                *line = br#"{"_tombstone":true,"#.iter().chain(key.iter().skip(1)).copied().collect();
+            }
+        }
+        Ok(lines)
+    }
+
+    /// The Kafka key of each row; none if the sink has no key.
+    fn kafka_keys(&self, changes: &ChangeBatch) -> Result<Option<BinaryArray>, String> {
+        if self.key.is_empty() {
+            return Ok(None);
+        }
+        let columns: Vec<ArrayRef> = self.key.iter().map(|c| changes.rows.column(*c).clone()).collect();
+        self.rows.key_text(&columns).map(Some).map_err(|e| e.to_string())
+    }
+
+    /// An id that never repeats: 128 bits of a hash of the sink, the name of the row, and its place among equal names.
+    fn id(&self, name: &[u8], ordinal: u32) -> Vec<u8> {
+        let digest = Sha256::new()
+            .chain_update((self.name.len() as u64).to_le_bytes())
+            .chain_update(self.name.as_bytes())
+            .chain_update(ordinal.to_le_bytes())
+            .chain_update(name)
+            .finalize();
+        hex(digest.iter().take(16)).into_bytes()
+    }
+}
+
+/// What names a row once and for all.
+fn row_name(order: &Order, row: usize, record_name: RecordName<'_>) -> Option<Vec<u8>> {
+    match order {
+        Order::Key(keys) if row < keys.len() => Some(keys.value(row).to_vec()),
+        Order::Sequence(sequence) => record_name(*sequence.get(row)?).map(String::into_bytes),
+        Order::Key(_) | Order::Unordered => None,
+    }
+}
+
+fn compare(order: &Order, a: usize, b: usize) -> std::cmp::Ordering {
+    match order {
+        Order::Unordered => std::cmp::Ordering::Equal,
+        Order::Sequence(sequence) => sequence.get(a).cmp(&sequence.get(b)),
+        Order::Key(keys) => keys.value(a).cmp(keys.value(b)),
+    }
+}
+
+fn encode_rows(encoder: &mut Encoder, rows: &arrow::array::RecordBatch) -> Result<Vec<Vec<u8>>, String> {
+    let encoded = encoder.encode(rows).map_err(|e| e.to_string())?;
+    Ok(encoded.iter().map(|line| line.to_vec()).collect())
+}
+
+/// The meta data of an output record: its key decides about the partition.
+pub(super) fn output_meta(sequence: u64) -> RecordMeta {
+    RecordMeta { partition: -1, offset: 0, timestamp_ms: None, sequence, key: None, value: None }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(super) fn hex<'a>(bytes: impl Iterator<Item = &'a u8>) -> String {
+    bytes.fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

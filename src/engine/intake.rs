@@ -1,0 +1,279 @@
+//! From raw records to rows, and what became of each record: rejected, duplicate, late or used.
+//!
+//! Every delivered record is counted once, at its source. A stream's record is late only if every relation that reads
+//! the stream refused it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::TimestampMillisecondType;
+use serde::Serialize;
+
+use super::dataflow::EpochRun;
+use super::watermark::Watermarks;
+use crate::catalog::{RelationKind, SourceDefinition};
+use crate::format::json::{DecodeColumn, DecodeSpec, Decoder, Rejected, Wire};
+use crate::plan::{OperatorPlan, Pipeline, Relation, RelationId};
+use crate::stream::{ChangeBatch, RecordBatchBytes};
+
+/// What became of the records of a source; the last four add up to the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SourceCounts {
+    /// Records delivered.
+    pub read: u64,
+    /// Records that took effect or that a filter dropped.
+    pub used: u64,
+    /// Table records equal to the current row or deleting none; stream records whose key was seen before.
+    pub duplicate: u64,
+    /// Stream records refused by every query that reads them; table records changed after their retention.
+    pub late: u64,
+    /// Records that could not be decoded.
+    pub rejected: u64,
+}
+
+impl SourceCounts {
+    /// Adds the counts of an epoch.
+    pub fn add(&mut self, epoch: &Self) {
+        self.read += epoch.read;
+        self.used += epoch.used;
+        self.duplicate += epoch.duplicate;
+        self.late += epoch.late;
+        self.rejected += epoch.rejected;
+    }
+}
+
+/// A source cannot be decoded at all: its declaration does not fit its format.
+#[derive(Debug, thiserror::Error)]
+#[error("source `{relation}` cannot be decoded: {reason}")]
+pub struct IntakeError {
+    /// The source.
+    pub relation: Arc<str>,
+    /// Why.
+    pub reason: String,
+}
+
+/// The decoders of all sources of a pipeline.
+pub(super) struct Intake {
+    sources: BTreeMap<Arc<str>, IntakeSource>,
+}
+
+struct IntakeSource {
+    relation: RelationId,
+    decoder: Decoder,
+    /// The column of decoded rows that holds the event time.
+    event_time: Option<usize>,
+    /// The number of the relation's columns; decoded rows may have the event time behind them.
+    n_columns: usize,
+}
+
+/// What one epoch took in.
+#[derive(Default)]
+pub(super) struct Taken {
+    /// The rows of each source, one entry a relation of the pipeline.
+    pub(super) rows: Vec<Option<ChangeBatch>>,
+    /// The raw records of each source that had any.
+    pub(super) records: Vec<TakenRecords>,
+}
+
+/// The raw records of one source, and which of them could not be decoded.
+pub(super) struct TakenRecords {
+    pub(super) relation: RelationId,
+    pub(super) raw: RecordBatchBytes,
+    pub(super) rejected: Vec<Rejected>,
+}
+
+impl Taken {
+    /// Names the record with a sequence number: relation, partition and offset.
+    pub(super) fn name(&self, pipeline: &Pipeline, sequence: u64) -> Option<String> {
+        self.records.iter().find_map(|records| {
+            let idx = records.raw.records.binary_search_by_key(&sequence, |m| m.sequence).ok()?;
+            let meta = records.raw.records.get(idx)?;
+            let relation = pipeline.relations.get(records.relation)?;
+            Some(format!("{}/{}/{}", relation.name, meta.partition, meta.offset))
+        })
+    }
+}
+
+/// What became of the records of one source in an epoch.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Fates {
+    pub(super) counts: SourceCounts,
+    /// The late records, by index in their batch, ascending.
+    pub(super) late: Vec<usize>,
+}
+
+impl Intake {
+    /// Decoders for the columns in use of every source.
+    pub(super) fn new(pipeline: &Pipeline, wire: Wire) -> Result<Self, IntakeError> {
+        let mut sources = BTreeMap::new();
+        for (id, relation) in pipeline.relations.iter().enumerate() {
+            let (OperatorPlan::SourceTable(definition, _) | OperatorPlan::SourceStream(definition, _)) =
+                &relation.operator
+            else {
+                continue;
+            };
+            sources.insert(relation.name.clone(), IntakeSource::new(id, relation, definition, wire)?);
+        }
+        Ok(Self { sources })
+    }
+
+    /// Decodes what a poll brought and takes note of its event times.
+    pub(super) fn decode(
+        &mut self,
+        n_relations: usize,
+        records: BTreeMap<Arc<str>, RecordBatchBytes>,
+        watermarks: &mut Watermarks,
+    ) -> Result<Taken, IntakeError> {
+        let mut taken = Taken { rows: (0..n_relations).map(|_| None).collect(), records: Vec::new() };
+        for (name, raw) in records {
+            let failed = |reason: String| IntakeError { relation: name.clone(), reason };
+            let Some(source) = self.sources.get_mut(&name) else {
+                return Err(failed("the pipeline does not read it".into()));
+            };
+            let (rows, rejected) = source.decode(&raw, watermarks).map_err(failed)?;
+            if let Some(place) = taken.rows.get_mut(source.relation) {
+                *place = Some(rows);
+            }
+            taken.records.push(TakenRecords { relation: source.relation, raw, rejected });
+        }
+        Ok(taken)
+    }
+}
+
+impl IntakeSource {
+    fn new(
+        id: RelationId,
+        relation: &Relation,
+        definition: &SourceDefinition,
+        wire: Wire,
+    ) -> Result<Self, IntakeError> {
+        let failed = |reason: String| IntakeError { relation: relation.name.clone(), reason };
+        let place = |name: &str| relation.schema.fields().iter().position(|f| f.name() == name);
+        let mut columns = Vec::new();
+        for field in relation.schema.fields() {
+            let declared = definition.columns.iter().find(|c| c.name == *field.name());
+            let declared = declared.ok_or_else(|| failed(format!("column `{}` is not declared", field.name())))?;
+            columns.push(decode_column(declared));
+        }
+        let n_columns = columns.len();
+        let declared = definition.event_time.and_then(|c| definition.columns.get(c));
+        let event_time = declared.map(|declared| {
+            place(&declared.name).unwrap_or_else(|| {
+                columns.push(decode_column(declared));
+                columns.len() - 1
+            })
+        });
+        let names = definition.key.iter().filter_map(|k| definition.columns.get(*k));
+        // A stream's key is decoded only where something uses it.
+        let key = names.filter_map(|c| place(&c.name)).collect();
+        let decoder = Decoder::new(DecodeSpec {
+            columns,
+            key,
+            is_table: definition.kind == RelationKind::Table,
+            event_time,
+            max_future_ms: definition.max_future_ms,
+            wire,
+        })
+        .map_err(|e| failed(e.to_string()))?;
+        Ok(Self { relation: id, decoder, event_time, n_columns })
+    }
+
+    fn decode(
+        &mut self,
+        raw: &RecordBatchBytes,
+        watermarks: &mut Watermarks,
+    ) -> Result<(ChangeBatch, Vec<Rejected>), String> {
+        let decoded = self.decoder.decode(raw).map_err(|e| e.to_string())?;
+        let meta = |record: &u32| raw.records.get(*record as usize);
+        let sequence: Vec<u64> = decoded.record.iter().map(|r| meta(r).map_or(0, |m| m.sequence)).collect();
+        if let Some(times) = self.event_time.map(|c| decoded.rows.column(c)) {
+            let times = times
+                .as_primitive_opt::<TimestampMillisecondType>()
+                .ok_or_else(|| format!("the event time is {} instead of a timestamp", times.data_type()))?;
+            let mut greatest: BTreeMap<i32, i64> = BTreeMap::new();
+            for (row, record) in decoded.record.iter().enumerate().filter(|(row, _)| times.is_valid(*row)) {
+                let partition = meta(record).map_or(0, |m| m.partition);
+                let event_ms = times.value(row);
+                greatest.entry(partition).and_modify(|g| *g = event_ms.max(*g)).or_insert(event_ms);
+            }
+            for (partition, event_ms) in greatest {
+                watermarks.observe(self.relation, partition, event_ms);
+            }
+        }
+        let columns: Vec<usize> = (0..self.n_columns).collect();
+        let rows = decoded.rows.project(&columns).map_err(|e| e.to_string())?;
+        let rows = ChangeBatch { weights: decoded.weights.into(), ..ChangeBatch::stream(rows, sequence) };
+        Ok((rows, decoded.rejected))
+    }
+}
+
+pub(super) fn decode_column(declared: &crate::catalog::Column) -> DecodeColumn {
+    DecodeColumn { name: declared.name.clone(), data_type: declared.data_type.clone(), not_null: declared.not_null }
+}
+
+/// Says what became of every record that an epoch took in; one entry for each entry of `taken.records`.
+pub(super) fn fates(pipeline: &Pipeline, taken: &Taken, run: &EpochRun) -> Vec<Fates> {
+    let refused = refused(pipeline, run);
+    let of_source = |records: &TakenRecords| {
+        let is_own = |sequence: &u64| records.raw.records.binary_search_by_key(sequence, |m| m.sequence).ok();
+        let own = |sequences: Option<&Vec<u64>>| -> BTreeSet<usize> {
+            sequences.into_iter().flatten().filter_map(is_own).collect()
+        };
+        let duplicate = own(run.duplicate.get(records.relation));
+        let late: Vec<usize> = own(refused.get(records.relation)).difference(&duplicate).copied().collect();
+        let mut counts = SourceCounts {
+            read: records.raw.len() as u64,
+            used: 0,
+            duplicate: duplicate.len() as u64,
+            late: late.len() as u64,
+            rejected: records.rejected.len() as u64,
+        };
+        counts.used = counts.read.saturating_sub(counts.duplicate + counts.late + counts.rejected);
+        Fates { counts, late }
+    };
+    taken.records.iter().map(of_source).collect()
+}
+
+/// For each relation the records that it refused, or that all its readers did where it only hands them on.
+fn refused(pipeline: &Pipeline, run: &EpochRun) -> Vec<Vec<u64>> {
+    if run.refused.iter().all(Vec::is_empty) {
+        return run.refused.clone();
+    }
+    let mut readers: Vec<BTreeSet<RelationId>> = vec![BTreeSet::new(); pipeline.relations.len()];
+    for (id, relation) in pipeline.relations.iter().enumerate() {
+        for leaf in relation.inputs.iter().flat_map(|i| &i.segment.leaves) {
+            if let Some(readers) = readers.get_mut(*leaf) {
+                readers.insert(id);
+            }
+        }
+    }
+    let mut refused = run.refused.clone();
+    for (id, relation) in pipeline.relations.iter().enumerate().rev() {
+        if !hands_on_records(relation) {
+            continue;
+        }
+        let of_reader = |r: &RelationId| -> BTreeSet<u64> { refused.get(*r).into_iter().flatten().copied().collect() };
+        let by_all = readers.get(id).and_then(|r| r.iter().map(of_reader).reduce(|a, b| &a & &b)).unwrap_or_default();
+        if let Some(own) = refused.get_mut(id) {
+            own.extend(by_all);
+        }
+    }
+    refused
+}
+
+/// Whether the rows of a relation are still single records of a stream, so that its readers decide about them.
+fn hands_on_records(relation: &Relation) -> bool {
+    match relation.operator {
+        OperatorPlan::SourceStream(..) | OperatorPlan::LookupJoin(_) | OperatorPlan::Select => {
+            relation.kind == RelationKind::Stream
+        }
+        OperatorPlan::SourceTable(..)
+        | OperatorPlan::TableJoin(_)
+        | OperatorPlan::TableAggregate(_)
+        | OperatorPlan::TableWindow(_)
+        | OperatorPlan::WindowAggregate(_)
+        | OperatorPlan::Changes(_)
+        | OperatorPlan::Upsert(_) => false,
+    }
+}

@@ -1,0 +1,474 @@
+//! The loop: poll, decode, run, encode, commit. Live service, replay and tests differ only in the ends handed in.
+//!
+//! An epoch that was not committed leaves nothing behind: all operators are rebuilt from the state log, in place.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::dataflow::{Dataflow, DataflowError, EpochRun, EpochTimes};
+use super::delta::{DeltaCodec, DeltaError, EpochRecord, Logged, PartitionRecord};
+use super::encode::{EncodeError, SinkEncoder};
+use super::epoch::OpenEpoch;
+use super::intake::{Fates, Intake, IntakeError, SourceCounts, Taken, fates};
+use super::refusal::encode_refusals;
+use super::restore::{RestoreError, logged_pipeline, restore};
+use super::status::{CommittedEpoch, StatusBoard, StatusKeeper};
+use super::watermark::Watermarks;
+use crate::format::json::Wire;
+use crate::metrics;
+use crate::plan::{OperatorPlan, Pipeline};
+use crate::stream::{
+    CommitError, OutputTopic, PartitionStatus, PollLimit, Polled, SealedEpoch, ShardCount, Sink, Source, SourceError,
+    SourcePartition, StateLog, Watermark,
+};
+
+/// The first pause after a failed epoch; it doubles up to [`BACKOFF_MAX`].
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+
+/// The wall clock: milliseconds since the Unix epoch. Read once an epoch.
+pub type Clock = Box<dyn Fn() -> i64 + Send>;
+
+/// The world as a worker sees it.
+pub struct Ends {
+    /// Where records come from.
+    pub source: Box<dyn Source>,
+    /// Where epochs are committed.
+    pub sink: Box<dyn Sink>,
+    /// Where logged state is read back; without it nothing is logged, and a failed epoch ends the worker.
+    pub log: Option<Box<dyn StateLog>>,
+    /// The wall clock.
+    pub clock: Clock,
+}
+
+/// How a worker runs.
+#[derive(Clone, Debug)]
+pub struct WorkerOptions {
+    /// The number of shards.
+    pub n_shards: ShardCount,
+    /// How much one epoch takes.
+    pub limit: PollLimit,
+    /// How long a poll waits for the first record.
+    pub poll_wait: Duration,
+    /// The shortest time between two commits.
+    pub commit_interval_min: Duration,
+    /// The greatest size of one delta in bytes: below the broker's message limit.
+    pub delta_bytes_max: usize,
+    /// How many bytes of a late or rejected record are handed on.
+    pub raw_bytes_max: usize,
+    /// How tables' records look.
+    pub wire: Wire,
+    /// Whether streams are held back until the first load is complete. False where the reading order does that.
+    pub pause_streams_while_loading: bool,
+    /// Where watermarks go at the end of input.
+    pub end_watermark: Watermark,
+    /// Whether to stop when everything that was there at start has been committed.
+    pub until_caught_up: bool,
+}
+
+impl WorkerOptions {
+    /// For a service on Kafka.
+    pub fn live(n_shards: ShardCount) -> Self {
+        Self {
+            n_shards,
+            limit: PollLimit { records: 100_000, bytes: 64 << 20 },
+            poll_wait: Duration::from_millis(100),
+            commit_interval_min: Duration::from_millis(20),
+            delta_bytes_max: 900_000,
+            raw_bytes_max: 64 << 10,
+            wire: Wire::Kafka,
+            pause_streams_while_loading: true,
+            end_watermark: Watermark::MAX,
+            until_caught_up: false,
+        }
+    }
+
+    /// For a replay of files, whose epochs are 100,000 records whatever their size.
+    pub fn replay(n_shards: ShardCount) -> Self {
+        Self {
+            limit: PollLimit { records: 100_000, bytes: usize::MAX },
+            poll_wait: Duration::ZERO,
+            commit_interval_min: Duration::ZERO,
+            wire: Wire::File,
+            pause_streams_while_loading: false,
+            ..Self::live(n_shards)
+        }
+    }
+}
+
+/// Why a worker stopped without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to.
+    Stopped,
+    /// Everything that was there at start has been committed.
+    CaughtUp,
+    /// The input has ended for good.
+    EndOfInput,
+}
+
+/// Why a worker stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The source failed.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// An epoch could not be committed, and cannot be repeated.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The state could not be restored.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// A source cannot be decoded.
+    #[error(transparent)]
+    Intake(#[from] IntakeError),
+    /// A relation could not be computed.
+    #[error(transparent)]
+    Dataflow(#[from] DataflowError),
+    /// A sink could not be encoded.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// State could not be encoded.
+    #[error(transparent)]
+    Delta(#[from] DeltaError),
+}
+
+impl WorkerError {
+    /// Whether the worker may go on after a restore.
+    fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Commit(CommitError::Aborted(_) | CommitError::Unknown(_))
+                | Self::Source(SourceError::AssignmentLost(_))
+                | Self::Restore(RestoreError::Log(SourceError::AssignmentLost(_)))
+        )
+    }
+}
+
+/// A running pipeline.
+pub struct Worker {
+    pipeline: Arc<Pipeline>,
+    ends: Ends,
+    options: WorkerOptions,
+    stop: Arc<AtomicBool>,
+    status: StatusKeeper,
+    intake: Intake,
+    sinks: Vec<SinkEncoder>,
+    codec: DeltaCodec,
+    dataflow: Dataflow,
+    watermarks: Watermarks,
+    /// The watermark of each relation after the last epoch.
+    reached: Vec<Watermark>,
+    positions: BTreeMap<SourcePartition, i64>,
+    partitions: BTreeMap<SourcePartition, PartitionStatus>,
+    n_committed: u64,
+    is_restored: bool,
+    pipeline_is_logged: bool,
+    last_commit: Option<Instant>,
+}
+
+/// How far an epoch brought the worker.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Going,
+    EndOfInput,
+}
+
+/// One epoch between decoding and commit.
+struct Computed {
+    taken: Taken,
+    run: EpochRun,
+    fates: Vec<Fates>,
+    times: EpochTimes,
+    clock_ms: i64,
+}
+
+impl Worker {
+    /// A worker that has read nothing yet. `stop` ends it after the running epoch.
+    pub fn new(
+        pipeline: Arc<Pipeline>,
+        ends: Ends,
+        options: WorkerOptions,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self, WorkerError> {
+        let watermarks = Watermarks::new(&pipeline);
+        Ok(Self {
+            intake: Intake::new(&pipeline, options.wire)?,
+            sinks: SinkEncoder::of_pipeline(&pipeline, ends.sink.tombstones())?,
+            codec: DeltaCodec::new(options.delta_bytes_max),
+            dataflow: Dataflow::new(&pipeline, options.n_shards)?,
+            reached: watermarks.of_relations(&pipeline),
+            watermarks,
+            status: StatusKeeper::new(&pipeline),
+            positions: BTreeMap::new(),
+            partitions: BTreeMap::new(),
+            n_committed: 0,
+            is_restored: false,
+            pipeline_is_logged: false,
+            last_commit: None,
+            pipeline,
+            ends,
+            options,
+            stop,
+        })
+    }
+
+    /// The status, kept up to date while the worker runs.
+    pub fn status(&self) -> StatusBoard {
+        self.status.board().clone()
+    }
+
+    /// Runs until the input ends, a stop is asked for, or an error cannot be repaired by a restore.
+    pub fn run(&mut self) -> Result<Ended, WorkerError> {
+        let mut backoff = BACKOFF_MIN;
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(Ended::Stopped);
+            }
+            match self.advance() {
+                Ok(Progress::EndOfInput) => return Ok(Ended::EndOfInput),
+                Ok(Progress::Going) if self.options.until_caught_up && self.is_caught_up() => {
+                    return Ok(Ended::CaughtUp);
+                }
+                Ok(Progress::Going) => backoff = BACKOFF_MIN,
+                Err(error) if error.is_passing() && self.ends.log.is_some() => {
+                    tracing::warn!(%error, "epoch dropped; restoring the state");
+                    metrics::count_restart();
+                    self.status.restarted();
+                    self.is_restored = false;
+                    self.pause(backoff);
+                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn advance(&mut self) -> Result<Progress, WorkerError> {
+        if !self.is_restored {
+            self.restore()?;
+        }
+        self.epoch()
+    }
+
+    /// One epoch: the way of a record through the program, step by step.
+    fn epoch(&mut self) -> Result<Progress, WorkerError> {
+        let polled = self.poll()?;
+        let started = Instant::now();
+        let end_of_input = polled.end_of_input;
+        let progress = if end_of_input { Progress::EndOfInput } else { Progress::Going };
+        let taken = self.decode(polled)?;
+        let Some(computed) = self.compute(taken, end_of_input)? else { return Ok(progress) };
+        let epoch = self.encode(&computed)?;
+        self.commit(epoch, computed)?;
+        metrics::observe_epoch(started.elapsed());
+        Ok(progress)
+    }
+
+    /// Takes what has arrived, not before the shortest time since the last commit has passed.
+    fn poll(&mut self) -> Result<Polled, WorkerError> {
+        if let Some(last) = self.last_commit {
+            self.pause(self.options.commit_interval_min.saturating_sub(last.elapsed()));
+        }
+        let paused: Vec<Arc<str>> = if self.options.pause_streams_while_loading && !self.is_loaded() {
+            let is_stream = |r: &&crate::plan::Relation| matches!(r.operator, OperatorPlan::SourceStream(..));
+            self.pipeline.relations.iter().filter(is_stream).map(|r| r.name.clone()).collect()
+        } else {
+            Vec::new()
+        };
+        let polled = self.ends.source.poll(self.options.limit, self.options.poll_wait, &paused)?;
+        for (partition, status) in &polled.partitions {
+            self.positions.insert(partition.clone(), status.position);
+            self.partitions.insert(partition.clone(), status.clone());
+        }
+        if !polled.partitions.is_empty() {
+            self.status.lags(&self.partitions);
+        }
+        Ok(polled)
+    }
+
+    /// Raw records to rows; event times to watermarks.
+    fn decode(&mut self, polled: Polled) -> Result<Taken, WorkerError> {
+        for (partition, status) in &polled.partitions {
+            let relation = self.pipeline.relations.iter().position(|r| r.name == partition.relation);
+            if let Some(relation) = relation {
+                self.watermarks.set_idle(relation, partition.partition, status.idle);
+            }
+        }
+        Ok(self.intake.decode(self.pipeline.relations.len(), polled.records, &mut self.watermarks)?)
+    }
+
+    /// Runs the relations; none if there is nothing to do and nothing to commit.
+    fn compute(&mut self, mut taken: Taken, end_of_input: bool) -> Result<Option<Computed>, WorkerError> {
+        let clock_ms = (self.ends.clock)();
+        self.watermarks.advance(clock_ms);
+        if end_of_input {
+            self.watermarks.end(self.options.end_watermark);
+        }
+        let after = self.watermarks.of_relations(&self.pipeline);
+        let before = std::mem::replace(&mut self.reached, after.clone());
+        let times = EpochTimes { before, after, loaded: self.is_loaded() };
+        if taken.records.is_empty() && !self.dataflow.is_due(&self.pipeline, &times) {
+            self.status.watermarks(&times.after);
+            return Ok(None);
+        }
+        let rows = std::mem::take(&mut taken.rows);
+        let run = self.dataflow.run(&self.pipeline, rows, &times)?;
+        let fates = fates(&self.pipeline, &taken, &run);
+        Ok(Some(Computed { taken, run, fates, times, clock_ms }))
+    }
+
+    /// Rows to records, state to deltas: the epoch as a value.
+    fn encode(&mut self, computed: &Computed) -> Result<OpenEpoch, WorkerError> {
+        let mut epoch = OpenEpoch::open(self.n_committed + 1, self.positions.clone());
+        let record_name = |sequence: u64| computed.taken.name(&self.pipeline, sequence);
+        for (sink, encoder) in self.pipeline.sinks.iter().zip(&mut self.sinks) {
+            if let Some(changes) = computed.run.changes.get(sink.relation) {
+                epoch.write(OutputTopic::Sink(sink.name.clone()), encoder.encode(changes, &record_name)?);
+            }
+        }
+        for (records, fates) in computed.taken.records.iter().zip(&computed.fates) {
+            let Some(relation) = self.pipeline.relations.get(records.relation) else { continue };
+            let refused = encode_refusals(relation, records, fates, self.options.raw_bytes_max);
+            epoch.write(OutputTopic::Late(relation.name.clone()), refused.late);
+            epoch.write(OutputTopic::Rejected(relation.name.clone()), refused.rejected);
+        }
+        let deltas = self.dataflow.take_deltas(&self.pipeline)?;
+        if self.ends.log.is_some() {
+            epoch.log(self.codec.encode(0, &Logged::Epoch(self.record(computed.clock_ms)))?);
+            for (id, shard, batch) in deltas {
+                let Some(relation) = self.pipeline.relations.get(id) else { continue };
+                let (operator_id, relation) = (relation.operator_id.clone(), relation.name.to_string());
+                epoch.log(self.codec.encode(shard, &Logged::State { operator_id, relation, batch })?);
+            }
+        }
+        Ok(epoch)
+    }
+
+    /// Makes the epoch visible as a whole, then takes it into account.
+    fn commit(&mut self, epoch: OpenEpoch, mut computed: Computed) -> Result<(), WorkerError> {
+        let started = Instant::now();
+        let sink_rows = epoch.rows().clone();
+        let sealed: SealedEpoch = epoch.seal();
+        let number = sealed.number;
+        let delta_bytes = sealed.deltas.iter().map(|d| d.bytes.len() as u64).sum();
+        self.ends.sink.commit(sealed)?;
+        self.n_committed = number;
+        self.pipeline_is_logged = true;
+        self.last_commit = Some(Instant::now());
+        metrics::observe_commit(started.elapsed());
+        metrics::count_delta_bytes(delta_bytes);
+        self.show(number, &sink_rows, &mut computed);
+        Ok(())
+    }
+
+    /// Brings status and measurements up to date with a committed epoch.
+    fn show(&mut self, number: u64, sink_rows: &BTreeMap<Arc<str>, u64>, computed: &mut Computed) {
+        let now_ms = (self.ends.clock)();
+        let counts: Vec<(usize, SourceCounts)> =
+            computed.taken.records.iter().zip(&computed.fates).map(|(r, f)| (r.relation, f.counts)).collect();
+        let stamps = computed.taken.records.iter().flat_map(|r| &r.raw.records).filter_map(|m| m.timestamp_ms);
+        self.status.committed(CommittedEpoch {
+            number,
+            loaded: computed.times.loaded,
+            run: &computed.run,
+            watermarks: &computed.times.after,
+            counts: &counts,
+            sink_rows,
+            latencies_ms: &mut stamps.map(|stamp| now_ms.saturating_sub(stamp).max(0) as u64),
+        });
+        if self.status.is_sample_due() {
+            self.status.sample(&self.dataflow.state_sizes());
+        }
+        for (relation, counts) in &counts {
+            let Some(relation) = self.pipeline.relations.get(*relation) else { continue };
+            metrics::count_records(&relation.name, "used", counts.used);
+            metrics::count_records(&relation.name, "duplicate", counts.duplicate);
+            metrics::count_records(&relation.name, "late", counts.late);
+            metrics::count_records(&relation.name, "rejected", counts.rejected);
+        }
+        for (sink, n_rows) in sink_rows {
+            metrics::count_sink_rows(sink, *n_rows);
+        }
+        metrics::set_loaded(computed.times.loaded);
+    }
+
+    /// What is logged of the epoch beside its operators' state.
+    fn record(&self, clock_ms: i64) -> EpochRecord {
+        let mut watermarks = BTreeMap::new();
+        let mut event_times: BTreeMap<Arc<str>, BTreeMap<i32, Option<i64>>> = BTreeMap::new();
+        for (id, relation) in self.pipeline.relations.iter().enumerate() {
+            if let Some((watermark, partitions)) = self.watermarks.logged(id) {
+                watermarks.insert(relation.name.to_string(), watermark.0);
+                event_times.insert(relation.name.clone(), partitions);
+            }
+        }
+        let event_ms_max = |p: &SourcePartition| event_times.get(&p.relation)?.get(&p.partition).copied().flatten();
+        let partitions = self.positions.iter().map(|(p, position)| PartitionRecord {
+            relation: p.relation.to_string(),
+            partition: p.partition,
+            position: *position,
+            event_ms_max: event_ms_max(p),
+        });
+        EpochRecord {
+            epoch: self.n_committed + 1,
+            clock_ms,
+            partitions: partitions.collect(),
+            watermarks,
+            pipeline: (!self.pipeline_is_logged).then(|| logged_pipeline(&self.pipeline, self.options.n_shards)),
+        }
+    }
+
+    /// Brings everything to the last committed epoch: operators, watermarks, positions.
+    fn restore(&mut self) -> Result<(), WorkerError> {
+        let started = Instant::now();
+        let log = self.ends.log.as_mut().map(|l| l.as_mut() as &mut dyn StateLog);
+        let resumed = restore(&self.pipeline, self.options.n_shards, log)?;
+        if self.ends.log.is_some() {
+            self.ends.source.rewind(&resumed.positions)?;
+        }
+        self.reached = resumed.watermarks.of_relations(&self.pipeline);
+        self.dataflow = resumed.dataflow;
+        self.watermarks = resumed.watermarks;
+        self.positions = resumed.positions;
+        self.partitions.clear();
+        self.n_committed = resumed.epoch;
+        self.pipeline_is_logged = false;
+        self.is_restored = true;
+        tracing::info!(epoch = self.n_committed, elapsed_ms = started.elapsed().as_millis() as u64, "restored state");
+        Ok(())
+    }
+
+    /// Whether all tables have been read to the end noted at start.
+    fn is_loaded(&self) -> bool {
+        let mut sources =
+            self.pipeline.relations.iter().filter(|r| matches!(r.operator, OperatorPlan::SourceTable(..)));
+        sources.all(|r| self.is_read_to_noted_end(&r.name))
+    }
+
+    fn is_caught_up(&self) -> bool {
+        let is_source = |r: &&crate::plan::Relation| {
+            matches!(r.operator, OperatorPlan::SourceTable(..) | OperatorPlan::SourceStream(..))
+        };
+        self.pipeline.relations.iter().filter(is_source).all(|r| self.is_read_to_noted_end(&r.name))
+    }
+
+    fn is_read_to_noted_end(&self, source: &Arc<str>) -> bool {
+        let mut own = self.partitions.iter().filter(|(p, _)| p.relation == *source).peekable();
+        own.peek().is_some() && own.all(|(_, status)| status.caught_up)
+    }
+
+    /// Sleeps, but not beyond a stop.
+    fn pause(&self, duration: Duration) {
+        let until = Instant::now() + duration;
+        while !self.stop.load(Ordering::Relaxed) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            std::thread::sleep(left.min(Duration::from_millis(50)));
+        }
+    }
+}

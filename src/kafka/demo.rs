@@ -1,0 +1,110 @@
+//! A broker inside the process, for the demo and for tests of the protocol: librdkafka's mock cluster.
+//!
+//! It proves nothing of exactly-once: records of aborted and open transactions are visible, offsets sent in transactions are
+//! not stored, nobody is fenced, and a partition keeps only the last 5 MiB. Topics are made on this handle.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::bindings as rd;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+
+use crate::stream::SourceError;
+
+use super::client::create;
+use super::producer::WriterContext;
+
+/// A Kafka broker in this process; it ends when it is dropped.
+pub struct DemoBroker {
+    // The mock cluster belongs to this client.
+    owner: BaseProducer<WriterContext>,
+}
+
+impl DemoBroker {
+    /// Starts a broker on a free port of this machine.
+    pub fn start() -> Result<Self, SourceError> {
+        let mut config = ClientConfig::new();
+        config.set("test.mock.num.brokers", "1");
+        let owner: BaseProducer<WriterContext> = create(&config, WriterContext::default())?;
+        // SAFETY: the mock cluster lives as long as its client, which is alive; the call sets a number in it.
+        unsafe {
+            let cluster = rd::rd_kafka_handle_mock_cluster(owner.client().native_ptr());
+            if cluster.is_null() {
+                return Err(SourceError::Io("could not start the demo broker".to_owned()));
+            }
+            rd::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0);
+        }
+        Ok(Self { owner })
+    }
+
+    pub(super) fn cluster(&self) -> Result<MockCluster<'_, WriterContext>, SourceError> {
+        let cluster = self.owner.client().mock_cluster();
+        cluster.ok_or_else(|| SourceError::Io("the demo broker has ended".to_owned()))
+    }
+
+    /// The address to connect to.
+    pub fn brokers(&self) -> Result<String, SourceError> {
+        Ok(self.cluster()?.bootstrap_servers())
+    }
+
+    /// Makes a topic.
+    pub fn create_topic(&self, name: &str, n_partitions: i32) -> Result<(), SourceError> {
+        let made = self.cluster()?.create_topic(name, n_partitions, 1);
+        made.map_err(|e| SourceError::Io(format!("could not create topic `{name}`: {e}")))
+    }
+}
+
+/// Writes records to a broker, for simulated devices. Not transactional.
+pub struct DemoProducer {
+    producer: BaseProducer<DefaultProducerContext>,
+}
+
+impl DemoProducer {
+    /// Connects to `brokers`.
+    pub fn connect(brokers: &str) -> Result<Self, SourceError> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", brokers);
+        config.set("enable.idempotence", "true");
+        config.set("delivery.report.only.error", "true");
+        config.set("partitioner", "murmur2_random");
+        config.set("queue.buffering.max.messages", "100000");
+        // An own context would log failed deliveries; the client logs them too.
+        let producer = create(&config, DefaultProducerContext)?;
+        Ok(Self { producer })
+    }
+
+    /// Hands a record to the client, which sends it soon; waits while its buffer is full. No value is a tombstone.
+    pub fn send(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        timestamp_ms: Option<i64>,
+    ) -> Result<(), SourceError> {
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic);
+        record.key = key;
+        record.payload = value;
+        record.timestamp = timestamp_ms;
+        while let Err((error, returned)) = self.producer.send(record) {
+            if error != KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) {
+                return Err(SourceError::Io(format!("topic `{topic}`: could not send a record: {error}")));
+            }
+            record = returned;
+            self.producer.poll(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Serves the client's events; to be called now and then.
+    pub fn poll(&self) {
+        self.producer.poll(Duration::ZERO);
+    }
+
+    /// Waits until all records have been taken by the broker.
+    pub fn flush(&self, timeout: Duration) -> Result<(), SourceError> {
+        let flushed = self.producer.flush(timeout);
+        flushed.map_err(|e| SourceError::Unreachable(format!("records were not taken in time: {e}")))
+    }
+}

@@ -1,0 +1,33 @@
+//! The ports on Kafka: sources, sinks and the state log, exactly once. The only module that knows rdkafka.
+//!
+//! [`connect`] checks the cluster and gives three handles of one worker. They share a consumer, which is the worker's
+//! membership in the group `<pipeline>`, and a transactional producer. Every epoch is one transaction that holds outputs,
+//! state deltas and positions; the generation of the membership in that transaction is what fences a worker that has lost
+//! its partitions. `restore` must come before the first poll, and again after every error that says so.
+
+mod client;
+mod connect;
+mod demo;
+mod end_offsets;
+mod epoch_header;
+mod failure;
+mod membership;
+mod partition_progress;
+mod producer;
+mod record_queue;
+mod session;
+mod settings;
+mod sink;
+mod source;
+mod state_log;
+mod topics;
+
+#[cfg(test)]
+mod tests;
+
+pub use connect::{Connection, connect};
+pub use demo::{DemoBroker, DemoProducer};
+pub use settings::{Settings, SourceTopic};
+pub use sink::KafkaSink;
+pub use source::KafkaSource;
+pub use state_log::KafkaStateLog;

@@ -1,0 +1,207 @@
+//! What source, sink and state log of one worker share: the membership, and how far the pipeline has been committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::Consumer;
+use rdkafka::error::RDKafkaErrorCode;
+use tracing::info;
+
+use crate::stream::{SourceError, SourcePartition};
+
+use super::failure::read_failure;
+use super::membership::GroupConsumer;
+use super::settings::Settings;
+
+/// How long a worker waits for the group to give it all partitions. Above the session timeout, so that it outlasts a worker
+/// that has died under another name.
+const ASSIGNMENT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What the source has to do before it reads on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The state is not that of the committed positions; it must be restored. Says why.
+    Unrestored(String),
+    /// Records behind the committed positions may have been handed over and dropped; read again from there.
+    Rewind,
+    /// Everything handed over so far counts.
+    Reading,
+}
+
+/// How far the pipeline has come.
+#[derive(Debug)]
+struct Progress {
+    standing: Standing,
+    committed: BTreeMap<SourcePartition, i64>,
+    assignment: u64,
+}
+
+/// One worker's share in its group.
+pub(super) struct Session {
+    pub(super) settings: Settings,
+    pub(super) consumer: Arc<GroupConsumer>,
+    /// The number of partitions by topic, as the cluster told at start.
+    pub(super) partitions: BTreeMap<String, i32>,
+    progress: Mutex<Progress>,
+}
+
+impl Session {
+    pub(super) fn new(settings: Settings, consumer: Arc<GroupConsumer>, partitions: BTreeMap<String, i32>) -> Self {
+        let progress = Progress {
+            standing: Standing::Unrestored("nothing was restored yet".to_owned()),
+            committed: BTreeMap::new(),
+            assignment: 0,
+        };
+        Self { settings, consumer, partitions, progress: Mutex::new(progress) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The partitions of all sources, in order.
+    pub(super) fn source_partitions(&self) -> Vec<SourcePartition> {
+        let of = |topic: &str| self.partitions.get(topic).copied().unwrap_or(0);
+        self.settings
+            .sources
+            .iter()
+            .flat_map(|s| (0..of(&s.topic)).map(|p| SourcePartition { relation: s.relation.clone(), partition: p }))
+            .collect()
+    }
+
+    /// Serves the group: rebalances, errors, logs. Must be called often.
+    pub(super) fn serve(&self) -> Result<(), SourceError> {
+        let group = format!("group `{}`", self.settings.pipeline);
+        // One call serves one event, and does not tell a silent event from none.
+        for _ in 0..8 {
+            match self.consumer.poll(Duration::ZERO) {
+                None => {}
+                Some(Ok(record)) => {
+                    use rdkafka::Message;
+                    let (topic, partition, offset) = (record.topic(), record.partition(), record.offset());
+                    self.require_restore("a record came past its queue");
+                    return Err(SourceError::AssignmentLost(format!(
+                        "topic `{topic}` partition {partition}: offset {offset} came past its queue"
+                    )));
+                }
+                Some(Err(error)) => {
+                    let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+                    if let Some(failure) = read_failure(code, &group, &error.to_string()) {
+                        return Err(failure);
+                    }
+                }
+            }
+        }
+        match self.consumer.client().fatal_error() {
+            None => Ok(()),
+            Some((code, text)) => Err(read_failure(code, &group, &text)
+                .unwrap_or_else(|| SourceError::Policy(format!("{group}: the Kafka client gave up: {text}")))),
+        }
+    }
+
+    /// Waits until the group has given all partitions to this worker, and returns the number of that assignment.
+    pub(super) fn wait_until_assigned(&self) -> Result<u64, SourceError> {
+        let mut topics: Vec<&str> = self.settings.sources.iter().map(|s| s.topic.as_str()).collect();
+        let state = self.settings.state_topic();
+        topics.push(&state);
+        let wanted: i32 = topics.iter().filter_map(|t| self.partitions.get(*t)).sum();
+        let subscribed = self.consumer.subscription().is_ok_and(|s| s.count() > 0);
+        if !subscribed {
+            self.consumer.subscribe(&topics).map_err(|e| {
+                SourceError::Configuration(format!("could not subscribe to {}: {e}", topics.join(", ")))
+            })?;
+        }
+        let started = Instant::now();
+        loop {
+            self.serve()?;
+            let assignment = self.consumer.context().assignment();
+            self.refuse_new_partitions(&assignment.partitions)?;
+            if assignment.partitions.len() >= wanted as usize {
+                info!(
+                    number = assignment.number,
+                    n_partitions = assignment.partitions.len(),
+                    "all partitions assigned"
+                );
+                return Ok(assignment.number);
+            }
+            if started.elapsed() > ASSIGNMENT_TIMEOUT {
+                return Err(self.unassigned(assignment.partitions.len(), wanted));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn refuse_new_partitions(&self, assigned: &BTreeSet<(String, i32)>) -> Result<(), SourceError> {
+        let known = |topic: &str| self.partitions.get(topic).copied().unwrap_or(0);
+        match assigned.iter().find(|(topic, partition)| *partition >= known(topic)) {
+            None => Ok(()),
+            Some((topic, _)) => Err(SourceError::Policy(format!(
+                "topic `{topic}` had {} partitions at start and has more now; restart the worker to read them",
+                known(topic)
+            ))),
+        }
+    }
+
+    fn unassigned(&self, n_assigned: usize, wanted: i32) -> SourceError {
+        let (worker, group) = (self.settings.worker(), &self.settings.pipeline);
+        SourceError::Policy(format!(
+            "worker `{worker}` was given {n_assigned} of {wanted} partitions of group `{group}` within {} s; another member \
+             holds the others, and a worker handles records only when it has all of them",
+            ASSIGNMENT_TIMEOUT.as_secs()
+        ))
+    }
+
+    /// Begins reading at `positions`, which belong to the assignment numbered `assignment`.
+    pub(super) fn restored(&self, positions: BTreeMap<SourcePartition, i64>, assignment: u64) {
+        *self.lock() = Progress { standing: Standing::Rewind, committed: positions, assignment };
+    }
+
+    /// Takes note of what was committed.
+    pub(super) fn committed(&self, positions: BTreeMap<SourcePartition, i64>) {
+        self.lock().committed.extend(positions);
+    }
+
+    /// Whether `positions` say no more than what was committed before.
+    pub(super) fn is_committed(&self, positions: &BTreeMap<SourcePartition, i64>) -> bool {
+        let progress = self.lock();
+        positions.iter().all(|(p, offset)| progress.committed.get(p) == Some(offset))
+    }
+
+    /// Makes the source read again from what was committed, since an epoch was dropped.
+    pub(super) fn rewind(&self) {
+        let mut progress = self.lock();
+        if progress.standing == Standing::Reading {
+            progress.standing = Standing::Rewind;
+        }
+    }
+
+    /// Lets the source read on; returns where from if it must go back first.
+    pub(super) fn begin_reading(&self) -> Option<BTreeMap<SourcePartition, i64>> {
+        let mut progress = self.lock();
+        let rewind = progress.standing == Standing::Rewind;
+        if rewind {
+            progress.standing = Standing::Reading;
+        }
+        rewind.then(|| progress.committed.clone())
+    }
+
+    /// Refuses to go on until the state was restored.
+    pub(super) fn require_restore(&self, why: &str) {
+        self.lock().standing = Standing::Unrestored(why.to_owned());
+    }
+
+    /// Fails unless the state was restored under the assignment that holds now.
+    pub(super) fn check(&self) -> Result<(), SourceError> {
+        let mut progress = self.lock();
+        if self.consumer.assignment_lost() || self.consumer.context().number() != progress.assignment {
+            if !matches!(progress.standing, Standing::Unrestored(_)) {
+                progress.standing = Standing::Unrestored("the group has changed its assignment".to_owned());
+            }
+        }
+        match &progress.standing {
+            Standing::Unrestored(why) => Err(SourceError::AssignmentLost(why.clone())),
+            _ => Ok(()),
+        }
+    }
+}

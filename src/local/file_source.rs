@@ -1,0 +1,281 @@
+//! A directory of files as a source: `<relation>.ndjson`, read in the order in which the records would have come.
+//!
+//! Tables without event time are read first, in order of declaration. Then the next record is taken from the file whose
+//! next record has the smallest event time, ties by declaration; records without event time are taken at once.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::line_reader::LineReader;
+use crate::stream::{
+    PartitionStatus, PollLimit, Polled, RecordBatchBytes, RecordMeta, Source, SourceError, SourcePartition,
+};
+
+/// How many records are read ahead of a file at most, to read their event times in one go.
+const READ_AHEAD_RECORDS: usize = 4096;
+/// How many bytes are read ahead of a file at most, the last record aside.
+const READ_AHEAD_BYTES: usize = 1 << 20;
+/// A poll ends before its batch of one relation grows beyond this: positions in a batch are 32 bits wide.
+const BATCH_BYTES_MAX: usize = 2 << 30;
+
+/// Reads the event times (milliseconds) of raw records, one entry a record; none where a record has no readable one.
+pub type EventTimes = Box<dyn FnMut(&RecordBatchBytes) -> Vec<Option<i64>> + Send>;
+
+/// One source relation, read from `<relation>.ndjson`.
+pub struct FileInput {
+    /// The relation.
+    pub relation: Arc<str>,
+    /// Whether it is a table. A table without event time is read before everything else.
+    pub is_table: bool,
+    /// How event times are read; none if the relation has none.
+    pub event_times: Option<EventTimes>,
+}
+
+/// A directory of files as a source.
+pub struct FileSource {
+    files: Vec<InputFile>,
+    until_ms: Option<i64>,
+    missing: Vec<Arc<str>>,
+    bytes_total: u64,
+    bytes_read: Arc<AtomicU64>,
+}
+
+struct InputFile {
+    relation: Arc<str>,
+    first_load: bool,
+    event_times: Option<EventTimes>,
+    path: Option<PathBuf>,
+    lines: Option<LineReader>,
+    ahead: RecordBatchBytes,
+    ahead_times: Vec<Option<i64>>,
+    next: usize,
+    position: i64,
+}
+
+impl FileSource {
+    /// Opens the files of `inputs` (in order of declaration) in a directory. Records after `until_ms` are passed over.
+    ///
+    /// A relation without a file is an empty input, see [`FileSource::missing`]; two files for one relation are an error.
+    pub fn open(dir: &Path, inputs: Vec<FileInput>, until_ms: Option<i64>) -> Result<Self, SourceError> {
+        let bytes_read = Arc::new(AtomicU64::new(0));
+        let mut source = Self { files: Vec::new(), until_ms, missing: Vec::new(), bytes_total: 0, bytes_read };
+        if !dir.is_dir() {
+            return Err(SourceError::Io(format!("`{}` is not a directory", dir.display())));
+        }
+        for input in inputs {
+            let path = find_file(dir, &input.relation)?;
+            match &path {
+                Some(path) => source.bytes_total += fs::metadata(path).map_err(|e| io_error(path, &e))?.len(),
+                None => source.missing.push(input.relation.clone()),
+            }
+            let mut file = InputFile {
+                first_load: input.is_table && input.event_times.is_none(),
+                relation: input.relation,
+                event_times: input.event_times,
+                path,
+                lines: None,
+                ahead: RecordBatchBytes::default(),
+                ahead_times: Vec::new(),
+                next: 0,
+                position: 1,
+            };
+            file.open(1, &source.bytes_read)?;
+            source.files.push(file);
+        }
+        Ok(source)
+    }
+
+    /// The relations that have no file.
+    pub fn missing(&self) -> &[Arc<str>] {
+        &self.missing
+    }
+
+    /// The size of all files in bytes.
+    pub fn bytes_total(&self) -> u64 {
+        self.bytes_total
+    }
+
+    /// How many bytes of the files have been read so far, for a progress bar.
+    pub fn bytes_read(&self) -> Arc<AtomicU64> {
+        self.bytes_read.clone()
+    }
+
+    /// The file to take the next record from.
+    fn choose(&mut self) -> Result<Option<usize>, SourceError> {
+        let mut best: Option<(i64, usize)> = None;
+        for (idx, file) in self.files.iter_mut().enumerate() {
+            if !file.fill(self.until_ms)? {
+                continue;
+            }
+            if file.first_load {
+                return Ok(Some(idx));
+            }
+            let time = file.next_time();
+            if best.is_none_or(|(smallest, _)| time < smallest) {
+                best = Some((time, idx));
+            }
+        }
+        Ok(best.map(|(_, idx)| idx))
+    }
+
+    fn statuses(&mut self) -> Result<BTreeMap<SourcePartition, PartitionStatus>, SourceError> {
+        let mut all = BTreeMap::new();
+        for file in &mut self.files {
+            let ended = !file.fill(self.until_ms)?;
+            let partition = SourcePartition { relation: file.relation.clone(), partition: 0 };
+            let status = PartitionStatus {
+                position: file.position,
+                end: ended.then_some(file.position),
+                // Only tables without event time count as the first load; all else is handled as if live.
+                caught_up: ended || !file.first_load,
+                idle: false,
+            };
+            all.insert(partition, status);
+        }
+        Ok(all)
+    }
+}
+
+impl Source for FileSource {
+    /// Takes the next records. `paused` plays no part: the reading order already puts the first load before all else.
+    fn poll(&mut self, limit: PollLimit, _wait: Duration, _paused: &[Arc<str>]) -> Result<Polled, SourceError> {
+        let mut batches: Vec<RecordBatchBytes> = self.files.iter().map(|_| RecordBatchBytes::default()).collect();
+        let (mut n_records, mut n_bytes) = (0, 0);
+        let mut end_of_input = false;
+        while n_records < limit.records && n_bytes < limit.bytes {
+            let Some(idx) = self.choose()? else {
+                end_of_input = true;
+                break;
+            };
+            let (Some(file), Some(batch)) = (self.files.get_mut(idx), batches.get_mut(idx)) else { break };
+            if batch.data.len() + file.next_bytes() > BATCH_BYTES_MAX && !batch.is_empty() {
+                break;
+            }
+            n_bytes += file.take(n_records as u64, batch);
+            n_records += 1;
+        }
+        let partitions = self.statuses()?;
+        end_of_input = end_of_input || self.files.iter().all(InputFile::is_drained);
+        let records = self
+            .files
+            .iter()
+            .zip(batches)
+            .filter(|(_, batch)| !batch.is_empty())
+            .map(|(file, batch)| (file.relation.clone(), batch))
+            .collect();
+        Ok(Polled { records, partitions, end_of_input })
+    }
+
+    fn rewind(&mut self, positions: &BTreeMap<SourcePartition, i64>) -> Result<(), SourceError> {
+        self.bytes_read.store(0, Ordering::Relaxed);
+        for file in &mut self.files {
+            let partition = SourcePartition { relation: file.relation.clone(), partition: 0 };
+            file.open(positions.get(&partition).copied().unwrap_or(1), &self.bytes_read)?;
+        }
+        Ok(())
+    }
+}
+
+impl InputFile {
+    /// Opens the file anew so that the line with the number `position` comes next.
+    fn open(&mut self, position: i64, bytes_read: &Arc<AtomicU64>) -> Result<(), SourceError> {
+        self.ahead = RecordBatchBytes::default();
+        self.ahead_times.clear();
+        self.next = 0;
+        self.position = position;
+        let Some(path) = &self.path else { return Ok(()) };
+        let open = || {
+            let mut lines = LineReader::open(path, bytes_read.clone())?;
+            lines.skip_to(position)?;
+            Ok(lines)
+        };
+        self.lines = Some(open().map_err(|e| io_error(path, &e))?);
+        Ok(())
+    }
+
+    /// Makes the next record available; false at the end of the file. Records after `until_ms` are passed over.
+    fn fill(&mut self, until_ms: Option<i64>) -> Result<bool, SourceError> {
+        loop {
+            while let Some(time) = self.ahead_times.get(self.next) {
+                if until_ms.is_none_or(|until| time.is_none_or(|t| t <= until)) {
+                    return Ok(true);
+                }
+                self.next += 1;
+            }
+            if !self.read_ahead()? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Reads the next lines and their event times; false at the end of the file.
+    fn read_ahead(&mut self) -> Result<bool, SourceError> {
+        let (Some(path), Some(lines)) = (&self.path, &mut self.lines) else { return Ok(false) };
+        self.ahead.data.clear();
+        self.ahead.records.clear();
+        self.ahead_times.clear();
+        self.next = 0;
+        while self.ahead.len() < READ_AHEAD_RECORDS && self.ahead.data.len() < READ_AHEAD_BYTES {
+            let Some((offset, line)) = lines.next().map_err(|e| io_error(path, &e))? else { break };
+            let meta = RecordMeta { partition: 0, offset, timestamp_ms: None, sequence: 0, key: None, value: None };
+            self.ahead.push(meta, None, Some(line));
+        }
+        if self.ahead.is_empty() {
+            self.position = lines.position();
+            return Ok(false);
+        }
+        self.ahead_times = match &mut self.event_times {
+            Some(read) => read(&self.ahead),
+            None => Vec::new(),
+        };
+        self.ahead_times.resize(self.ahead.len(), None);
+        Ok(true)
+    }
+
+    /// The event time of the next record; the smallest of all where it has none, so that it is taken at once.
+    fn next_time(&self) -> i64 {
+        self.ahead_times.get(self.next).copied().flatten().unwrap_or(i64::MIN)
+    }
+
+    fn next_bytes(&self) -> usize {
+        self.ahead.records.get(self.next).and_then(|m| m.value.as_ref()).map_or(0, |v| (v.end - v.start) as usize)
+    }
+
+    fn is_drained(&self) -> bool {
+        self.next >= self.ahead_times.len()
+    }
+
+    /// Moves the next record to `batch` and returns its size in bytes.
+    fn take(&mut self, sequence: u64, batch: &mut RecordBatchBytes) -> usize {
+        let record = self.ahead.get(self.next);
+        let meta = RecordMeta { sequence, ..record.meta.clone() };
+        self.position = meta.offset + 1;
+        batch.push(meta, None, record.value);
+        let n_bytes = record.value.map_or(0, <[u8]>::len);
+        self.next += 1;
+        n_bytes
+    }
+}
+
+/// Finds the file of a relation, whatever its format.
+fn find_file(dir: &Path, relation: &str) -> Result<Option<PathBuf>, SourceError> {
+    let candidates = ["ndjson", "csv", "parquet"].map(|format| dir.join(format!("{relation}.{format}")));
+    let found: Vec<&PathBuf> = candidates.iter().filter(|path| path.exists()).collect();
+    match found.as_slice() {
+        [] => Ok(None),
+        [one] if one.extension().is_some_and(|e| e == "ndjson") => Ok(Some((*one).clone())),
+        [one] => Err(SourceError::Configuration(format!("`{}` cannot be read: only .ndjson is", one.display()))),
+        several => {
+            let names: Vec<String> = several.iter().map(|p| format!("`{}`", p.display())).collect();
+            Err(SourceError::Configuration(format!("relation `{relation}` has two files: {}", names.join(", "))))
+        }
+    }
+}
+
+fn io_error(path: &Path, error: &std::io::Error) -> SourceError {
+    SourceError::Io(format!("could not read `{}`: {error}", path.display()))
+}

@@ -1,0 +1,14 @@
+//! The ports on files and in memory: what `replay`, crash tests and rule tests run on.
+//!
+//! Nothing here knows a format: a line is a record, and who opens a source hands in how event times are read.
+
+mod file_sink;
+mod file_source;
+mod line_reader;
+mod memory;
+mod summary;
+
+pub use file_sink::FileSink;
+pub use file_source::{EventTimes, FileInput, FileSource};
+pub use memory::{Collected, MemorySink, MemoryStateLog};
+pub use summary::{SinkSummary, SourceSummary, Summary};
