@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StructArray};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, Fields, SchemaRef};
 
+use super::keyed_differences::{KeyedDifferences, Side, Transition};
 use super::{EpochContext, Operator, OperatorError, Output, StateSize};
 use crate::stream::ChangeBatch;
 
@@ -30,25 +32,71 @@ pub struct ChangesSpec {
 pub type KeyText = Arc<dyn Fn(&[ArrayRef]) -> Result<BinaryArray, OperatorError> + Send + Sync>;
 
 /// Turns a table into the stream of its net changes per key, with a revision.
+///
+/// A delta has the table's columns, `_present` (whether the key has a row) and `_revision`.
 pub struct Changes {
-    spec: ChangesSpec,
+    schema: SchemaRef,
+    before: Fields,
+    after: Fields,
+    key_text: KeyText,
+    rows: KeyedDifferences,
 }
 
 impl Changes {
     /// One shard, empty.
     pub fn new(spec: ChangesSpec) -> Result<Self, OperatorError> {
-        Ok(Self { spec })
+        let side = |idx: usize| match spec.schema.fields().get(idx).map(|f| f.data_type()) {
+            Some(DataType::Struct(fields)) if fields.len() == spec.input.fields().len() => Ok(fields.clone()),
+            other => Err(OperatorError::State(format!("column {idx} of CHANGES is not the table's row: {other:?}"))),
+        };
+        Ok(Self {
+            before: side(0)?,
+            after: side(1)?,
+            rows: KeyedDifferences::new(&spec.input, spec.key)?,
+            schema: spec.schema,
+            key_text: spec.key_text,
+        })
+    }
+
+    fn structs(&self, fields: &Fields, transitions: &[Transition], side: Side) -> Result<ArrayRef, OperatorError> {
+        let exists = transitions.iter().map(|t| if side == Side::Before { t.had_row() } else { t.has_row() });
+        let columns = self.rows.columns(transitions, side)?;
+        Ok(Arc::new(StructArray::try_new(fields.clone(), columns, Some(exists.collect::<NullBuffer>()))?))
     }
 }
 
 impl Operator for Changes {
-    fn process(&mut self, _inputs: &[ChangeBatch], _ctx: &EpochContext) -> Result<Output, OperatorError> {
-        let _ = &self.spec;
-        Err(OperatorError::Function("not built yet".into()))
+    fn process(&mut self, inputs: &[ChangeBatch], ctx: &EpochContext) -> Result<Output, OperatorError> {
+        let Some(input) = inputs.first() else { return Ok(ChangeBatch::empty(self.schema.clone()).into()) };
+        let transitions = self.rows.process(input, ctx.loaded)?;
+        if transitions.is_empty() {
+            return Ok(ChangeBatch::empty(self.schema.clone()).into());
+        }
+        let (transitions, order) = self.rows.sort(transitions, &self.key_text)?;
+        let columns = vec![
+            self.structs(&self.before, &transitions, Side::Before)?,
+            self.structs(&self.after, &transitions, Side::After)?,
+            Arc::new(Int64Array::from_iter_values(transitions.iter().map(|t| t.revision))),
+        ];
+        self.rows.release(&transitions);
+        let rows = RecordBatch::try_new(self.schema.clone(), columns)?;
+        Ok(ChangeBatch { weights: vec![1; rows.num_rows()].into(), rows, order }.into())
+    }
+
+    fn take_delta(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
+        self.rows.take_delta()
+    }
+
+    fn restore(&mut self, delta: &RecordBatch) -> Result<(), OperatorError> {
+        self.rows.restore(delta)
+    }
+
+    fn double_keys(&self) -> u64 {
+        self.rows.n_double()
     }
 
     fn state_size(&self) -> StateSize {
-        StateSize::default()
+        StateSize { rows: self.rows.len(), bytes: self.rows.size_bytes() }
     }
 }
 
@@ -57,3 +105,6 @@ impl std::fmt::Debug for ChangesSpec {
         f.debug_struct("ChangesSpec").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

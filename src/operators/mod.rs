@@ -4,15 +4,23 @@
 //! there are no expressions here; where a predicate or a function of whole batches is needed, it is handed in.
 //! One instance holds one shard; the engine divides inputs by [`Operator`]'s key columns and joins the outputs.
 
+mod accumulators;
 mod changes;
 mod deduplicate;
+mod exact_sum;
+mod groups;
+mod keyed_differences;
 mod lookup_join;
+mod ordered_multiset;
+mod row_codec;
 mod source_table;
 mod table_aggregate;
 mod table_join;
 mod table_window;
 mod upsert;
 mod window_aggregate;
+#[cfg(test)]
+mod zset_model;
 
 use std::sync::Arc;
 
@@ -103,9 +111,16 @@ pub trait Operator: Send {
     }
 
     /// After a restore, the rows that the relation has now: what derived relations are recomputed from.
-    /// None where the operator itself is derived, or its relation is a stream.
-    fn contents(&self) -> Result<Option<ChangeBatch>, OperatorError> {
+    ///
+    /// They are read part by part, from 0 until there is none, so that they are never all decoded at once; a part may be
+    /// empty. None at once where the operator itself is derived, or its relation is a stream.
+    fn contents(&self, _part: usize) -> Result<Option<ChangeBatch>, OperatorError> {
         Ok(None)
+    }
+
+    /// How many declared keys have more than one row now; only the greatest of them is handed on.
+    fn double_keys(&self) -> u64 {
+        0
     }
 
     /// The size of the state.

@@ -1,9 +1,19 @@
 //! Keeps the latest row per key of a source table.
 
-use arrow::datatypes::SchemaRef;
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array, new_null_array};
+use arrow::compute::{concat, concat_batches, take};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use super::row_codec::{EncodedRows, RowCodec};
 use super::{EpochContext, Operator, OperatorError, Output, StateSize};
-use crate::stream::ChangeBatch;
+use crate::state::{KeyIndex, RowArena};
+use crate::stream::{ChangeBatch, Order};
+
+const NONE: u32 = u32::MAX;
+/// How many rows one part of [`Operator::contents`] holds at most.
+const PART_ROWS: usize = 1 << 16;
 
 /// How a source table keeps its rows.
 ///
@@ -19,24 +29,317 @@ pub struct SourceTableSpec {
 }
 
 /// Keeps the latest row per key of a source table.
+///
+/// A key is stored once, in its index; the arena holds the other columns. A delta has the table's columns and a weight:
+/// +1 the row that the key has now, -1 a key without a row (its other columns are null).
 pub struct SourceTable {
-    spec: SourceTableSpec,
+    schema: SchemaRef,
+    delta_schema: SchemaRef,
+    key_codec: RowCodec,
+    rest_codec: RowCodec,
+    keys: KeyIndex,
+    /// By key id.
+    entries: Vec<Entry>,
+    rows: RowArena,
+    pending: Vec<RecordBatch>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// The row in the arena; none for a key that this epoch brought or that is not in use.
+    row: u32,
+    /// The index among the keys that this epoch touched.
+    touch: u32,
+}
+
+/// A key that this epoch touched.
+#[derive(Clone, Copy, Debug)]
+struct Touch {
+    key: u32,
+    current: Current,
+}
+
+/// The row of a touched key at the current point in reading order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Current {
+    /// The one that the state holds.
+    Stored,
+    /// The one of this input row.
+    Input(u32),
+    Deleted,
+}
+
+/// What an epoch did to the table: rows of the state that go, rows of the input that come.
+#[derive(Debug, Default)]
+struct Difference {
+    /// Arena ids of rows replaced or deleted, and the ids of their keys.
+    gone: Vec<(u32, u32)>,
+    /// Places in `gone` of keys that have no row any more.
+    deleted: Vec<u32>,
+    /// Input rows that are current now.
+    come: Vec<u32>,
 }
 
 impl SourceTable {
     /// One shard, empty.
     pub fn new(spec: SourceTableSpec) -> Result<Self, OperatorError> {
-        Ok(Self { spec })
+        let rest = (0..spec.schema.fields().len()).filter(|c| !spec.key.contains(c)).collect();
+        let mut fields: Vec<Field> =
+            spec.schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
+        fields.push(Field::new("_weight", DataType::Int64, false));
+        Ok(Self {
+            delta_schema: Arc::new(Schema::new(fields)),
+            key_codec: RowCodec::new(&spec.schema, spec.key)?,
+            rest_codec: RowCodec::new(&spec.schema, rest)?,
+            schema: spec.schema,
+            keys: KeyIndex::default(),
+            entries: Vec::new(),
+            rows: RowArena::default(),
+            pending: Vec::new(),
+        })
     }
+
+    /// Follows the records in reading order; returns the touched keys and the input rows that change nothing.
+    fn follow(&mut self, input: &ChangeBatch, keys: &EncodedRows, rests: &EncodedRows) -> (Vec<Touch>, Vec<u32>) {
+        let (mut touched, mut duplicates) = (Vec::new(), Vec::new());
+        for row in 0..input.len() {
+            let upsert = input.weights[row] > 0;
+            let key = match upsert {
+                true => self.key_or_insert(keys.get(row)),
+                false => match self.keys.get(keys.get(row)) {
+                    Some(key) => key,
+                    None => {
+                        duplicates.push(row as u32);
+                        continue;
+                    }
+                },
+            };
+            let entry = &mut self.entries[key as usize];
+            let touch_idx = match entry.touch {
+                NONE => None,
+                idx => Some(idx as usize),
+            };
+            let current = touch_idx.map_or(Current::Stored, |idx| touched_current(&touched, idx));
+            let repeats = match current {
+                Current::Stored if entry.row == NONE => !upsert,
+                Current::Stored => upsert && self.rows.get(entry.row) == rests.get(row),
+                Current::Input(before) => upsert && rests.get(before as usize) == rests.get(row),
+                Current::Deleted => !upsert,
+            };
+            if repeats {
+                duplicates.push(row as u32);
+                continue;
+            }
+            let current = if upsert { Current::Input(row as u32) } else { Current::Deleted };
+            match touch_idx {
+                Some(idx) => touched[idx] = Touch { key, current },
+                None => {
+                    entry.touch = touched.len() as u32;
+                    touched.push(Touch { key, current });
+                }
+            }
+        }
+        (touched, duplicates)
+    }
+
+    fn key_or_insert(&mut self, key: &[u8]) -> u32 {
+        let (id, is_new) = self.keys.get_or_insert(key);
+        if is_new {
+            if self.entries.len() <= id as usize {
+                self.entries.resize(id as usize + 1, Entry { row: NONE, touch: NONE });
+            }
+            self.entries[id as usize] = Entry { row: NONE, touch: NONE };
+        }
+        id
+    }
+
+    /// Compares each touched key with what the state holds. Keys and rows that go are still in the state afterwards.
+    fn settle(&mut self, touched: &[Touch], rests: &EncodedRows) -> Difference {
+        let mut difference = Difference::default();
+        for Touch { key, current } in touched {
+            let entry = &mut self.entries[*key as usize];
+            entry.touch = NONE;
+            match *current {
+                Current::Stored => {}
+                Current::Input(row) => {
+                    let new = rests.get(row as usize);
+                    if entry.row != NONE {
+                        if self.rows.get(entry.row) == new {
+                            continue;
+                        }
+                        difference.gone.push((*key, entry.row));
+                    }
+                    entry.row = self.rows.insert(new);
+                    difference.come.push(row);
+                }
+                Current::Deleted if entry.row == NONE => self.keys.remove(*key),
+                Current::Deleted => {
+                    difference.deleted.push(difference.gone.len() as u32);
+                    difference.gone.push((*key, entry.row));
+                    entry.row = NONE;
+                }
+            }
+        }
+        difference
+    }
+
+    /// Decodes the rows that go, then forgets them.
+    fn take_gone(&mut self, difference: &Difference) -> Result<Vec<ArrayRef>, OperatorError> {
+        if difference.gone.is_empty() {
+            return Ok(Vec::new());
+        }
+        let columns = self.decode(&difference.gone)?;
+        for (_, row) in &difference.gone {
+            self.rows.remove(*row);
+        }
+        for at in &difference.deleted {
+            self.keys.remove(difference.gone[*at as usize].0);
+        }
+        Ok(columns)
+    }
+
+    /// The table's columns of rows given as key id and arena id.
+    fn decode(&self, rows: &[(u32, u32)]) -> Result<Vec<ArrayRef>, OperatorError> {
+        let keys = self.key_codec.decode(rows.iter().map(|(key, _)| self.keys.key(*key)))?;
+        let rests = self.rest_codec.decode(rows.iter().map(|(_, row)| self.rows.get(*row)))?;
+        let codecs = [(&self.key_codec, keys), (&self.rest_codec, rests)];
+        let mut columns: Vec<(usize, ArrayRef)> =
+            codecs.into_iter().flat_map(|(codec, arrays)| codec.columns().iter().copied().zip(arrays)).collect();
+        columns.sort_unstable_by_key(|(column, _)| *column);
+        Ok(columns.into_iter().map(|(_, array)| array).collect())
+    }
+
+    /// The delta of an epoch: rows that came, and the keys of rows that went without a successor.
+    fn delta(
+        &self,
+        come: &[ArrayRef],
+        gone: &[ArrayRef],
+        difference: &Difference,
+    ) -> Result<RecordBatch, OperatorError> {
+        let (n_come, n_deleted) = (difference.come.len(), difference.deleted.len());
+        let deleted = UInt32Array::from(difference.deleted.clone());
+        let mut columns = Vec::with_capacity(come.len() + 1);
+        for (idx, array) in come.iter().enumerate() {
+            if n_deleted == 0 {
+                columns.push(array.clone());
+                continue;
+            }
+            let of_deleted = match self.key_codec.columns().contains(&idx) {
+                true => take(&gone[idx], &deleted, None)?,
+                false => new_null_array(array.data_type(), n_deleted),
+            };
+            columns.push(concat(&[array.as_ref(), of_deleted.as_ref()])?);
+        }
+        let weights = std::iter::repeat_n(1, n_come).chain(std::iter::repeat_n(-1, n_deleted));
+        columns.push(Arc::new(Int64Array::from_iter_values(weights)));
+        Ok(RecordBatch::try_new(self.delta_schema.clone(), columns)?)
+    }
+
+    fn apply(&mut self, batch: &RecordBatch, weights: &[i64]) -> Result<(), OperatorError> {
+        let (keys, rests) = (self.key_codec.encode(batch)?, self.rest_codec.encode(batch)?);
+        for (row, weight) in weights.iter().enumerate() {
+            if *weight > 0 {
+                let key = self.key_or_insert(keys.get(row)) as usize;
+                let before = std::mem::replace(&mut self.entries[key].row, NONE);
+                if before != NONE {
+                    self.rows.remove(before);
+                }
+                self.entries[key].row = self.rows.insert(rests.get(row));
+            } else if let Some(key) = self.keys.get(keys.get(row)) {
+                self.rows.remove(std::mem::replace(&mut self.entries[key as usize].row, NONE));
+                self.keys.remove(key);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn touched_current(touched: &[Touch], idx: usize) -> Current {
+    touched.get(idx).map_or(Current::Stored, |t| t.current)
 }
 
 impl Operator for SourceTable {
-    fn process(&mut self, _inputs: &[ChangeBatch], _ctx: &EpochContext) -> Result<Output, OperatorError> {
-        let _ = &self.spec;
-        Err(OperatorError::Function("not built yet".into()))
+    fn process(&mut self, inputs: &[ChangeBatch], _ctx: &EpochContext) -> Result<Output, OperatorError> {
+        let Some(input) = inputs.first().filter(|i| !i.is_empty()) else {
+            return Ok(ChangeBatch::empty(self.schema.clone()).into());
+        };
+        let (keys, rests) = (self.key_codec.encode(&input.rows)?, self.rest_codec.encode(&input.rows)?);
+        let (touched, duplicates) = self.follow(input, &keys, &rests);
+        let difference = self.settle(&touched, &rests);
+        let gone = self.take_gone(&difference)?;
+
+        let come: Vec<ArrayRef> = if difference.come.len() == input.len() {
+            // Every record is new and no key comes twice, so the rows are in input order.
+            input.rows.columns().to_vec()
+        } else {
+            let idx = UInt32Array::from(difference.come.clone());
+            input.rows.columns().iter().map(|c| take(c, &idx, None)).collect::<Result<_, _>>()?
+        };
+        let (n_gone, n_come) = (difference.gone.len(), difference.come.len());
+        if n_gone + n_come > 0 {
+            self.pending.push(self.delta(&come, &gone, &difference)?);
+        }
+        let columns = match n_gone {
+            0 => come,
+            _ => {
+                gone.iter().zip(&come).map(|(g, c)| concat(&[g.as_ref(), c.as_ref()])).collect::<Result<Vec<_>, _>>()?
+            }
+        };
+        let weights = std::iter::repeat_n(-1, n_gone).chain(std::iter::repeat_n(1, n_come)).collect();
+        let duplicate = match &input.order {
+            Order::Sequence(sequence) => duplicates.iter().map(|row| sequence[*row as usize]).collect(),
+            _ => Vec::new(),
+        };
+        let changes = ChangeBatch::table(RecordBatch::try_new(self.schema.clone(), columns)?, weights);
+        Ok(Output { duplicate, ..changes.into() })
+    }
+
+    fn take_delta(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
+        let pending = std::mem::take(&mut self.pending);
+        match pending.as_slice() {
+            [] => Ok(None),
+            [one] => Ok(Some(one.clone())),
+            many => Ok(Some(concat_batches(&self.delta_schema, many)?)),
+        }
+    }
+
+    fn restore(&mut self, delta: &RecordBatch) -> Result<(), OperatorError> {
+        let n_columns = self.schema.fields().len();
+        let fits = delta.num_columns() == n_columns + 1
+            && delta.columns().iter().zip(self.delta_schema.fields()).all(|(c, f)| c.data_type() == f.data_type());
+        let weights = delta.columns().last().and_then(|c| c.as_any().downcast_ref::<Int64Array>());
+        match weights {
+            Some(weights) if fits => self.apply(delta, weights.values()),
+            _ => Err(OperatorError::State(format!("source table expects {}", self.delta_schema))),
+        }
+    }
+
+    fn contents(&self, part: usize) -> Result<Option<ChangeBatch>, OperatorError> {
+        let start = part.saturating_mul(PART_ROWS);
+        let Some(entries) = self.entries.get(start..) else { return Ok(None) };
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        let rows: Vec<(u32, u32)> = entries
+            .iter()
+            .take(PART_ROWS)
+            .enumerate()
+            .filter(|(_, e)| e.row != NONE)
+            .map(|(idx, e)| ((start + idx) as u32, e.row))
+            .collect();
+        let n_rows = rows.len();
+        let batch = match n_rows {
+            0 => RecordBatch::new_empty(self.schema.clone()),
+            _ => RecordBatch::try_new(self.schema.clone(), self.decode(&rows)?)?,
+        };
+        Ok(Some(ChangeBatch::table(batch, vec![1; n_rows])))
     }
 
     fn state_size(&self) -> StateSize {
-        StateSize::default()
+        let entries = self.entries.capacity() * size_of::<Entry>();
+        StateSize { rows: self.keys.len(), bytes: self.keys.size_bytes() + self.rows.size_bytes() + entries }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,11 @@
 //! Groups a table with accumulators that retract exactly.
 
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 
+use super::accumulators::Rows;
+use super::groups::{Groups, GroupsSpec, Snapshot, Touched, difference};
 use super::{EpochContext, Operator, OperatorError, Output, StateSize};
 use crate::stream::ChangeBatch;
 
@@ -54,24 +58,76 @@ pub enum AggregateFunction {
 }
 
 /// Groups a table with accumulators that retract exactly.
+///
+/// The rows that the relation has are not stored: before a batch is taken in, and after it, the touched groups are
+/// evaluated, and the difference leaves.
 pub struct TableAggregate {
-    spec: TableAggregateSpec,
+    schema: SchemaRef,
+    n_keys: usize,
+    groups: Groups,
+    /// Whether the one row of a query without group keys has been emitted.
+    started: bool,
 }
 
 impl TableAggregate {
     /// One shard, empty.
     pub fn new(spec: TableAggregateSpec) -> Result<Self, OperatorError> {
-        Ok(Self { spec })
+        let groups = Groups::new(&GroupsSpec {
+            n_keys: spec.n_keys,
+            aggregates: &spec.aggregates,
+            input: &spec.input,
+            output: &spec.schema,
+            rows: Rows::Retractable,
+        })?;
+        Ok(Self { schema: spec.schema, n_keys: spec.n_keys, groups, started: false })
+    }
+
+    /// Without group keys there is always exactly one row, whatever the weight of its group.
+    fn show_single(snapshot: &mut Snapshot, is_shown: bool) {
+        snapshot.visible.iter_mut().for_each(|v| *v = is_shown);
     }
 }
 
 impl Operator for TableAggregate {
-    fn process(&mut self, _inputs: &[ChangeBatch], _ctx: &EpochContext) -> Result<Output, OperatorError> {
-        let _ = &self.spec;
-        Err(OperatorError::Function("not built yet".into()))
+    fn process(&mut self, inputs: &[ChangeBatch], _ctx: &EpochContext) -> Result<Output, OperatorError> {
+        let is_single = self.n_keys == 0;
+        let input = inputs.first().filter(|i| !i.is_empty());
+        if input.is_none() && (!is_single || self.started) {
+            return Ok(ChangeBatch::empty(self.schema.clone()).into());
+        }
+        let touched = match input {
+            Some(input) => self.groups.assign(&input.rows)?,
+            None => Touched { groups: vec![self.groups.single()], ..Touched::default() },
+        };
+        let mut before = self.groups.snapshot(&touched.groups)?;
+        if let Some(input) = input {
+            self.groups.update(&touched.of_row, input)?;
+        }
+        let mut after = self.groups.snapshot(&touched.groups)?;
+        if is_single {
+            Self::show_single(&mut before, self.started);
+            Self::show_single(&mut after, true);
+            self.started = true;
+        }
+        let first_rows = UInt32Array::from(touched.first_rows);
+        let keys: Vec<ArrayRef> = match input {
+            Some(input) => (input.rows.columns().iter().take(self.n_keys))
+                .map(|column| take(column, &first_rows, None))
+                .collect::<Result<_, _>>()?,
+            None => Vec::new(),
+        };
+        let changes = difference(&self.schema, &keys, &before, &after)?;
+        if !is_single {
+            let gone: Vec<u32> = touched.groups.into_iter().filter(|g| self.groups.is_zero(*g)).collect();
+            self.groups.remove(&gone);
+        }
+        Ok(changes.into())
     }
 
     fn state_size(&self) -> StateSize {
-        StateSize::default()
+        StateSize { rows: self.groups.len(), bytes: self.groups.size_bytes() }
     }
 }
+
+#[cfg(test)]
+mod tests;

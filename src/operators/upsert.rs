@@ -1,7 +1,9 @@
 //! Keeps the last row written per key of a sink over a table, and writes only where it differs.
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
+use super::keyed_differences::{KeyedDifferences, Side};
 use super::{EpochContext, KeyText, Operator, OperatorError, Output, StateSize};
 use crate::stream::ChangeBatch;
 
@@ -21,25 +23,49 @@ pub struct UpsertSpec {
 }
 
 /// Keeps the last row written per key of a sink over a table, and writes only where it differs.
+///
+/// A delta has the table's columns, `_present` (whether the key has a row) and `_revision`, the number of writes.
 pub struct Upsert {
-    spec: UpsertSpec,
+    schema: SchemaRef,
+    key_text: KeyText,
+    rows: KeyedDifferences,
 }
 
 impl Upsert {
     /// One shard, empty.
     pub fn new(spec: UpsertSpec) -> Result<Self, OperatorError> {
-        Ok(Self { spec })
+        Ok(Self { rows: KeyedDifferences::new(&spec.schema, spec.key)?, schema: spec.schema, key_text: spec.key_text })
     }
 }
 
 impl Operator for Upsert {
-    fn process(&mut self, _inputs: &[ChangeBatch], _ctx: &EpochContext) -> Result<Output, OperatorError> {
-        let _ = &self.spec;
-        Err(OperatorError::Function("not built yet".into()))
+    fn process(&mut self, inputs: &[ChangeBatch], ctx: &EpochContext) -> Result<Output, OperatorError> {
+        let Some(input) = inputs.first() else { return Ok(ChangeBatch::empty(self.schema.clone()).into()) };
+        let transitions = self.rows.process(input, ctx.loaded)?;
+        if transitions.is_empty() {
+            return Ok(ChangeBatch::empty(self.schema.clone()).into());
+        }
+        let (transitions, order) = self.rows.sort(transitions, &self.key_text)?;
+        let rows = RecordBatch::try_new(self.schema.clone(), self.rows.columns(&transitions, Side::Either)?)?;
+        self.rows.release(&transitions);
+        let weights = transitions.iter().map(|t| if t.has_row() { 1 } else { -1 }).collect();
+        Ok(ChangeBatch { rows, weights, order }.into())
+    }
+
+    fn take_delta(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
+        self.rows.take_delta()
+    }
+
+    fn restore(&mut self, delta: &RecordBatch) -> Result<(), OperatorError> {
+        self.rows.restore(delta)
+    }
+
+    fn double_keys(&self) -> u64 {
+        self.rows.n_double()
     }
 
     fn state_size(&self) -> StateSize {
-        StateSize::default()
+        StateSize { rows: self.rows.len(), bytes: self.rows.size_bytes() }
     }
 }
 

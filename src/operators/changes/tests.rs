@@ -1,0 +1,247 @@
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use arrow::array::{AsArray, StringArray};
+use arrow::datatypes::{Field, Schema};
+use proptest::prelude::*;
+
+use super::*;
+use crate::operators::zset_model::{epoch, lines};
+use crate::operators::{Upsert, UpsertSpec};
+use crate::stream::Order;
+
+/// A table of a number and a text key, the key last.
+fn table_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("v", DataType::Int64, true), Field::new("k", DataType::Utf8, false)]))
+}
+
+fn key_text() -> KeyText {
+    Arc::new(|keys| Ok(keys[0].as_string::<i32>().iter().map(|k| k.map(str::as_bytes)).collect()))
+}
+
+fn changes() -> Box<dyn Operator> {
+    let row = DataType::Struct(table_schema().fields().clone());
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("before", row.clone(), true),
+        Field::new("after", row, true),
+        Field::new("revision", DataType::Int64, false),
+    ]));
+    Box::new(Changes::new(ChangesSpec { key: vec![1], key_text: key_text(), input: table_schema(), schema }).unwrap())
+}
+
+fn upsert() -> Box<dyn Operator> {
+    Box::new(Upsert::new(UpsertSpec { key: vec![1], key_text: key_text(), schema: table_schema() }).unwrap())
+}
+
+/// A row (key and value) with its weight.
+type Change = (u8, Option<i64>, i64);
+
+fn batch(changes: &[Change]) -> ChangeBatch {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(changes.iter().map(|(_, v, _)| *v).collect::<Int64Array>()),
+        Arc::new(changes.iter().map(|(k, _, _)| Some(format!("k{k}"))).collect::<StringArray>()),
+    ];
+    let rows = RecordBatch::try_new(table_schema(), columns).unwrap();
+    ChangeBatch::table(rows, changes.iter().map(|(_, _, w)| *w).collect())
+}
+
+/// The rows of a table under each key, and what was handed on of them.
+#[derive(Default)]
+struct Model {
+    content: BTreeMap<u8, BTreeMap<Option<i64>, i64>>,
+    last: BTreeMap<u8, (Option<Option<i64>>, i64)>,
+}
+
+type Step = (u8, Option<Option<i64>>, Option<Option<i64>>, i64);
+
+impl Model {
+    fn add(&mut self, changes: &[Change]) {
+        for (key, value, weight) in changes {
+            *self.content.entry(*key).or_default().entry(*value).or_default() += weight;
+        }
+    }
+
+    /// Before, after and revision of each key that differs, by key.
+    fn hand_on(&mut self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for (key, rows) in &self.content {
+            let visible = rows.iter().rfind(|(_, w)| **w > 0).map(|(v, _)| *v);
+            let (last, revision) = self.last.entry(*key).or_default();
+            if *last != visible {
+                *revision += 1;
+                steps.push((*key, *last, visible, *revision));
+                *last = visible;
+            }
+        }
+        steps
+    }
+
+    fn n_double(&self) -> u64 {
+        let n_rows = |rows: &BTreeMap<_, i64>| rows.values().filter(|w| **w > 0).sum::<i64>();
+        self.content.values().filter(|rows| n_rows(rows) > 1).count() as u64
+    }
+
+    /// All rows, each with its weight.
+    fn rows(&self) -> Vec<Change> {
+        let rows = self.content.iter().flat_map(|(k, rows)| rows.iter().map(|(v, w)| (*k, *v, *w)));
+        rows.filter(|(_, _, w)| *w != 0).collect()
+    }
+}
+
+fn expected_order(steps: &[Step]) -> Order {
+    let bytes = |(key, _, _, revision): &Step| [format!("k{key}\0").as_bytes(), &revision.to_be_bytes()].concat();
+    Order::Key(steps.iter().map(|s| Some(bytes(s))).collect())
+}
+
+fn changes_lines(steps: &[Step]) -> Vec<String> {
+    let row = |key: &u8, value: &Option<Option<i64>>| match value {
+        Some(v) => format!("{{v: {}, k: k{key}}}", v.map_or("null".into(), |v| v.to_string())),
+        None => "null".into(),
+    };
+    steps
+        .iter()
+        .map(|(k, before, after, revision)| format!("{}|{}|{revision}", row(k, before), row(k, after)))
+        .collect()
+}
+
+fn upsert_lines(steps: &[Step]) -> Vec<String> {
+    let text = |v: Option<i64>| v.map_or("null".into(), |v| v.to_string());
+    steps.iter().map(|(k, before, after, _)| format!("{}|k{k}", text(after.or(*before).flatten()))).collect()
+}
+
+fn restarted(make: fn() -> Box<dyn Operator>, deltas: &[RecordBatch], model: &Model) -> Box<dyn Operator> {
+    let mut operator = make();
+    deltas.iter().for_each(|delta| operator.restore(delta).unwrap());
+    for part in model.rows().chunks(3) {
+        let output = operator.process(&[batch(part)], &epoch(0, 0, false)).unwrap();
+        assert!(output.changes.is_empty(), "nothing leaves before all is loaded");
+    }
+    operator
+}
+
+#[derive(Clone, Debug)]
+struct Epoch {
+    changes: Vec<Change>,
+    /// What changes before the next epoch while the operator is down; none = it stays up.
+    crash: Option<Vec<Change>>,
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    (0u8..4, prop::option::of(0i64..3), prop_oneof![3 => Just(1i64), 2 => Just(-1i64), 1 => -2i64..=2])
+        .prop_map(|(k, v, w)| (k, v, if w == 0 { 1 } else { w }))
+}
+
+fn epochs() -> impl Strategy<Value = (Vec<Epoch>, usize)> {
+    let changes = || prop::collection::vec(change(), 0..8);
+    let crash = prop::option::weighted(0.3, prop_oneof![2 => Just(Vec::new()), 1 => changes()]);
+    (prop::collection::vec((changes(), crash).prop_map(|(changes, crash)| Epoch { changes, crash }), 1..9), 0usize..4)
+}
+
+/// Runs epochs, of which those from `loaded_from` are loaded, and compares with the model after each.
+fn check(make: fn() -> Box<dyn Operator>, to_lines: fn(&[Step]) -> Vec<String>, epochs: &[Epoch], loaded_from: usize) {
+    let (mut operator, mut model, mut deltas) = (make(), Model::default(), Vec::new());
+    for (idx, Epoch { changes, crash }) in epochs.iter().enumerate() {
+        let loaded = idx >= loaded_from;
+        model.add(changes);
+        let output = operator.process(&[batch(changes)], &epoch(0, 0, loaded)).unwrap();
+        let steps = if loaded { model.hand_on() } else { Vec::new() };
+        assert_eq!(lines(&output.changes.rows), to_lines(&steps));
+        if !steps.is_empty() {
+            assert_eq!(output.changes.order, expected_order(&steps));
+        }
+        if loaded {
+            assert_eq!(operator.double_keys(), model.n_double());
+        }
+        deltas.extend(operator.take_delta().unwrap());
+        if let Some(missed) = crash {
+            model.add(missed);
+            operator = restarted(make, &deltas, &model);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn changes_hands_on_net_differences_in_any_epochs_and_after_any_crash((epochs, loaded_from) in epochs()) {
+        check(changes, changes_lines, &epochs, loaded_from);
+    }
+
+    #[test]
+    fn upsert_writes_net_differences_in_any_epochs_and_after_any_crash((epochs, loaded_from) in epochs()) {
+        check(upsert, upsert_lines, &epochs, loaded_from);
+    }
+}
+
+#[test]
+fn a_revision_goes_on_after_the_row_disappeared_and_after_a_crash() {
+    let mut operator = changes();
+    let mut deltas = Vec::new();
+    let mut run = |operator: &mut Box<dyn Operator>, changes: &[Change]| {
+        let output = operator.process(&[batch(changes)], &epoch(0, 0, true)).unwrap();
+        deltas.extend(operator.take_delta().unwrap());
+        lines(&output.changes.rows)
+    };
+    assert_eq!(run(&mut operator, &[(1, Some(5), 1)]), ["null|{v: 5, k: k1}|1"]);
+    assert_eq!(run(&mut operator, &[(1, Some(5), -1)]), ["{v: 5, k: k1}|null|2"]);
+    let mut operator = restarted(changes, &deltas, &Model::default());
+    let output = operator.process(&[batch(&[(1, Some(6), 1)])], &epoch(0, 0, true)).unwrap();
+    assert_eq!(lines(&output.changes.rows), ["null|{v: 6, k: k1}|3"]);
+}
+
+#[test]
+fn a_key_that_turns_out_double_shows_the_greater_row_until_one_is_left() {
+    let mut operator = upsert();
+    let mut run = |changes: &[Change]| {
+        let output = operator.process(&[batch(changes)], &epoch(0, 0, true)).unwrap();
+        (lines(&output.changes.rows), operator.double_keys())
+    };
+    assert_eq!(run(&[(1, Some(5), 1), (1, Some(3), 1)]), (vec!["5|k1".to_owned()], 1));
+    assert_eq!(run(&[(1, Some(9), 1)]), (vec!["9|k1".to_owned()], 1));
+    assert_eq!(run(&[(1, Some(9), -1), (1, Some(5), -1)]), (vec!["3|k1".to_owned()], 0));
+}
+
+#[test]
+fn keys_that_come_and_go_unseen_leave_nothing_behind() {
+    let mut operator = upsert();
+    operator.process(&[batch(&[(1, Some(5), 1), (1, Some(5), -1)])], &epoch(0, 0, true)).unwrap();
+    operator.process(&[batch(&[(2, Some(5), 1)])], &epoch(0, 0, false)).unwrap();
+    operator.process(&[batch(&[(2, Some(5), -1)])], &epoch(0, 0, true)).unwrap();
+    assert_eq!((operator.state_size().rows, operator.take_delta().unwrap()), (0, None));
+}
+
+/// `cargo test --release --lib speed -- --ignored --nocapture`
+#[test]
+#[ignore = "measures"]
+fn speed_of_a_million_keys_in_batches_of_100_000() {
+    let n = 100_000;
+    let rows = |part: i64, version: i64| {
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from_iter_values((0..n).map(|i| i * 10 + version))),
+            Arc::new(StringArray::from_iter_values((0..n).map(|i| format!("person-{:08}", part * n + i)))),
+        ];
+        RecordBatch::try_new(table_schema(), columns).unwrap()
+    };
+    let both = |part: i64| {
+        let old = ChangeBatch::table(rows(part, 0), vec![-1; n as usize]);
+        let new = ChangeBatch::table(rows(part, 1), vec![1; n as usize]);
+        ChangeBatch::concat(&table_schema(), &[old, new]).unwrap()
+    };
+    let first: Vec<_> = (0..10).map(|p| ChangeBatch::table(rows(p, 0), vec![1; n as usize])).collect();
+    let second: Vec<_> = (0..10).map(both).collect();
+    for (operator_name, make) in [("changes", changes as fn() -> Box<dyn Operator>), ("upsert", upsert)] {
+        let mut operator = make();
+        for (name, batches) in [("new", &first), ("replace", &second)] {
+            let start = Instant::now();
+            let mut n_out = 0;
+            for batch in batches {
+                n_out += operator.process(std::slice::from_ref(batch), &epoch(0, 0, true)).unwrap().changes.len();
+                operator.take_delta().unwrap();
+            }
+            assert_eq!(n_out, 1_000_000);
+            let n_in: usize = batches.iter().map(ChangeBatch::len).sum();
+            let size = operator.state_size();
+            let rate = n_in as f64 / start.elapsed().as_secs_f64() / 1e6;
+            println!("{operator_name} {name}: {rate:.2} M rows in/s, {} B/key", size.bytes / size.rows);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use arrow::array::{Float64Array, StringArray, StringViewArray, TimestampMillisecondArray};
+use proptest::prelude::*;
+
+use super::*;
+use crate::operators::zset_model::{ZSet, add, add_net, comparable, epoch, lines};
+
+fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("v", DataType::Int64, false),
+        Field::new("k", DataType::Utf8, false),
+        Field::new("s", DataType::Utf8View, true),
+    ]))
+}
+
+/// A record: its key and, unless it is a tombstone, its values.
+type Record = (u8, Option<(i64, Option<u8>)>);
+
+fn batch(records: &[Record], first_sequence: u64) -> ChangeBatch {
+    // Before decoding is checked, tombstones have nulls in columns that are NOT NULL.
+    let nullable = schema().fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect::<Vec<_>>();
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(records.iter().map(|(_, row)| row.map(|(v, _)| v)).collect::<Int64Array>()),
+        Arc::new(records.iter().map(|(k, _)| Some(format!("key {k}"))).collect::<StringArray>()),
+        Arc::new(
+            records
+                .iter()
+                .map(|(_, row)| row.and_then(|(_, s)| s).map(|s| "s".repeat(s as usize * 9)))
+                .collect::<StringViewArray>(),
+        ),
+    ];
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(nullable)), columns).unwrap();
+    let sequence: Vec<u64> = (0..records.len() as u64).map(|i| first_sequence + i).collect();
+    let weights = records.iter().map(|(_, row)| if row.is_some() { 1 } else { -1 }).collect::<Vec<i64>>();
+    ChangeBatch { weights: weights.into(), ..ChangeBatch::stream(rows, sequence) }
+}
+
+fn table() -> SourceTable {
+    SourceTable::new(SourceTableSpec { key: vec![1], schema: schema() }).unwrap()
+}
+
+fn contents(table: &SourceTable) -> ZSet {
+    let mut rows = ZSet::new();
+    for part in 0.. {
+        let Some(batch) = table.contents(part).unwrap() else { break };
+        add(&mut rows, &batch);
+    }
+    rows
+}
+
+fn record() -> impl Strategy<Value = Record> {
+    (0u8..5, prop::option::weighted(0.7, (0i64..3, prop::option::of(0u8..3))))
+}
+
+proptest! {
+    #[test]
+    fn holds_the_latest_row_of_every_key_and_survives_a_crash_after_any_epoch(
+        epochs in prop::collection::vec((prop::collection::vec(record(), 0..12), any::<bool>()), 1..8),
+    ) {
+        let (mut operator, mut deltas) = (table(), Vec::new());
+        let (mut model, mut relation) = (BTreeMap::new(), ZSet::new());
+        let mut sequence = 100;
+        for (records, crash) in &epochs {
+            let mut duplicates = Vec::new();
+            for (idx, (key, row)) in records.iter().enumerate() {
+                let before = match row {
+                    Some(row) => model.insert(*key, *row),
+                    None => model.remove(key),
+                };
+                if before == *row {
+                    duplicates.push(sequence + idx as u64);
+                }
+            }
+            let output = operator.process(&[batch(records, sequence)], &epoch(0, 0, true)).unwrap();
+            sequence += records.len() as u64;
+            prop_assert_eq!(&output.duplicate, &duplicates);
+            add_net(&mut relation, &output.changes);
+
+            let rows: Vec<Record> = model.iter().map(|(k, row)| (*k, Some(*row))).collect();
+            let expected: ZSet = lines(&batch(&rows, 0).rows).into_iter().map(|line| (line, 1)).collect();
+            prop_assert_eq!(&relation, &expected);
+            prop_assert_eq!(&contents(&operator), &expected);
+            prop_assert_eq!(operator.state_size().rows, expected.len());
+
+            deltas.extend(operator.take_delta().unwrap());
+            if *crash {
+                operator = table();
+                deltas.iter().for_each(|delta| operator.restore(delta).unwrap());
+                prop_assert_eq!(&contents(&operator), &expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_record_repeats_the_row_at_its_place_in_reading_order() {
+    let mut operator = table();
+    let (a, b) = (Some((1, None)), Some((2, None)));
+    let first = operator.process(&[batch(&[(1, a), (1, a), (2, None)], 0)], &epoch(0, 0, true)).unwrap();
+    assert_eq!((first.duplicate, first.changes.len()), (vec![1, 2], 1));
+    // There and back again: nothing is left of it, but only one of the records repeats.
+    let second = operator.process(&[batch(&[(1, b), (1, a), (1, a)], 3)], &epoch(0, 0, true)).unwrap();
+    assert_eq!((second.duplicate, second.changes.len()), (vec![5], 0));
+    operator.take_delta().unwrap();
+    let third = operator.process(&[batch(&[(1, None), (1, None), (1, a)], 6)], &epoch(0, 0, true)).unwrap();
+    assert_eq!((third.duplicate, third.changes.len()), (vec![7], 0));
+    assert_eq!(operator.take_delta().unwrap(), None);
+}
+
+#[test]
+fn a_delta_of_another_version_is_refused() {
+    let mut operator = table();
+    operator.process(&[batch(&[(1, Some((1, None)))], 0)], &epoch(0, 0, true)).unwrap();
+    let delta = operator.take_delta().unwrap().unwrap();
+    let mut other =
+        SourceTable::new(SourceTableSpec { key: vec![0], schema: Arc::new(schema().project(&[1, 0]).unwrap()) })
+            .unwrap();
+    assert!(matches!(other.restore(&delta), Err(OperatorError::State(_))));
+    assert_eq!(comparable(&table().process(&[], &epoch(0, 0, true)).unwrap()).0, []);
+}
+
+/// `cargo test --release --lib speed -- --ignored --nocapture`
+#[test]
+#[ignore = "measures"]
+fn speed_of_a_million_upserts_in_batches_of_100_000() {
+    let schema: SchemaRef = Arc::new(Schema::new(vec![
+        Field::new("capture_id", DataType::Utf8, false),
+        Field::new("plate", DataType::Utf8, true),
+        Field::new("at", DataType::Timestamp(arrow::datatypes::TimeUnit::Millisecond, None), false),
+        Field::new("score", DataType::Float64, true),
+    ]));
+    let batches: Vec<ChangeBatch> = (0..20u64)
+        .map(|n| {
+            let ids = (0..100_000u64).map(|i| (n % 10) * 100_000 + i);
+            let columns: Vec<ArrayRef> = vec![
+                Arc::new(StringArray::from_iter_values(ids.clone().map(|i| format!("capture-{i:08}")))),
+                Arc::new(StringArray::from_iter_values(ids.clone().map(|i| format!("ZJ{:06}", i * 7 % 999_983)))),
+                Arc::new(TimestampMillisecondArray::from_iter_values(ids.clone().map(|i| (i * 1000 + n / 10) as i64))),
+                Arc::new(Float64Array::from_iter_values(ids.map(|i| i as f64 / 3.0))),
+            ];
+            let rows = RecordBatch::try_new(schema.clone(), columns).unwrap();
+            ChangeBatch::stream(rows, (0..100_000).collect())
+        })
+        .collect();
+    let mut operator = SourceTable::new(SourceTableSpec { key: vec![0], schema }).unwrap();
+    for (name, half) in [("new", &batches[..10]), ("replace", &batches[10..])] {
+        let start = Instant::now();
+        let mut n_delta = 0;
+        for batch in half {
+            operator.process(std::slice::from_ref(batch), &epoch(0, 0, true)).unwrap();
+            n_delta += operator.take_delta().unwrap().map_or(0, |d| d.num_rows());
+        }
+        assert_eq!(n_delta, 1_000_000);
+        let size = operator.state_size();
+        println!(
+            "source_table {name}: {:.2} M rows/s, {} B/row",
+            1.0 / start.elapsed().as_secs_f64(),
+            size.bytes / size.rows
+        );
+    }
+}

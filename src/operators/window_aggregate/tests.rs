@@ -1,0 +1,322 @@
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use arrow::array::{Float64Array, StringArray, TimestampMillisecondArray};
+use proptest::prelude::*;
+
+use super::*;
+use crate::operators::AggregateFunction;
+use crate::operators::zset_model::{ZSet, add, add_net, comparable, epoch};
+
+const WIDTH_MS: i64 = 10;
+
+/// A row: key, event time, and a number from which the arguments follow.
+type Row = (u8, i64, u8);
+
+fn timestamp() -> DataType {
+    DataType::Timestamp(TimeUnit::Millisecond, Some("Asia/Shanghai".into()))
+}
+
+fn input_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("k", DataType::Utf8, true),
+        Field::new("start", timestamp(), true),
+        Field::new("i", DataType::Int64, true),
+        Field::new("f", DataType::Float64, true),
+        Field::new("p", DataType::Boolean, true),
+        Field::new("s", DataType::Utf8, true),
+    ]))
+}
+
+fn rows_of(rows: &[Row]) -> RecordBatch {
+    let start = |t: i64| t.div_euclid(WIDTH_MS) * WIDTH_MS;
+    let text = |seed: u8| (seed % 5 > 0).then(|| "longer than sixteen bytes ".repeat((seed % 5) as usize));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(rows.iter().map(|(k, _, _)| (*k > 0).then(|| format!("k{k}"))).collect::<StringArray>()),
+        Arc::new(
+            rows.iter()
+                .map(|(_, t, _)| Some(start(*t)))
+                .collect::<TimestampMillisecondArray>()
+                .with_timezone("Asia/Shanghai"),
+        ),
+        Arc::new(rows.iter().map(|(_, _, s)| (s % 4 > 0).then_some(i64::from(s % 4))).collect::<Int64Array>()),
+        Arc::new(rows.iter().map(|(_, _, s)| (s % 7 > 0).then(|| 0.1 * f64::from(*s))).collect::<Float64Array>()),
+        Arc::new(rows.iter().map(|(_, _, s)| (s % 3 > 0).then_some(s % 3 == 1)).collect::<BooleanArray>()),
+        Arc::new(rows.iter().map(|(_, _, s)| text(*s)).collect::<StringArray>()),
+    ];
+    RecordBatch::try_new(input_schema(), columns).unwrap()
+}
+
+fn aggregates() -> Vec<(AggregateCall, DataType)> {
+    use AggregateFunction::{Avg, BoolOr, Count, Max, Min, Sum};
+    let call = |function, argument| AggregateCall { function, argument, distinct: false, filter: None };
+    vec![
+        (call(Count, None), DataType::Int64),
+        (AggregateCall { filter: Some(4), ..call(Count, None) }, DataType::Int64),
+        (AggregateCall { distinct: true, ..call(Count, Some(2)) }, DataType::Int64),
+        (AggregateCall { distinct: true, filter: Some(4), ..call(Count, Some(5)) }, DataType::Int64),
+        (AggregateCall { distinct: true, ..call(Sum, Some(2)) }, DataType::Int64),
+        (call(Sum, Some(3)), DataType::Float64),
+        (call(Avg, Some(2)), DataType::Float64),
+        (call(Min, Some(3)), DataType::Float64),
+        (call(Max, Some(5)), DataType::Utf8),
+        (call(BoolOr, Some(4)), DataType::Boolean),
+    ]
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Shape {
+    Final,
+    Changes,
+    WithoutBucket,
+    Single,
+}
+
+impl Shape {
+    fn keys(self) -> usize {
+        match self {
+            Self::Single => 0,
+            Self::WithoutBucket => 1,
+            _ => 2,
+        }
+    }
+
+    fn operator(self, lateness: i64) -> WindowAggregate {
+        let fields = input_schema();
+        let keys = fields.fields().iter().take(self.keys()).map(|f| f.as_ref().clone());
+        let outputs = aggregates().into_iter().enumerate().map(|(i, (_, t))| Field::new(format!("c{i}"), t, true));
+        WindowAggregate::new(WindowAggregateSpec {
+            n_keys: self.keys(),
+            bucket: (self.keys() == 2).then_some(1),
+            bucket_end: Arc::new(|start| start + WIDTH_MS),
+            allowed_lateness_ms: lateness,
+            aggregates: aggregates().into_iter().map(|(call, _)| call).collect(),
+            emit_final: self == Self::Final,
+            schema: Arc::new(Schema::new(keys.chain(outputs).collect::<Vec<_>>())),
+            input: input_schema(),
+        })
+        .unwrap()
+    }
+
+    /// All groups of rows as the sibling over tables computes them in one batch.
+    fn batch(self, rows: &[Row]) -> ZSet {
+        use crate::operators::{TableAggregate, TableAggregateSpec};
+        let schema = self.operator(0).spec.schema.clone();
+        let aggregates = aggregates().into_iter().map(|(call, _)| call).collect();
+        let spec = TableAggregateSpec { n_keys: self.keys(), aggregates, input: input_schema(), schema };
+        let input = ChangeBatch::table(rows_of(rows), vec![1; rows.len()]);
+        let mut table = ZSet::new();
+        add(&mut table, &TableAggregate::new(spec).unwrap().process(&[input], &epoch(0, 0, true)).unwrap().changes);
+        table
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Epoch {
+    rows: Vec<Row>,
+    progress: i64,
+    crash: bool,
+    deltas_together: bool,
+}
+
+fn epochs() -> impl Strategy<Value = (Vec<Epoch>, i64)> {
+    let row = (0u8..3, 0i64..60, any::<u8>());
+    let epoch = (prop::collection::vec(row, 0..10), prop_oneof![Just(0), 0i64..25], any::<bool>(), any::<bool>())
+        .prop_map(|(rows, progress, crash, deltas_together)| Epoch { rows, progress, crash, deltas_together });
+    (prop::collection::vec(epoch, 1..8), prop_oneof![Just(0i64), 0i64..15])
+}
+
+fn contents(operator: &WindowAggregate) -> Option<ZSet> {
+    operator.contents(0).unwrap().map(|batch| {
+        let mut rows = ZSet::new();
+        add(&mut rows, &batch);
+        rows
+    })
+}
+
+/// What must have left: by epoch, the groups in order. Also checks lateness, crashes and what CHANGES accumulates.
+fn check(shape: Shape, epochs: &[Epoch], lateness: i64) {
+    let (mut operator, mut twin) = (shape.operator(lateness), shape.operator(lateness));
+    let (mut deltas, mut accepted, mut relation) = (Vec::new(), Vec::new(), ZSet::new());
+    let mut watermark = -5;
+    let mut end = epochs.to_vec();
+    end.push(Epoch { rows: Vec::new(), progress: i64::MAX - 1000, crash: false, deltas_together: false });
+    for (idx, e) in end.iter().enumerate() {
+        let after = watermark + e.progress;
+        let deadline = |t: i64| t.div_euclid(WIDTH_MS) * WIDTH_MS + WIDTH_MS + lateness;
+        let is_late = |row: &Row| shape.keys() == 2 && deadline(row.1) <= watermark;
+        let first = 1000 * idx as u64;
+        let late: Vec<u64> = (first..).zip(&e.rows).filter(|(_, row)| is_late(row)).map(|(n, _)| n).collect();
+        accepted.extend(e.rows.iter().filter(|row| !is_late(row)).copied());
+        let input = ChangeBatch::stream(rows_of(&e.rows), (first..first + e.rows.len() as u64).collect());
+        let output = operator.process(&[input.clone()], &epoch(watermark, after, true)).unwrap();
+        let same = twin.process(&[input], &epoch(watermark, after, true)).unwrap();
+        assert_eq!(comparable(&output), comparable(&same), "the crashed one and its twin");
+        assert_eq!(output.late, late);
+
+        if shape == Shape::Final {
+            let due: Vec<Row> =
+                accepted.iter().filter(|r| deadline(r.1) > watermark && deadline(r.1) <= after).copied().collect();
+            let mut rows = ZSet::new();
+            add(&mut rows, &output.changes);
+            assert_eq!(rows, shape_or_nothing(shape, &due));
+            check_order(&output.changes);
+        } else {
+            add_net(&mut relation, &output.changes);
+            assert_eq!(relation, shape_or_nothing(shape, &accepted));
+        }
+        let open: Vec<Row> = accepted.iter().filter(|r| shape.keys() < 2 || deadline(r.1) > after).copied().collect();
+        assert_eq!(
+            operator.state_size().rows,
+            shape_or_nothing(shape, &open).len(),
+            "state of closed buckets is freed"
+        );
+        let timer = open.iter().map(|r| deadline(r.1)).min();
+        assert_eq!(operator.next_timer(), if shape.keys() == 2 { timer } else { None });
+        if shape != Shape::Final {
+            let rows = (operator.groups.id_limit() > 0).then(|| shape_or_nothing(shape, &open));
+            assert_eq!(contents(&operator), rows);
+        }
+        if !e.deltas_together {
+            deltas.extend(operator.take_delta().unwrap());
+            twin.take_delta().unwrap();
+            if e.crash {
+                operator = shape.operator(lateness);
+                deltas.iter().for_each(|delta| operator.restore(delta).unwrap());
+            }
+        }
+        watermark = after;
+    }
+}
+
+fn shape_or_nothing(shape: Shape, rows: &[Row]) -> ZSet {
+    if rows.is_empty() && shape != Shape::Single { ZSet::new() } else { shape.batch(rows) }
+}
+
+/// Rows leave by (end, start, key), and the bytes given as order say the same.
+fn check_order(changes: &ChangeBatch) {
+    if changes.is_empty() {
+        return;
+    }
+    let Order::Key(order) = &changes.order else { panic!("no order") };
+    let bytes: Vec<&[u8]> = order.iter().flatten().collect();
+    assert!(bytes.is_sorted_by(|a, b| a < b));
+    let keys = changes.rows.column(0).as_string::<i32>();
+    let starts = starts_ms(changes.rows.column(1)).unwrap();
+    let places: Vec<(i64, Option<&str>)> = starts.values().iter().copied().zip(keys.iter()).collect();
+    assert!(places.is_sorted());
+}
+
+proptest! {
+    #[test]
+    fn final_rows_equal_batch_in_any_epochs_and_after_any_crash((epochs, lateness) in epochs()) {
+        check(Shape::Final, &epochs, lateness);
+    }
+
+    #[test]
+    fn changes_equal_batch_in_any_epochs_and_after_any_crash((epochs, lateness) in epochs()) {
+        check(Shape::Changes, &epochs, lateness);
+    }
+
+    #[test]
+    fn groups_without_a_bucket_stay_and_equal_batch((epochs, lateness) in epochs()) {
+        check(Shape::WithoutBucket, &epochs, lateness);
+    }
+
+    #[test]
+    fn without_group_keys_there_is_always_one_row((epochs, lateness) in epochs()) {
+        check(Shape::Single, &epochs, lateness);
+    }
+}
+
+#[test]
+fn a_bucket_without_a_start_ends_with_the_input() {
+    let mut operator = Shape::Final.operator(5);
+    let mut rows = rows_of(&[(1, 3, 1), (1, 3, 2)]);
+    let starts: TimestampMillisecondArray = [None, Some(0)].into_iter().collect();
+    let mut columns = rows.columns().to_vec();
+    columns[1] = Arc::new(starts.with_timezone("Asia/Shanghai"));
+    rows = RecordBatch::try_new(input_schema(), columns).unwrap();
+    let first = operator.process(&[ChangeBatch::stream(rows, vec![0, 1])], &epoch(0, 1_000_000, true)).unwrap();
+    assert_eq!((first.changes.len(), operator.next_timer()), (1, Some(i64::MAX)));
+    assert_eq!(operator.process(&[], &epoch(1_000_000, i64::MAX, true)).unwrap().changes.len(), 1);
+    assert_eq!(operator.state_size().rows, 0);
+}
+
+#[test]
+fn a_final_group_needs_a_bucket() {
+    let spec = Shape::WithoutBucket.operator(0).spec.clone();
+    assert!(WindowAggregate::new(WindowAggregateSpec { emit_final: true, ..spec }).is_err());
+}
+
+#[test]
+fn ids_used_again_between_two_deltas_do_not_inherit_values() {
+    let mut operator = Shape::Changes.operator(0);
+    let row = |t, seed| ChangeBatch::stream(rows_of(&[(1, t, seed)]), vec![0]);
+    operator.process(&[row(1, 1)], &epoch(0, 10, true)).unwrap();
+    operator.process(&[row(11, 2)], &epoch(10, 11, true)).unwrap();
+    let delta = operator.take_delta().unwrap().unwrap();
+    let mut restored = Shape::Changes.operator(0);
+    restored.restore(&delta).unwrap();
+    assert_eq!(contents(&restored), contents(&operator));
+    assert_eq!(contents(&restored).map(|rows| rows.len()), Some(1));
+}
+
+/// `cargo test --release --lib speed -- --ignored --nocapture`
+#[test]
+#[ignore = "measures"]
+fn speed_of_final_hours_with_1000_keys() {
+    let schema: SchemaRef = Arc::new(Schema::new(vec![
+        Field::new("k", DataType::Utf8, false),
+        Field::new("start", timestamp(), false),
+        Field::new("i", DataType::Int64, true),
+    ]));
+    let output = Arc::new(Schema::new(vec![
+        Field::new("k", DataType::Utf8, false),
+        Field::new("start", timestamp(), false),
+        Field::new("n", DataType::Int64, true),
+        Field::new("sum", DataType::Int64, true),
+        Field::new("max", DataType::Int64, true),
+    ]));
+    let call = |function, argument| AggregateCall { function, argument, distinct: false, filter: None };
+    let mut operator = WindowAggregate::new(WindowAggregateSpec {
+        n_keys: 2,
+        bucket: Some(1),
+        bucket_end: Arc::new(|start| start + 3_600_000),
+        allowed_lateness_ms: 0,
+        aggregates: vec![
+            call(AggregateFunction::Count, None),
+            call(AggregateFunction::Sum, Some(2)),
+            call(AggregateFunction::Max, Some(2)),
+        ],
+        emit_final: true,
+        input: schema.clone(),
+        schema: output,
+    })
+    .unwrap();
+    let batches: Vec<ChangeBatch> = (0..10i64)
+        .map(|n| {
+            let ids = (0..100_000i64).map(|i| n * 100_000 + i);
+            let columns: Vec<ArrayRef> = vec![
+                Arc::new(StringArray::from_iter_values(ids.clone().map(|i| format!("device-{:04}", i * 7919 % 1000)))),
+                Arc::new(
+                    TimestampMillisecondArray::from_iter_values(ids.clone().map(|i| i / 50_000 * 3_600_000))
+                        .with_timezone("Asia/Shanghai"),
+                ),
+                Arc::new(Int64Array::from_iter_values(ids)),
+            ];
+            ChangeBatch::stream(RecordBatch::try_new(schema.clone(), columns).unwrap(), (0..100_000).collect())
+        })
+        .collect();
+    let start = Instant::now();
+    let (mut n_out, mut state) = (0, BTreeMap::new());
+    for (n, batch) in (0i64..).zip(&batches) {
+        let hours = |n: i64| n * 2 * 3_600_000 - 1;
+        n_out +=
+            operator.process(std::slice::from_ref(batch), &epoch(hours(n), hours(n + 1), true)).unwrap().changes.len();
+        operator.take_delta().unwrap();
+        state.insert(n, operator.state_size());
+    }
+    let rate = 1.0 / start.elapsed().as_secs_f64();
+    println!("window_aggregate: {rate:.2} M rows/s, {n_out} out, {:?}", state.last_key_value());
+}
