@@ -130,11 +130,22 @@ impl<Context: ConsumerContext + 'static> RecordQueue<Context> {
             let forwarded = (0..n_partitions)
                 .map(|p| rd::rd_kafka_queue_get_partition(client, topic.as_ptr(), p))
                 .filter(|q| !q.is_null())
-                .inspect(|q| rd::rd_kafka_queue_forward(*q, queue))
                 .collect();
             (queue, forwarded)
         };
-        Ok(Self { topic, queue, forwarded, buffer: vec![std::ptr::null_mut(); BATCH_RECORDS], consumer, _wake: wake })
+        let made =
+            Self { topic, queue, forwarded, buffer: vec![std::ptr::null_mut(); BATCH_RECORDS], consumer, _wake: wake };
+        made.forward();
+        Ok(made)
+    }
+
+    /// Directs the partitions to this queue again. Librdkafka forgets the way whenever it stops fetching a partition, so this
+    /// must be called before every assignment that follows a revocation.
+    pub(super) fn forward(&self) {
+        for partition in &self.forwarded {
+            // SAFETY: both queues are ours until `Drop`.
+            unsafe { rd::rd_kafka_queue_forward(*partition, self.queue) };
+        }
     }
 
     /// Hands over what has arrived, at most `max` arrivals, without waiting. Returns how many there were.

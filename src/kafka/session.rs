@@ -74,7 +74,7 @@ impl Session {
     pub(super) fn serve(&self) -> Result<(), SourceError> {
         let group = format!("group `{}`", self.settings.pipeline);
         // One call serves one event, and does not tell a silent event from none.
-        for _ in 0..8 {
+        for _ in 0..64 {
             match self.consumer.poll(Duration::ZERO) {
                 None => {}
                 Some(Ok(record)) => {
@@ -174,6 +174,11 @@ impl Session {
         if progress.standing == Standing::Reading {
             progress.standing = Standing::Rewind;
         }
+    }
+
+    /// Whether everything handed over so far counts.
+    pub(super) fn is_reading(&self) -> bool {
+        self.lock().standing == Standing::Reading
     }
 
     /// Lets the source read on; returns where from if it must go back first.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 
 use crate::stream::{OutputTopic, SourceError};
 
@@ -130,6 +131,9 @@ impl Settings {
         config.extend(self.properties.clone());
         config.set("bootstrap.servers", &self.brokers);
         config.set("allow.auto.create.topics", "false");
+        // What is shown is for the subscriber of the log to decide.
+        let debug = self.properties.contains_key("debug");
+        config.set_log_level(if debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
         if !self.properties.contains_key("client.id") {
             config.set("client.id", format!("{}-{role}", self.worker()));
         }
@@ -150,7 +154,10 @@ impl Settings {
     pub(super) fn group_consumer(&self) -> ClientConfig {
         let mut config = self.reader("source");
         config.set("group.id", &self.pipeline);
-        config.set("group.instance.id", self.worker());
+        // The demo broker keeps the place of a worker that has gone, and gives it to nobody, not even under the same name.
+        if !self.simulated {
+            config.set("group.instance.id", self.worker());
+        }
         config.set("partition.assignment.strategy", "range");
         config.set("isolation.level", "read_committed");
         config.set("session.timeout.ms", SESSION_TIMEOUT_MS.to_string());

@@ -10,6 +10,7 @@ use tracing::{debug, info, warn};
 
 use crate::stream::{PollLimit, Polled, RecordBatchBytes, RecordMeta, Source, SourceError, SourcePartition};
 
+use super::client::ANSWER_TIMEOUT;
 use super::end_offsets::{EndOffsets, Watermarks};
 use super::failure::read_failure;
 use super::membership::Membership;
@@ -37,6 +38,8 @@ pub struct KafkaSource {
     next_sequence: u64,
     next_turn: usize,
     watermarks_read_at: Option<Instant>,
+    /// The number of the group's assignment whose partitions are fetched.
+    assigned_under: Option<u64>,
     /// What a record took on average, to take about as many as a poll may hold.
     record_bytes: usize,
 }
@@ -84,6 +87,7 @@ impl KafkaSource {
             next_sequence: 0,
             next_turn: 0,
             watermarks_read_at: None,
+            assigned_under: None,
             record_bytes: 512,
         })
     }
@@ -95,7 +99,7 @@ impl KafkaSource {
 
     /// Whether everything that was in all topics at start has been handed over, streams and tables alike.
     pub fn caught_up(&self) -> bool {
-        !self.partitions.is_empty()
+        self.session.is_reading()
             && self.at_start.iter().all(|(p, at_start)| {
                 self.partitions.get(p).is_some_and(|progress| progress.position() >= at_start.high)
             })
@@ -117,11 +121,30 @@ impl KafkaSource {
             partitions.insert(partition, PartitionProgress::new(position, at_start.high, relation.idle_timeout));
         }
         info!(n_partitions = partitions.len(), n_committed = positions.len(), "reading from the committed positions");
+        self.direct(&list)?;
         self.partitions = partitions;
-        self.session
-            .consumer
-            .assign(&list)
-            .map_err(|e| SourceError::AssignmentLost(format!("could not begin to read: {e}")))
+        Ok(())
+    }
+
+    /// Makes the client read from the listed offsets: by a new assignment after the group's has changed, else by seeking,
+    /// since partitions that are assigned twice would lose the way to their queue.
+    fn direct(&mut self, list: &TopicPartitionList) -> Result<(), SourceError> {
+        let consumer = &self.session.consumer;
+        let number = consumer.context().number();
+        let lost = |error: String| SourceError::AssignmentLost(format!("could not begin to read: {error}"));
+        if self.assigned_under != Some(number) {
+            self.relations.iter().for_each(|r| r.queue.forward());
+            consumer.assign(list).map_err(|e| lost(e.to_string()))?;
+            self.assigned_under = Some(number);
+            return Ok(());
+        }
+        let sought = consumer.seek_partitions(list.clone(), ANSWER_TIMEOUT).map_err(|e| lost(e.to_string()))?;
+        for element in sought.elements() {
+            element
+                .error()
+                .map_err(|e| lost(format!("topic `{}` partition {}: {e}", element.topic(), element.partition())))?;
+        }
+        Ok(())
     }
 
     /// Takes turns among the relations until the limit is reached or all queues are empty.
@@ -193,7 +216,7 @@ impl Source for KafkaSource {
             self.session.serve()?;
             self.session.check()?;
             if let Some(positions) = self.session.begin_reading() {
-                self.seek(&positions)?;
+                self.seek(&positions).inspect_err(|_| self.session.require_restore("could not begin to read"))?;
             }
             let now = Instant::now();
             if let Err(error) = self.take(&mut taking, paused, now) {

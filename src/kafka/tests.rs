@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::stream::{
-    Delta, OutputTopic, PartitionStatus, PollLimit, Polled, RecordBatchBytes, RecordMeta, Restored, SealedEpoch, Sink,
+    Delta, OutputTopic, PartitionStatus, PollLimit, Polled, RecordBatchBytes, RecordMeta, Restored, SealedEpoch,
     Source, SourceError, SourcePartition, StateLog,
 };
 

@@ -1,1 +1,499 @@
-//! x
+//! Against a real Apache Kafka, the only judge of exactly-once. `tests/run` starts one and runs these.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use futures::executor::block_on;
+use rdkafka::ClientConfig;
+use rdkafka::Message;
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::message::Headers;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::kafka::{Connection, Settings, connect};
+use crate::stream::{CommitError, OutputTopic, SealedEpoch, Sink, SourceError, SourcePartition};
+
+use super::{PATIENCE, Worker, records, settings};
+
+const NEEDED: &str = "CURB_TEST_BROKER must name a real broker (tests/run sets it)";
+
+/// A pipeline of its own on the real broker, so that tests do not meet.
+struct Rig {
+    brokers: String,
+    settings: Settings,
+}
+
+impl Rig {
+    /// Makes the topics with `n_partitions` each.
+    fn start(test: &str, n_partitions: i32) -> Self {
+        let brokers = std::env::var("CURB_TEST_BROKER").expect(NEEDED);
+        let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
+        let settings = settings(&brokers, &format!("{test}-{nanos}"));
+        let rig = Self { brokers, settings };
+        let topics = rig.settings.sources.iter().map(|s| s.topic.clone()).chain(rig.settings.outputs.values().cloned());
+        for topic in topics {
+            rig.create(&topic, n_partitions);
+        }
+        // The state topic is left to the worker.
+        drop(connect(rig.settings.clone(), true).unwrap());
+        rig
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        ClientConfig::new().set("bootstrap.servers", &self.brokers).create().unwrap()
+    }
+
+    fn create(&self, topic: &str, n_partitions: i32) {
+        let new = NewTopic::new(topic, n_partitions, TopicReplication::Fixed(1));
+        block_on(self.admin().create_topics([&new], &AdminOptions::new())).unwrap()[0].as_ref().unwrap();
+    }
+
+    fn set(&self, topic: &str, name: &str, value: &str) {
+        let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
+        block_on(self.admin().alter_configs([&change], &AdminOptions::new())).unwrap()[0].as_ref().unwrap();
+    }
+
+    fn topic(&self, name: &str) -> String {
+        format!("{}.{name}", self.settings.pipeline)
+    }
+
+    fn producer(&self, transactional_id: Option<&str>) -> BaseProducer {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers).set("partitioner", "murmur2_random");
+        if let Some(id) = transactional_id {
+            config.set("transactional.id", id).set("transaction.timeout.ms", "10000").set("message.timeout.ms", "5000");
+        }
+        let producer: BaseProducer = config.create().unwrap();
+        if transactional_id.is_some() {
+            producer.init_transactions(PATIENCE).unwrap();
+        }
+        producer
+    }
+
+    fn send_with(&self, producer: &BaseProducer, relation: &str, from: usize, n: usize) {
+        let topic = self.topic(relation);
+        for i in from..from + n {
+            let (key, value) = (format!("k{i}"), format!("{relation} {i:04}"));
+            producer.send(BaseRecord::to(&topic).key(&key).payload(&value)).unwrap();
+        }
+        producer.flush(PATIENCE).unwrap();
+    }
+
+    fn send(&self, relation: &str, from: usize, n: usize) {
+        self.send_with(&self.producer(None), relation, from, n);
+    }
+
+    /// Sends records in a transaction that is committed or aborted, which leaves markers behind them.
+    fn send_in_transaction(&self, relation: &str, from: usize, n: usize, commits: bool) {
+        let producer = self.producer(Some(&self.topic("outside")));
+        producer.begin_transaction().unwrap();
+        self.send_with(&producer, relation, from, n);
+        match commits {
+            true => producer.commit_transaction(PATIENCE).unwrap(),
+            false => producer.abort_transaction(PATIENCE).unwrap(),
+        }
+    }
+
+    /// What an independent reader sees of a topic: values, and the headers of the last record.
+    fn read(&self, name: &str, isolation: &str) -> (Vec<String>, Vec<String>) {
+        let topic = self.topic(name);
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers).set("group.id", "reader").set("enable.auto.commit", "false");
+        config.set("isolation.level", isolation).set("enable.partition.eof", "true");
+        let reader: BaseConsumer = config.create().unwrap();
+        let metadata = reader.fetch_metadata(Some(&topic), PATIENCE).unwrap();
+        let n_partitions = metadata.topics()[0].partitions().len();
+        let mut list = TopicPartitionList::new();
+        for p in 0..n_partitions {
+            list.add_partition_offset(&topic, p as i32, Offset::Beginning).unwrap();
+        }
+        reader.assign(&list).unwrap();
+        let (mut values, mut headers, mut n_ended) = (Vec::new(), Vec::new(), 0);
+        while n_ended < n_partitions {
+            match reader.poll(PATIENCE) {
+                Some(Ok(record)) => {
+                    values
+                        .push(record.payload().map_or("null".to_owned(), |b| String::from_utf8_lossy(b).into_owned()));
+                    headers = record.headers().map_or(Vec::new(), |h| h.iter().map(|h| h.key.to_owned()).collect());
+                }
+                Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => n_ended += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        values.sort();
+        (values, headers)
+    }
+
+    fn committed(&self, name: &str) -> Vec<String> {
+        self.read(name, "read_committed").0
+    }
+
+    fn worker(&self) -> Worker {
+        let mut worker = Worker::start(self.settings.clone());
+        worker.read_all();
+        worker
+    }
+}
+
+fn commit(worker: &mut Worker, outputs: &[&str]) -> Result<(), CommitError> {
+    let epoch = worker.seal(outputs);
+    worker.connection.sink.commit(epoch)
+}
+
+/// Begins a transaction as the worker does and leaves it open, as a worker does that is killed between send and commit.
+fn leave_open(rig: &Rig, text: &str) -> BaseProducer {
+    let producer = rig.producer(Some(&rig.settings.worker()));
+    producer.begin_transaction().unwrap();
+    producer.send(BaseRecord::to(&rig.topic("out")).key("k").payload(text).partition(0)).unwrap();
+    producer.send(BaseRecord::<[u8], str>::to(&rig.topic("state")).payload("torn delta").partition(1)).unwrap();
+    producer.flush(PATIENCE).unwrap();
+    producer
+}
+
+#[test]
+#[ignore = "needs a real broker: tests/run starts one"]
+fn outputs_deltas_and_positions_appear_together_or_not_at_all() {
+    let rig = Rig::start("atomic", 3);
+    rig.send("events", 0, 20);
+    rig.send("rows", 0, 20);
+    let mut worker = rig.worker();
+    assert_eq!((worker.values("events").len(), worker.values("rows").len()), (20, 20));
+    commit(&mut worker, &["a", "b"]).unwrap();
+    let (values, headers) = rig.read("out", "read_committed");
+    assert_eq!((values, headers), (vec!["a".to_owned(), "b".to_owned()], vec!["curb_id".to_owned()]));
+    assert_eq!(rig.committed("state"), ["delta 1"]);
+
+    // An output whose topic is gone fails after others have been written.
+    let mut epoch = worker.seal(&["c"]);
+    epoch.positions.values_mut().for_each(|p| *p += 1);
+    epoch.outputs.push((OutputTopic::Rejected(Arc::from("events")), records(&["r"])));
+    let rejected = rig.topic("events.rejected");
+    block_on(rig.admin().delete_topics(&[&rejected], &AdminOptions::new())).unwrap()[0].as_ref().unwrap();
+    let failed = worker.connection.sink.commit(epoch).unwrap_err();
+    assert!(matches!(failed, CommitError::Aborted(_)), "{failed}");
+    assert_eq!(rig.committed("out"), ["a", "b"]);
+    assert_eq!(rig.committed("state"), ["delta 1"]);
+    rig.create(&rejected, 1);
+    drop(worker);
+    let mut worker = Worker::connect(rig.settings.clone()).unwrap();
+    let restored = worker.restore().unwrap();
+    assert_eq!((restored.epoch, restored.n_deltas), (1, 1));
+    assert_eq!(restored.positions.values().sum::<i64>(), 40, "the aborted epoch's positions are gone too");
+}
+
+#[test]
+#[ignore = "needs a real broker: tests/run starts one"]
+fn a_restart_goes_on_exactly_where_the_last_commit_ended() {
+    let rig = Rig::start("restart", 3);
+    rig.send("events", 0, 10);
+    let mut worker = rig.worker();
+    commit(&mut worker, &["a"]).unwrap();
+    rig.send("events", 10, 10);
+    worker.poll_until(|w| w.values("events").len() == 20);
+    drop(worker);
+    let started = Instant::now();
+    let mut worker = Worker::start(rig.settings.clone());
+    assert!(
+        started.elapsed() < Duration::from_secs(15),
+        "a stable name comes back without waiting: {:?}",
+        started.elapsed()
+    );
+    worker.read_all();
+    let wanted: Vec<String> = (10..20).map(|i| format!("events {i:04}")).collect();
+    assert_eq!(worker.values("events"), wanted);
+    assert_eq!(worker.deltas.len(), 1);
+    commit(&mut worker, &["b"]).unwrap();
+    assert_eq!(rig.committed("out"), ["a", "b"]);
+}
+
+#[test]
+#[ignore = "needs a real broker: tests/run starts one"]
+fn what_a_killed_worker_left_open_never_shows_and_does_not_hold_up_its_successor() {
+    let rig = Rig::start("killed", 2);
+    rig.send("events", 0, 5);
+    let mut worker = rig.worker();
+    commit(&mut worker, &["a"]).unwrap();
+    drop(worker);
+    let open = leave_open(&rig, "torn");
+    let started = Instant::now();
+    let mut worker = rig.worker();
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+    assert_eq!(worker.deltas.len(), 1);
+    commit(&mut worker, &["b"]).unwrap();
+    assert_eq!(rig.committed("out"), ["a", "b"]);
+    assert_eq!(rig.committed("state"), ["delta 1", "delta 2"]);
+    assert!(open.commit_transaction(Duration::from_secs(5)).is_err(), "the killed one cannot commit any more");
+    assert_eq!(rig.committed("out"), ["a", "b"]);
+}
+
+#[test]
+#[ignore = "needs a real broker: tests/run starts one"]
+fn a_worker_is_fenced_by_a_newer_one_of_the_same_name() {
+    let rig = Rig::start("fenced", 2);
+    rig.send("events", 0, 5);
+    let mut old = rig.worker();
+    commit(&mut old, &["old 1"]).unwrap();
+    let mut new = rig.worker();
+    let failed = commit(&mut old, &["old 2"]).unwrap_err();
+    assert!(matches!(failed, CommitError::Fenced(_)), "{failed}");
+    commit(&mut new, &["new"]).unwrap();
+    assert_eq!(rig.committed("out"), ["new", "old 1"]);
+    let started = Instant::now();
+    let stopped = loop {
+        match old.poll(&[]) {
+            Ok(_) => assert!(started.elapsed() < PATIENCE, "the older member was not told"),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(stopped, SourceError::Fenced(_)), "{stopped}");
+}
+
+#[test]
+#[ignore = "needs a real broker: tests/run starts one"]
+fn a_worker_whose_partitions_have_moved_cannot_commit_even_if_only_a_timer_fired() {
+    let rig = Rig::start("moved", 2);
+    rig.send("events", 0, 5);
+    let mut first = rig.worker();
+    commit(&mut first, &["a"]).unwrap();
+    let positions = first.positions();
+    // Another instance, with an own transactional id, joins and takes part of the partitions.
+    let other = Settings { instance: 1, ..rig.settings.clone() };
+    let joining = std::thread::spawn(move || Worker::connect(other).unwrap().restore().err().unwrap());
+    let started = Instant::now();
+    while first.poll(&[]).is_ok() {
+        assert!(started.elapsed() < PATIENCE, "the first worker was not told");
+    }
+    let outputs = vec![(OutputTopic::Sink("out".into()), records(&["timer"]))];
+    let timer = SealedEpoch { number: 2, positions, outputs, ..SealedEpoch::default() };
+    let failed = first.connection.sink.commit(timer).unwrap_err();
+    assert!(matches!(failed, CommitError::Aborted(_)), "{failed}");
+    assert_eq!(rig.committed("out"), ["a"]);
+    // Both hold a part only, so both stop and say so.
+    let first_says = first.restore().unwrap_err();
+    assert!(matches!(&first_says, SourceError::Policy(text) if text.contains("partitions of group")), "{first_says}");
+    let other_says = joining.join().unwrap();
+    assert!(matches!(&other_says, SourceError::Policy(text) if text.contains("partitions of group")), "{other_says}");
+}
+
+#[test]
+#[ignore = "needs a real broker: tests/run starts one"]
+fn a_table_is_caught_up_behind_markers_and_aborted_records() {
+    let rig = Rig::start("markers", 1);
+    rig.send_in_transaction("rows", 0, 10, true);
+    rig.send_in_transaction("rows", 10, 10, false);
+    rig.send_in_transaction("events", 0, 3, false);
+    let mut worker = rig.worker();
+    assert_eq!(worker.values("rows").len(), 10);
+    assert!(worker.values("events").is_empty());
+    let rows = SourcePartition { relation: "rows".into(), partition: 0 };
+    let status = worker.statuses[&rows].clone();
+    assert_eq!((status.position, status.caught_up), (22, true), "{status:?}");
+    worker.poll_until(|w| w.statuses.values().all(|s| s.idle));
+    commit(&mut worker, &[]).unwrap();
+    drop(worker);
+    let mut worker = Worker::connect(rig.settings.clone()).unwrap();
+    let restored = worker.restore().unwrap();
+    assert_eq!(restored.positions[&rows], 22);
+    worker.read_all();
+    assert!(worker.records.is_empty());
+}
+
+#[test]
+#[ignore = "needs a real broker: tests/run starts one"]
+fn records_of_an_open_transaction_are_waited_for_and_their_partition_is_not_idle() {
+    let rig = Rig::start("open", 1);
+    let outside = rig.producer(Some(&rig.topic("outside")));
+    outside.begin_transaction().unwrap();
+    rig.send_with(&outside, "events", 0, 5);
+    let mut worker = Worker::start(rig.settings.clone());
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(2) {
+        worker.poll(&[]).unwrap();
+    }
+    let events = SourcePartition { relation: "events".into(), partition: 0 };
+    assert!(worker.records.is_empty());
+    assert!(!worker.statuses[&events].caught_up && !worker.statuses[&events].idle, "{:?}", worker.statuses);
+    outside.commit_transaction(PATIENCE).unwrap();
+    worker.read_all();
+    assert_eq!(worker.values("events").len(), 5);
+}
+
+#[test]
+#[ignore = "needs a real broker: tests/run starts one"]
+fn the_state_decides_where_to_go_on_when_the_group_was_deleted() {
+    let rig = Rig::start("expired", 2);
+    rig.send("events", 0, 10);
+    let mut worker = rig.worker();
+    commit(&mut worker, &["a"]).unwrap();
+    let positions = worker.positions();
+    drop(worker);
+    delete_group(&rig);
+    let mut worker = Worker::connect(rig.settings.clone()).unwrap();
+    let restored = worker.restore().unwrap();
+    assert_eq!((restored.epoch, restored.positions), (1, positions));
+    worker.read_all();
+    assert!(worker.records.is_empty(), "nothing counts twice");
+}
+
+/// Deletes the group; a static member that has gone keeps it alive for the session timeout, so it is taken out first.
+fn delete_group(rig: &Rig) {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &rig.brokers).set("group.id", &rig.settings.pipeline);
+    let started = Instant::now();
+    loop {
+        let outcome = block_on(rig.admin().delete_groups(&[&rig.settings.pipeline], &AdminOptions::new())).unwrap();
+        match &outcome[0] {
+            Ok(_) => return,
+            Err((_, code)) => {
+                assert!(started.elapsed() < Duration::from_secs(90), "{code}");
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs a real broker: tests/run starts one"]
+fn positions_that_differ_from_the_state_are_refused_with_both_numbers() {
+    let rig = Rig::start("mismatch", 1);
+    rig.send("events", 0, 10);
+    let mut worker = rig.worker();
+    commit(&mut worker, &["a"]).unwrap();
+    drop(worker);
+    delete_group(&rig);
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &rig.brokers).set("group.id", &rig.settings.pipeline);
+    let outside: BaseConsumer = config.create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&rig.topic("events"), 0, Offset::Offset(7)).unwrap();
+    list.add_partition_offset(&rig.topic("rows"), 0, Offset::Offset(0)).unwrap();
+    outside.commit(&list, CommitMode::Sync).unwrap();
+    drop(outside);
+    let refused = Worker::connect(rig.settings.clone()).unwrap().restore().unwrap_err();
+    assert!(matches!(refused, SourceError::Policy(_)), "{refused}");
+    let text = refused.to_string();
+    assert!(text.contains("committed offset is 7") && text.contains("logged at 10"), "{text}");
+}
+
+#[test]
+#[ignore = "needs a real broker: tests/run starts one"]
+fn an_offset_that_retention_has_taken_stops_the_worker_and_names_the_partition() {
+    let rig = Rig::start("gone", 1);
+    rig.send("events", 0, 10);
+    let mut worker = rig.worker();
+    commit(&mut worker, &["a"]).unwrap();
+    drop(worker);
+    rig.send("events", 10, 10);
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&rig.topic("events"), 0, Offset::Offset(15)).unwrap();
+    block_on(rig.admin().delete_records(&list, &AdminOptions::new())).unwrap();
+    let mut worker = Worker::start(rig.settings.clone());
+    let started = Instant::now();
+    let stopped = loop {
+        match worker.poll(&[]) {
+            Ok(_) => assert!(started.elapsed() < PATIENCE, "it went on: {:?}", worker.records),
+            Err(error) => break error,
+        }
+    };
+    let wanted = format!("topic `{}` partition 0", rig.topic("events"));
+    assert!(matches!(&stopped, SourceError::Policy(text) if text.contains(&wanted)), "{stopped}");
+}
+
+#[test]
+#[ignore = "needs a real broker: tests/run starts one"]
+fn missing_topics_are_made_on_demand_and_the_state_topic_keeps_everything() {
+    let rig = Rig::start("made", 1);
+    let mut other = settings(&rig.brokers, &format!("{}-2", rig.settings.pipeline));
+    let refused = connect(other.clone(), false).err().unwrap().to_string();
+    assert!(refused.contains("--create-topics"), "{refused}");
+    let Connection { source, .. } = connect(other.clone(), true).unwrap();
+    assert_eq!(source.partitions("events"), Some(4), "the broker's default");
+    other.shards = 3;
+    let refused = connect(other.clone(), true).err().unwrap().to_string();
+    assert!(refused.contains("has 2 partitions, but the pipeline has 3 shards"), "{refused}");
+    other.shards = 2;
+    rig.set(&other.state_topic(), "retention.ms", "1000");
+    let refused = connect(other, true).err().unwrap().to_string();
+    assert!(refused.contains("retention.ms=1000") && refused.contains("retention.ms=-1"), "{refused}");
+}
+
+#[test]
+#[ignore = "needs a real broker: tests/run starts one"]
+fn a_record_beyond_its_topics_limit_is_left_out_even_if_the_limit_was_lowered_meanwhile() {
+    let rig = Rig::start("large", 1);
+    rig.send("events", 0, 1);
+    let mut worker = rig.worker();
+    // No single letter repeated: the limit holds for compressed batches.
+    let large: String =
+        (0..200_000_u64).map(|i| char::from(33 + (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58) as u8)).collect();
+    commit(&mut worker, &["a", &large]).unwrap();
+    assert_eq!(rig.committed("out").len(), 2);
+    rig.set(&rig.topic("out"), "max.message.bytes", "2000");
+    let started = Instant::now();
+    let left_out = loop {
+        assert!(started.elapsed() < PATIENCE);
+        match commit(&mut worker, &["b", &large, "c"]) {
+            Ok(()) => break worker.connection.sink.take_undeliverable(),
+            Err(CommitError::Aborted(_)) => {
+                let _ = worker.restore().unwrap();
+                worker.read_all();
+            }
+            Err(other) => panic!("{other}"),
+        }
+    };
+    assert_eq!(left_out.iter().map(|u| u.record_idx).collect::<Vec<_>>(), [1]);
+    let values = rig.committed("out");
+    assert_eq!(values.iter().filter(|v| v.len() == 1).collect::<Vec<_>>(), ["a", "b", "c"]);
+}
+
+#[test]
+#[ignore = "needs a real broker: tests/run starts one"]
+fn no_value_and_an_empty_value_survive_the_way_out_and_in() {
+    let rig = Rig::start("nulls", 1);
+    rig.send("events", 0, 1);
+    let mut worker = rig.worker();
+    let mut epoch = worker.seal(&[]);
+    let mut batch = records(&["x"]);
+    let meta = batch.records[0].clone();
+    batch.push(meta.clone(), Some(b"k"), None);
+    batch.push(meta.clone(), Some(b"k"), Some(b""));
+    batch.push(meta, None, Some(b"no key"));
+    epoch.outputs = vec![(OutputTopic::Sink("out".into()), batch)];
+    epoch.headers.clear();
+    worker.connection.sink.commit(epoch).unwrap();
+    let mut back = rig.settings.clone();
+    back.pipeline.push_str("-back");
+    back.sources.truncate(1);
+    back.sources[0].topic = rig.topic("out");
+    back.outputs = BTreeMap::new();
+    drop(connect(back.clone(), true).unwrap());
+    let mut reader = Worker::start(back);
+    reader.read_all();
+    let seen: Vec<_> = reader.records.iter().map(|(_, k, v)| (k.as_deref(), v.as_deref())).collect();
+    let wanted: [(Option<&[u8]>, Option<&[u8]>); 4] =
+        [(Some(b"x"), Some(b"x")), (Some(b"k"), None), (Some(b"k"), Some(b"")), (None, Some(b"no key"))];
+    assert_eq!(seen, wanted);
+}
+
+#[test]
+#[ignore = "needs a real broker: tests/run starts one"]
+fn a_small_commit_takes_milliseconds_not_tenths_of_a_second() {
+    let rig = Rig::start("latency", 1);
+    rig.send("events", 0, 1);
+    let mut worker = rig.worker();
+    for _ in 0..5 {
+        commit(&mut worker, &["warm"]).unwrap();
+    }
+    let mut elapsed: Vec<Duration> = Vec::new();
+    for _ in 0..30 {
+        let started = Instant::now();
+        commit(&mut worker, &["x"]).unwrap();
+        elapsed.push(started.elapsed());
+    }
+    elapsed.sort();
+    assert!(elapsed[15] < Duration::from_millis(90), "median {:?} of {elapsed:?}", elapsed[15]);
+}
