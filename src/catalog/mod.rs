@@ -2,8 +2,12 @@
 //!
 //! The catalog holds names and meanings. How a query is run is the planner's business.
 
+mod duration;
 mod options;
+mod query;
 mod resolve;
+mod source;
+mod types;
 
 use std::sync::Arc;
 
@@ -24,6 +28,23 @@ pub struct Catalog {
     pub sources: Vec<SourceDefinition>,
     /// Views, derived streams and tables, sinks.
     pub queries: Vec<QueryDefinition>,
+}
+
+/// A relation of the catalog.
+#[derive(Clone, Copy, Debug)]
+pub enum Definition<'a> {
+    /// A stream or table that is read.
+    Source(&'a SourceDefinition),
+    /// A view, derived stream or table, or sink.
+    Query(&'a QueryDefinition),
+}
+
+impl Catalog {
+    /// The relation of this name, which is compared exactly: lower case unless it was quoted.
+    pub fn find(&self, name: &str) -> Option<Definition<'_>> {
+        let source = self.sources.iter().find(|s| &*s.name == name).map(Definition::Source);
+        source.or_else(|| self.queries.iter().find(|q| &*q.name == name).map(Definition::Query))
+    }
 }
 
 /// Whether a relation only grows, or has rows that appear and disappear.
@@ -68,26 +89,28 @@ pub struct SourceDefinition {
     pub columns: Vec<Column>,
     /// Indices of the PRIMARY KEY columns, in key order. Never empty for a table.
     pub key: Vec<usize>,
-    /// The topic; none if a file is read.
+    /// The topic, by default the name with hyphens; none if a file is read.
     pub topic: Option<String>,
-    /// The file, relative to the pack; none if a topic is read.
+    /// The file (`.csv`, `.ndjson`, `.json` or `.parquet`), relative to the pack; none if a topic is read.
     pub path: Option<String>,
-    /// How records look.
+    /// How records of the topic look; a file's format is told by its extension.
     pub format: Format,
     /// The column that holds the event time.
     pub event_time: Option<usize>,
-    /// How far the watermark stays behind the greatest event time, in milliseconds.
+    /// How far the watermark stays behind the greatest event time, in milliseconds; by default 0.
     pub watermark_delay_ms: i64,
-    /// After how long without records a partition that was read to its end counts as idle, in milliseconds.
+    /// After how long without records a partition that was read to its end counts as idle, in milliseconds; by default a minute.
     pub idle_timeout_ms: i64,
     /// For how long rows are kept, in milliseconds of event time; none = for ever.
     pub retention_ms: Option<i64>,
     /// For how long the PRIMARY KEY of a stream is unique, in milliseconds of event time.
     pub unique_for_ms: Option<i64>,
-    /// How far an event time may lie after the record's Kafka timestamp, in milliseconds.
+    /// How far an event time may lie after the record's Kafka timestamp, in milliseconds; by default 10 minutes.
     pub max_future_ms: i64,
     /// Whether all shards hold all rows.
     pub broadcast: bool,
+    /// The columns by which producers divide the records among the partitions, if they say so.
+    pub partitioned_by: Option<Vec<usize>>,
     /// The key column that holds the instant from which a row is valid (`FOR SYSTEM_TIME AS OF`).
     pub valid_from: Option<usize>,
     /// Where it is declared.
@@ -124,7 +147,7 @@ pub enum QueryRole {
     Stream,
     /// `CREATE TABLE .. AS`: the query must yield a table, with this key if one is declared.
     Table {
-        /// The declared key columns.
+        /// The declared key columns; the value is lower case unless quoted.
         key: Option<Vec<ast::Ident>>,
     },
     /// `CREATE SINK`.
@@ -138,12 +161,38 @@ pub struct SinkOptions {
     pub topic: String,
     /// How records look.
     pub format: Format,
-    /// The columns of the Kafka key, if given.
+    /// The columns of the Kafka key, if given; spelled as the query's columns are, case included.
     pub key: Option<Vec<ast::Ident>>,
     /// Which headers are written.
     pub headers: Headers,
     /// Whether PRIVATE columns may be written.
     pub allow_private: bool,
+    /// Whether rows go to the topic or to its shadow.
+    pub mode: SinkMode,
+    /// Above which rate the sink pauses, if given.
+    pub max_rate: Option<Rate>,
+    /// For how long a key's change must be stable before it leaves, in milliseconds of processing time; 0 = it leaves at once.
+    pub settle_ms: i64,
+    /// The timestamp column that `--emit-from TIMESTAMP` compares.
+    pub emit_time: Option<ast::Ident>,
+}
+
+/// Where a sink writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SinkMode {
+    /// To its topic.
+    Live,
+    /// To `<topic>.shadow`, for rules on trial.
+    Shadow,
+}
+
+/// So many rows in so much time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// The rows.
+    pub rows: u64,
+    /// The time, in milliseconds.
+    pub per_ms: i64,
 }
 
 /// Which headers a sink writes.
@@ -166,6 +215,8 @@ pub struct QueryDefinition {
     pub query: ast::Query,
     /// `EMIT FINAL` or `EMIT CHANGES`, if written.
     pub emit: Option<Emit>,
+    /// How often changes leave (`EMIT CHANGES EVERY`), in milliseconds of processing time; none = at once.
+    pub emit_every_ms: Option<i64>,
     /// For how long state over streams waits for late rows, in milliseconds.
     pub allowed_lateness_ms: i64,
     /// The file that the spans in `query` belong to.

@@ -1,7 +1,26 @@
 //! From a catalog to a pipeline of relations: stock DataFusion planning and optimisation, then the cut.
+//!
+//! 1. `rewrite`: syntax that DataFusion does not know becomes syntax that it does.
+//! 2. `definitions`: every definition is planned, in the order in which they refer to one another. A view that keeps no
+//!    state, or that is read once, is put in its place; any other is optimised and cut alone.
+//! 3. `cut`: aggregates, joins and windows become relations; the stateless rest is compiled into segments.
 
+mod builder;
+mod canonical;
+mod cut;
+mod definitions;
+mod error;
+mod explain;
+mod leaf;
+mod lineage;
+mod nodes;
 mod pipeline;
+mod rewrite;
 mod segment;
+mod session;
+mod sinks;
 
+pub use definitions::plan;
+pub use explain::{explain, mermaid};
 pub use pipeline::{Distribution, Input, OperatorPlan, Pipeline, Relation, RelationId, SinkPlan};
 pub use segment::Segment;

@@ -1,0 +1,340 @@
+//! The statement loop: files to words, words to statements, and on from the next statement after an error.
+//!
+//! Each statement is parsed on its own words, so that an error in one never hides or invents errors in another.
+
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+
+use super::sql_dialect::is_word;
+use super::{Diagnostic, Pack, SqlDialect, Statement, StatementKind, codes, depth};
+use super::{Name, Span};
+
+/// After so many errors a file is not read on: it is probably no SQL.
+const ERRORS_MAX: usize = 100;
+
+/// The result of a step of the grammar. The error is boxed since it is rare and large.
+pub(super) type Parsed<T> = Result<T, Box<Diagnostic>>;
+
+/// Parses all files of a pack. Statements that could be parsed are returned also if others could not.
+pub fn parse(pack: &Pack) -> (Vec<Statement>, Vec<Diagnostic>) {
+    let mut statements = Vec::new();
+    let mut errors = Vec::new();
+    for (file, source) in (0..).zip(&pack.files) {
+        parse_file(file, &source.text, &mut statements, &mut errors);
+    }
+    (statements, errors)
+}
+
+fn parse_file(file: u32, text: &str, statements: &mut Vec<Statement>, errors: &mut Vec<Diagnostic>) {
+    let mut words = Vec::new();
+    let unreadable = Tokenizer::new(&SqlDialect, text).tokenize_with_location_into_buf(&mut words).err();
+    let mut chunks = split(words);
+    let n_errors = errors.len();
+    if unreadable.is_some() {
+        // The statement that the unreadable word belongs to is incomplete, and its errors would only confuse.
+        if chunks.last().is_some_and(|chunk| !matches!(chunk.end, ChunkEnd::Semicolon)) {
+            chunks.pop();
+        }
+    }
+    for chunk in chunks {
+        if errors.len() - n_errors >= ERRORS_MAX {
+            return;
+        }
+        match parse_chunk(file, &chunk) {
+            Ok(statement) => {
+                if let ChunkEnd::NextStatement(next) = &chunk.end {
+                    errors.push(missing_semicolon(statement.span, Span::of(file, next.span)));
+                }
+                statements.push(statement);
+            }
+            Err(error) => errors.push(*error),
+        }
+    }
+    if let Some(error) = unreadable {
+        let (line, column) = (error.location.line, error.location.column);
+        let span = Span { file, line, column, end_line: line, end_column: column + 1 };
+        errors.push(unreadable_text(&error.message, span));
+    }
+}
+
+fn missing_semicolon(statement: Span, next: Span) -> Diagnostic {
+    Diagnostic::new(codes::MISSING_SEMICOLON, next, "a statement begins before the one above it was ended")
+        .note(statement, "this statement has no end")
+        .hint("End every statement with `;`.")
+}
+
+fn unreadable_text(message: &str, span: Span) -> Diagnostic {
+    let diagnostic = Diagnostic::new(codes::UNREADABLE, span, lower_first(message));
+    if message.contains("comment") {
+        diagnostic.hint("End the comment with `*/`; every `/*` inside it needs its own.")
+    } else if message.contains("nterminated") || message.contains("close delimiter") {
+        diagnostic.hint("Close the quote; a quote inside of a text is written twice, as in 'it''s'.")
+    } else {
+        diagnostic
+    }
+}
+
+// === Chunks: the words of one statement ===
+
+struct Chunk {
+    words: Vec<TokenWithSpan>,
+    end: ChunkEnd,
+}
+
+/// How a chunk ends.
+enum ChunkEnd {
+    /// With `;`.
+    Semicolon,
+    /// With the file.
+    File,
+    /// Where the next statement begins, since a line begins with `CREATE STREAM` or the like; its first word.
+    NextStatement(TokenWithSpan),
+}
+
+/// Divides words at each `;`, and where a `;` was forgotten. Chunks without words are dropped.
+fn split(words: Vec<TokenWithSpan>) -> Vec<Chunk> {
+    let mut chunks = Vec::new();
+    let mut current: Vec<TokenWithSpan> = Vec::new();
+    let mut finish = |words: Vec<TokenWithSpan>, end| {
+        if !words.is_empty() {
+            chunks.push(Chunk { words, end });
+        }
+    };
+    let mut words = words.into_iter().filter(|w| !matches!(w.token, Token::Whitespace(_) | Token::EOF)).peekable();
+    while let Some(word) = words.next() {
+        if word.token == Token::SemiColon {
+            finish(std::mem::take(&mut current), ChunkEnd::Semicolon);
+            continue;
+        }
+        if !current.is_empty() && words.peek().is_some_and(|next| begins_statement(&word, next)) {
+            finish(std::mem::take(&mut current), ChunkEnd::NextStatement(word.clone()));
+        }
+        current.push(word);
+    }
+    finish(current, ChunkEnd::File);
+    chunks
+}
+
+fn begins_statement(word: &TokenWithSpan, next: &TokenWithSpan) -> bool {
+    let second: &[&str] = if is_word(word, "CREATE") {
+        &["STREAM", "TABLE", "VIEW", "SINK", "OR"]
+    } else if is_word(word, "SET") {
+        &["TIME"]
+    } else {
+        return false;
+    };
+    word.span.start.column == 1 && second.iter().any(|keyword| is_word(next, keyword))
+}
+
+fn parse_chunk(file: u32, chunk: &Chunk) -> Parsed<Statement> {
+    let first = chunk.words.first().map(|w| Span::of(file, w.span)).unwrap_or_default();
+    let last = chunk.words.last().map(|w| Span::of(file, w.span)).unwrap_or_default();
+    if let Some(word) = depth::first_too_deep(&chunk.words) {
+        return Err(Box::new(too_deep(Span::of(file, word.span))));
+    }
+    // Behind the last word, where the parser finds nothing more: the place of "found the end of the statement".
+    let end = Span { line: last.end_line, column: last.end_column, end_column: last.end_column + 1, ..last };
+    let parser = Parser::new(&SqlDialect).with_tokens_with_locations(chunk.words.clone());
+    let mut grammar = Grammar { parser, file, end, words: &chunk.words };
+    let kind = grammar.statement()?;
+    grammar.end_of_statement()?;
+    Ok(Statement { kind, span: first.to(last) })
+}
+
+fn too_deep(span: Span) -> Diagnostic {
+    Diagnostic::new(codes::TOO_DEEP, span, "the statement is nested too deeply here")
+        .hint("Write long lists of `OR` as `IN (..)` or as a joined table, and nested queries as views of their own.")
+}
+
+// === Grammar: the words of one statement while they are read ===
+
+/// Reads one statement. The grammar of `CREATE` is in `create.rs`, that of columns in `columns.rs`.
+pub(super) struct Grammar<'a> {
+    pub(super) parser: Parser<'a>,
+    pub(super) file: u32,
+    end: Span,
+    words: &'a [TokenWithSpan],
+}
+
+impl Grammar<'_> {
+    fn statement(&mut self) -> Parsed<StatementKind> {
+        if self.take_word("SET") {
+            return self.set_time_zone();
+        }
+        if self.take_word("CREATE") {
+            return self.create();
+        }
+        let word = self.parser.peek_token_ref();
+        let text = shorten(&word.to_string());
+        Err(Box::new(
+            Diagnostic::new(codes::NOT_A_DECLARATION, self.span_of(word), format!("a pack cannot hold the statement `{text} ..`"))
+                .hint("A pack holds `SET TIME ZONE` and `CREATE STREAM`, `TABLE`, `VIEW` or `SINK`; name a query with `CREATE VIEW name AS ..`."),
+        ))
+    }
+
+    fn set_time_zone(&mut self) -> Parsed<StatementKind> {
+        let word = self.peek();
+        let known = (self.take_word("TIME") && self.take_word("ZONE")) || self.take_word("TIMEZONE");
+        if !known {
+            return Err(Box::new(
+                Diagnostic::new(codes::NOT_A_DECLARATION, self.span_of(&word), "a pack can set its time zone only")
+                    .hint("Write `SET TIME ZONE = 'Asia/Shanghai';`. Other settings belong to the command line."),
+            ));
+        }
+        if !self.parser.consume_token(&Token::Eq) {
+            self.take_word("TO");
+        }
+        let word = self.parser.next_token();
+        let span = self.span_of(&word);
+        match word.token {
+            Token::SingleQuotedString(zone) => Ok(StatementKind::SetTimeZone { zone, span }),
+            // `SET TIME ZONE = UTC` is plain enough to be understood.
+            Token::Word(zone) => Ok(StatementKind::SetTimeZone { zone: zone.value, span }),
+            _ => Err(self.unexpected(&word, "the name of a time zone in quotes, as 'Asia/Shanghai'")),
+        }
+    }
+
+    fn end_of_statement(&mut self) -> Parsed<()> {
+        let word = self.peek();
+        if word.token == Token::EOF {
+            return Ok(());
+        }
+        let error = *self.unexpected(&word, "`;`");
+        Err(Box::new(if is_word(&word, "WITH") {
+            error.hint("`WITH (..)` stands before `AS`.")
+        } else if is_word(&word, "CREATE") || is_word(&word, "SET") {
+            error.hint("End every statement with `;`.")
+        } else if is_word(&word, "EMIT") {
+            error.hint("`EMIT FINAL` or `EMIT CHANGES` stands once, at the end of the statement.")
+        } else {
+            error
+        }))
+    }
+
+    // Words.
+
+    pub(super) fn peek(&self) -> TokenWithSpan {
+        self.parser.peek_token()
+    }
+
+    /// The next word if it is this keyword.
+    pub(super) fn take_word(&mut self, word: &str) -> bool {
+        let found = is_word(self.parser.peek_token_ref(), word);
+        if found {
+            self.parser.advance_token();
+        }
+        found
+    }
+
+    pub(super) fn take(&mut self, token: &Token) -> bool {
+        self.parser.consume_token(token)
+    }
+
+    pub(super) fn expect_word(&mut self, word: &str) -> Parsed<()> {
+        if self.take_word(word) { Ok(()) } else { Err(self.unexpected(&self.peek(), &format!("`{word}`"))) }
+    }
+
+    pub(super) fn expect(&mut self, token: &Token) -> Parsed<()> {
+        if self.take(token) { Ok(()) } else { Err(self.unexpected(&self.peek(), &format!("`{token}`"))) }
+    }
+
+    /// A name of one part. `what` says whose, as "the name of a column".
+    pub(super) fn name(&mut self, what: &str) -> Parsed<Name> {
+        let word = self.parser.next_token();
+        let span = self.span_of(&word);
+        let name = match word.token {
+            Token::Word(w) if w.quote_style.is_some() => Name { value: w.value, quote: w.quote_style, span },
+            Token::Word(w) => Name { value: w.value.to_ascii_lowercase(), quote: None, span },
+            _ => return Err(self.unexpected(&word, what)),
+        };
+        if name.value.is_empty() {
+            return Err(Box::new(Diagnostic::new(codes::BAD_NAME, span, format!("{what} is empty"))));
+        }
+        Ok(name)
+    }
+
+    // Places and errors.
+
+    /// The place of a word; that of the end of the statement if there is no word.
+    pub(super) fn span_of(&self, word: &TokenWithSpan) -> Span {
+        if word.token == Token::EOF { self.end } else { Span::of(self.file, word.span) }
+    }
+
+    /// The span from a word to the last one that was read.
+    pub(super) fn since(&self, first: Span) -> Span {
+        first.to(self.span_of(self.parser.get_current_token()))
+    }
+
+    pub(super) fn unexpected(&self, word: &TokenWithSpan, wanted: &str) -> Box<Diagnostic> {
+        let message = format!("expected {wanted}, found {}", found(&word.token));
+        Box::new(Diagnostic::new(codes::SYNTAX, self.span_of(word), message))
+    }
+
+    /// An error of the SQL parser, which says its place at the end of its message.
+    pub(super) fn sql_error(&self, error: ParserError) -> Box<Diagnostic> {
+        let text = match error {
+            ParserError::RecursionLimitExceeded => {
+                return Box::new(too_deep(self.span_of(self.parser.get_current_token())));
+            }
+            ParserError::ParserError(text) | ParserError::TokenizerError(text) => text,
+        };
+        let (message, place) = split_location(&text);
+        let word = place.and_then(|(line, column)| {
+            self.words.iter().find(|w| w.span.start.line == line && w.span.start.column == column)
+        });
+        let span = match (word, place) {
+            (Some(word), _) => Span::of(self.file, word.span),
+            (None, Some((line, column))) => {
+                Span { file: self.file, line, column, end_line: line, end_column: column + 1 }
+            }
+            (None, None) => self.end,
+        };
+        let message = match (message.strip_prefix("Expected: ").and_then(|m| m.split_once(", found: ")), word) {
+            (Some((wanted, _)), Some(word)) => format!("expected {wanted}, found {}", found(&word.token)),
+            (Some((wanted, _)), None) if place.is_none() => format!("expected {wanted}, found {}", found(&Token::EOF)),
+            _ => lower_first(message),
+        };
+        Box::new(Diagnostic::new(codes::SYNTAX, span, message))
+    }
+}
+
+/// Splits `.. at Line: 3, Column: 5` into the message and its place.
+fn split_location(text: &str) -> (&str, Option<(u64, u64)>) {
+    let place = text.rsplit_once(" at Line: ").and_then(|(message, place)| {
+        let (line, column) = place.split_once(", Column: ")?;
+        Some((message, (line.parse().ok()?, column.trim().parse().ok()?)))
+    });
+    match place {
+        Some((message, place)) => (message, Some(place)),
+        None => (text, None),
+    }
+}
+
+fn found(token: &Token) -> String {
+    match token {
+        Token::EOF => "the end of the statement".into(),
+        token => format!("`{}`", shorten(&token.to_string())),
+    }
+}
+
+/// A word as it can stand in a message: one line, not too long.
+pub(super) fn shorten(text: &str) -> String {
+    const LENGTH_MAX: usize = 40;
+    let mut short: String = text.chars().take(LENGTH_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(LENGTH_MAX).is_some() {
+        short.push_str("..");
+    }
+    short
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    match (chars.next(), chars.clone().next()) {
+        // A first word in capitals, as SQL, stays.
+        (Some(first), Some(second)) if !second.is_uppercase() => first.to_lowercase().chain(chars).collect(),
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

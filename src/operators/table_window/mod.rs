@@ -1,0 +1,259 @@
+//! Computes whole partitions of a table again where they were touched, and emits the difference.
+//!
+//! The rows of a partition are kept sorted as the first kernels want them (`partition`, in packed runs: `run`). An epoch's
+//! changes are merged in, which yields the rows before and after (`versions`). The steps run over both (`steps`, `kernels`,
+//! `layout`), for all touched partitions at once, and what differs leaves (`difference`). Of a long partition only the part
+//! from shortly before the first change is computed, from a checkpoint of the kernels.
+
+mod difference;
+mod kernels;
+mod layout;
+mod partition;
+mod run;
+mod steps;
+#[cfg(test)]
+mod tests;
+mod versions;
+
+use std::cmp::Ordering;
+
+use arrow::array::RecordBatch;
+use arrow::compute::SortOptions;
+use arrow::datatypes::{FieldRef, SchemaRef};
+
+use self::difference::difference;
+use self::partition::{Partitions, RUN_ROWS, RowChange};
+use self::versions::{Encoded, RowCodec, Versions};
+use super::{BatchFunction, EpochContext, Operator, OperatorError, Output, StateSize};
+use crate::stream::ChangeBatch;
+
+/// A function of whole partitions: OVER, QUALIFY, top-N, and aggregates that cannot be retracted.
+///
+/// Input columns: the `n_keys` partition keys, then the rest. State: the rows by partition. When a partition is touched,
+/// the steps run over its old rows and its new rows, and the difference leaves.
+#[derive(Clone)]
+pub struct TableWindowSpec {
+    /// The number of partition keys; 0 = one partition.
+    pub n_keys: usize,
+    /// The steps, run one after the other over the rows of the touched partitions.
+    pub steps: Vec<WindowStep>,
+    /// The input.
+    pub input: SchemaRef,
+    /// The output of the last step.
+    pub schema: SchemaRef,
+}
+
+/// One step of a function of whole partitions. No step mixes rows of different partitions.
+#[derive(Clone)]
+pub enum WindowStep {
+    /// Window functions of ours over one partitioning and order; appends one column each.
+    Kernels(KernelStep),
+    /// A stock plan: projection, filter, window functions or aggregates without a kernel.
+    Function(BatchFunction),
+    /// A stock plan that makes one row of each row, in their order. What could be a function is better called a projection
+    /// where it is one: then an append at the end of a long partition touches only its tail.
+    Projection(BatchFunction),
+}
+
+/// Window functions that share a partitioning and an order.
+#[derive(Clone, Debug)]
+pub struct KernelStep {
+    /// Columns to partition by: the partition keys and possibly more.
+    pub partition: Vec<usize>,
+    /// Columns to order by, with direction and place of nulls.
+    pub order: Vec<(usize, SortOptions)>,
+    /// The functions, one output column each, with the name and type of the column.
+    pub functions: Vec<(WindowKernel, FieldRef)>,
+}
+
+/// The window functions computed by kernels of ours.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WindowKernel {
+    /// The number of the row in its partition, from 1.
+    RowNumber,
+    /// The value `offset` rows before; null where there is none.
+    Lag { column: usize, offset: usize },
+    /// The value `offset` rows after; null where there is none.
+    Lead { column: usize, offset: usize },
+    /// The value at the first row of the frame.
+    FirstValue { column: usize, frame: Frame },
+    /// The value at the last row of the frame.
+    LastValue { column: usize, frame: Frame },
+    /// The number of rows (no column), or of non-null values, in the frame.
+    Count { column: Option<usize>, frame: Frame },
+    /// The sum over the frame; null over none.
+    Sum { column: usize, frame: Frame },
+    /// The smallest value of the frame.
+    Min { column: usize, frame: Frame },
+    /// The greatest value of the frame.
+    Max { column: usize, frame: Frame },
+}
+
+/// The frames that kernels know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// `ROWS UNBOUNDED PRECEDING`: from the start of the partition to the row.
+    Rows,
+    /// `RANGE UNBOUNDED PRECEDING`: also the rows that equal the row in order.
+    Range,
+    /// The whole partition.
+    Whole,
+}
+
+/// Computes whole partitions of a table again where they were touched, and emits the difference.
+pub struct TableWindow {
+    spec: TableWindowSpec,
+    codec: RowCodec,
+    partitions: Partitions,
+    /// How many rows before a change may differ, where a tail can be computed on its own.
+    reach_back: Option<usize>,
+    started: bool,
+}
+
+impl TableWindow {
+    /// One shard, empty.
+    pub fn new(spec: TableWindowSpec) -> Result<Self, OperatorError> {
+        for step in &spec.steps {
+            if let WindowStep::Kernels(step) = step {
+                kernels::check(step)?;
+            }
+        }
+        let order = match spec.steps.first() {
+            Some(WindowStep::Kernels(first)) => first.order.as_slice(),
+            _ => &[],
+        };
+        Ok(Self {
+            codec: RowCodec::new(spec.input.clone(), spec.n_keys, order)?,
+            partitions: Partitions::new(RUN_ROWS),
+            reach_back: steps::reach_back(&spec.steps),
+            started: false,
+            spec,
+        })
+    }
+
+    /// Runs the steps over whole partitions.
+    ///
+    /// No partition yields no row; but without keys there is always one partition, of which an aggregate has a row.
+    fn run(&self, rows: RecordBatch) -> Result<RecordBatch, OperatorError> {
+        if rows.num_rows() == 0 && self.spec.n_keys > 0 {
+            return Ok(RecordBatch::new_empty(self.spec.schema.clone()));
+        }
+        steps::run(&self.spec.steps, rows)
+    }
+
+    /// The difference that the changes of one long partition make; none if it has to be computed as a whole, which
+    /// `whole` then holds.
+    fn process_tail(
+        &mut self,
+        id: u32,
+        changes: &[RowChange],
+        reach_back: usize,
+        touched: Touched,
+        whole: &mut Versions,
+    ) -> Result<Option<ChangeBatch>, OperatorError> {
+        let Some(first) = changes.first() else { return Ok(None) };
+        let from = self.partitions.resume_at(id, first.row, reach_back);
+        let known = self.partitions.checkpoint(id, from).cloned();
+        let mut versions = Versions::default();
+        versions.begin(touched.key_row);
+        self.partitions.apply(id, from, changes, &mut versions);
+        let starts = self.partitions.run_starts(id, from);
+        let (before, after) = self.codec.decode(&versions, touched.input)?;
+        let before = steps::run_tail(&self.spec.steps, before, known.as_ref(), &[])?;
+        let after = steps::run_tail(&self.spec.steps, after, known.as_ref(), &starts)?;
+        if let (Some(before), Some(after)) = (before, after) {
+            self.partitions.set_checkpoints(id, from, after.checkpoints);
+            return difference(&self.spec.schema, &before.rows, &after.rows).map(Some);
+        }
+        self.reach_back = None;
+        self.partitions.drop_checkpoints();
+        self.partitions.read(id, from, whole);
+        whole.append(&versions);
+        Ok(None)
+    }
+}
+
+/// Where a partition was touched: the input and one row with its key.
+#[derive(Clone, Copy)]
+struct Touched<'a> {
+    input: &'a RecordBatch,
+    key_row: u32,
+}
+
+impl Operator for TableWindow {
+    fn process(&mut self, inputs: &[ChangeBatch], _ctx: &EpochContext) -> Result<Output, OperatorError> {
+        let input = ChangeBatch::concat(&self.spec.input, inputs)?;
+        if input.is_empty() && (self.started || self.spec.n_keys > 0) {
+            return Ok(ChangeBatch::empty(self.spec.schema.clone()).into());
+        }
+        let (keys, rows) = self.codec.encode(&input.rows)?;
+        let sorted = sort(&keys, &rows, input.len());
+        let mut whole = Versions::default();
+        let mut parts = Vec::new();
+        let mut changes: Vec<RowChange> = Vec::new();
+        for touched in sorted.chunk_by(|a, b| keys.get(*a as usize) == keys.get(*b as usize)) {
+            let Some(key_row) = touched.first().copied() else { continue };
+            changes.clear();
+            net_changes(touched, &rows, &input.weights, &mut changes);
+            if changes.is_empty() {
+                continue;
+            }
+            let id = self.partitions.id(keys.get(key_row as usize));
+            whole.begin(key_row);
+            match self.reach_back {
+                Some(reach_back) if self.partitions.is_long(id) => {
+                    let touched = Touched { input: &input.rows, key_row };
+                    parts.extend(self.process_tail(id, &changes, reach_back, touched, &mut whole)?);
+                }
+                _ => self.partitions.apply(id, 0, &changes, &mut whole),
+            }
+        }
+        let (before, after) = self.codec.decode(&whole, &input.rows)?;
+        // Before the first epoch there was no relation, hence no row of an empty partition either.
+        let before = if self.started { self.run(before)? } else { RecordBatch::new_empty(self.spec.schema.clone()) };
+        self.started = true;
+        parts.push(difference(&self.spec.schema, &before, &self.run(after)?)?);
+        Ok(ChangeBatch::concat(&self.spec.schema, &parts)?.into())
+    }
+
+    fn state_size(&self) -> StateSize {
+        StateSize { rows: self.partitions.len(), bytes: self.partitions.size_bytes() }
+    }
+}
+
+/// Row numbers by key, then by row.
+fn sort(keys: &Encoded, rows: &Encoded, n_rows: usize) -> Vec<u32> {
+    let mut sorted: Vec<(u128, u32)> = (0..n_rows as u32).map(|r| (prefix(keys.get(r as usize)), r)).collect();
+    sorted.sort_unstable_by(|(a_prefix, a), (b_prefix, b)| {
+        let by_key = || keys.get(*a as usize).cmp(keys.get(*b as usize));
+        let by_row = || rows.get(*a as usize).cmp(rows.get(*b as usize));
+        a_prefix.cmp(b_prefix).then_with(by_key).then_with(by_row)
+    });
+    sorted.into_iter().map(|(_, r)| r).collect()
+}
+
+/// The first bytes, which nearly always decide.
+fn prefix(bytes: &[u8]) -> u128 {
+    let mut prefix = [0; 16];
+    let n = bytes.len().min(prefix.len());
+    prefix[..n].copy_from_slice(&bytes[..n]);
+    u128::from_be_bytes(prefix)
+}
+
+/// Adds up the weights of equal rows among rows of one partition, sorted.
+fn net_changes<'a>(touched: &[u32], rows: &'a Encoded, weights: &[i64], changes: &mut Vec<RowChange<'a>>) {
+    for row in touched {
+        let (bytes, weight) = (rows.get(*row as usize), weights[*row as usize]);
+        match changes.last_mut() {
+            Some(last) if last.row.cmp(bytes) == Ordering::Equal => last.weight = last.weight.wrapping_add(weight),
+            _ => changes.push(RowChange { row: bytes, weight }),
+        }
+    }
+    changes.retain(|c| c.weight != 0);
+}
+
+impl std::fmt::Debug for TableWindowSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TableWindowSpec").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,452 @@
+//! All definitions of a pack, planned together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::Statement as DataFusionStatement;
+use datafusion::sql::sqlparser::ast::Statement;
+use futures::executor::block_on;
+
+use super::builder::{Builder, Facts, NewRelation, project_columns};
+use super::cut::{all_columns, cut};
+use super::error::{PlanError, Result, refuse};
+use super::leaf::EpochTable;
+use super::pipeline::{Distribution, OperatorPlan, Pipeline};
+use super::rewrite::{Rewritten, changes_name, rewrite};
+use super::{canonical, session, sinks};
+use crate::catalog::{Catalog, Emit, QueryDefinition, QueryRole, RelationKind, SourceDefinition};
+use crate::dialect::Diagnostic;
+use crate::operators::{DeduplicateSpec, SourceTableSpec};
+
+/// Plans a pack. All findings are returned, not only the first; what depends on a definition that failed is left out.
+pub fn plan(catalog: &Catalog) -> std::result::Result<Pipeline, Vec<Diagnostic>> {
+    let mut findings = Vec::new();
+    let rewritten = rewrite(catalog, &mut findings);
+    let ordered = in_order(catalog, rewritten, &mut findings);
+    let ctx = session::session(catalog.time_zone);
+    let planned = read_definitions(&ctx, catalog, ordered, &mut findings);
+    if !findings.is_empty() {
+        return Err(findings);
+    }
+    let optimised = match optimise(&ctx, planned) {
+        Ok(optimised) => optimised,
+        Err(finding) => return Err(vec![finding]),
+    };
+    build(&ctx, catalog, optimised)
+}
+
+/// A definition whose syntax has been planned.
+struct Planned {
+    definition: QueryDefinition,
+    plan: LogicalPlan,
+    /// Whether it becomes a relation of its own; else it is put in the place of its name.
+    stands_alone: bool,
+}
+
+/// Sorts definitions so that each comes behind what it reads.
+fn in_order(catalog: &Catalog, rewritten: Vec<Rewritten>, findings: &mut Vec<Diagnostic>) -> Vec<Rewritten> {
+    let names: BTreeSet<String> = rewritten.iter().map(|r| r.definition.name.to_string()).collect();
+    let mut done: BTreeSet<String> = catalog.sources.iter().map(|s| s.name.to_string()).collect();
+    let mut waiting = rewritten;
+    let mut ordered = Vec::new();
+    loop {
+        let (ready, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|r| {
+            let mut reads = r.reads.iter().chain(&r.changes_of);
+            reads.all(|name| done.contains(name) || !names.contains(name))
+        });
+        if ready.is_empty() {
+            for left in rest {
+                let cycle: Vec<&str> = left
+                    .reads
+                    .iter()
+                    .chain(&left.changes_of)
+                    .map(String::as_str)
+                    .filter(|n| !done.contains(*n))
+                    .collect();
+                let message = format!("`{}` refers to itself by way of `{}`", left.definition.name, cycle.join("`, `"));
+                findings.push(Diagnostic::new("C0311", left.definition.span, message).hint(
+                    "Break the circle: a relation cannot be computed from its own rows; OVER looks at earlier rows.",
+                ));
+            }
+            return ordered;
+        }
+        done.extend(ready.iter().map(|r| r.definition.name.to_string()));
+        ordered.extend(ready);
+        waiting = rest;
+    }
+}
+
+/// Plans the syntax of every definition, in order.
+fn read_definitions(
+    ctx: &SessionContext,
+    catalog: &Catalog,
+    ordered: Vec<Rewritten>,
+    findings: &mut Vec<Diagnostic>,
+) -> Vec<Planned> {
+    for source in &catalog.sources {
+        register(ctx, &source.name, source.schema(), None, findings);
+    }
+    let mut readers: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in ordered.iter().flat_map(|r| &r.reads) {
+        *readers.entry(name.as_str()).or_default() += 1;
+    }
+    let changes_of: BTreeSet<&String> = ordered.iter().flat_map(|r| &r.changes_of).collect();
+    for source in catalog.sources.iter().filter(|s| changes_of.contains(&s.name.to_string())) {
+        register(ctx, &changes_name(&source.name), sinks::changes_schema(&source.schema()), None, findings);
+    }
+    let mut failed: BTreeSet<String> = BTreeSet::new();
+    let mut planned = Vec::new();
+    for rewritten in &ordered {
+        let definition = rewritten.definition.clone();
+        let name = definition.name.to_string();
+        if rewritten.reads.iter().chain(&rewritten.changes_of).any(|r| failed.contains(r)) {
+            failed.insert(name);
+            continue;
+        }
+        let statement = Statement::Query(Box::new(definition.query.clone()));
+        let read = block_on(ctx.state().statement_to_plan(DataFusionStatement::Statement(Box::new(statement))));
+        let plan = match read.map_err(PlanError::from).and_then(|plan| check_syntax(&plan).map(|()| plan)) {
+            Ok(plan) => plan,
+            Err(error) => {
+                failed.insert(name);
+                findings.push(error.into_diagnostic(&definition));
+                continue;
+            }
+        };
+        let is_shared = readers.get(name.as_str()).copied().unwrap_or_default() > 1 && keeps_state(&plan);
+        let declared = !matches!(definition.role, QueryRole::View);
+        let stands_alone = declared || is_shared || changes_of.contains(&name) || definition.emit.is_some();
+        let schema = Arc::new(plan.schema().as_arrow().clone());
+        let view = (!stands_alone).then(|| plan.clone());
+        register(ctx, &name, schema.clone(), view, findings);
+        if changes_of.contains(&name) {
+            register(ctx, &changes_name(&name), sinks::changes_schema(&schema), None, findings);
+        }
+        planned.push(Planned { definition, plan, stands_alone });
+    }
+    planned
+}
+
+fn register(
+    ctx: &SessionContext,
+    name: &str,
+    schema: arrow::datatypes::SchemaRef,
+    view: Option<LogicalPlan>,
+    findings: &mut Vec<Diagnostic>,
+) {
+    let table = EpochTable { relation: name.to_owned(), schema, view };
+    let reference = datafusion::common::TableReference::bare(name.to_owned());
+    if let Err(error) = ctx.register_table(reference, Arc::new(table)) {
+        findings.push(Diagnostic::new("C0200", crate::dialect::Span::default(), error.strip_backtrace()));
+    }
+}
+
+/// Refuses what the optimiser would turn into something that hides it.
+fn check_syntax(plan: &LogicalPlan) -> Result<()> {
+    let mut refused = Ok(());
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Distinct(datafusion::logical_expr::Distinct::On(_)) = node {
+            refused = refuse(
+                "C0426",
+                "DISTINCT ON is not supported",
+                "Keep one row of each key with QUALIFY row_number() OVER (PARTITION BY <key> ORDER BY ..) = 1.",
+            );
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    refused
+}
+
+/// Whether a plan holds anything but filters, projections, UNNEST and UNION ALL.
+fn keeps_state(plan: &LogicalPlan) -> bool {
+    let mut found = false;
+    let _ = plan.apply_with_subqueries(|node| {
+        found |= matches!(
+            node,
+            LogicalPlan::Join(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Window(_) | LogicalPlan::Distinct(_)
+        );
+        let _ = node.apply_expressions(|e| {
+            e.apply(|e| {
+                found |= matches!(e, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_));
+                Ok(TreeNodeRecursion::Continue)
+            })
+        });
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    found
+}
+
+/// An optimised definition.
+struct Optimised {
+    definition: QueryDefinition,
+    plan: LogicalPlan,
+}
+
+/// What the optimised definitions read of each relation.
+struct Usage {
+    definitions: Vec<Optimised>,
+    columns: BTreeMap<String, BTreeSet<usize>>,
+}
+
+/// Optimises the definitions that stand alone, readers first, so that each yields only the columns that are read.
+fn optimise(ctx: &SessionContext, planned: Vec<Planned>) -> std::result::Result<Usage, Diagnostic> {
+    let state = ctx.state();
+    let mut usage = Usage { definitions: Vec::new(), columns: BTreeMap::new() };
+    for Planned { definition, plan, stands_alone } in planned.into_iter().rev() {
+        if !stands_alone {
+            continue;
+        }
+        let is_sink = matches!(definition.role, QueryRole::Sink(_));
+        let name = definition.name.to_string();
+        let all_read = is_sink || usage.columns.contains_key(&changes_name(&name));
+        let used = usage.columns.get(&name).cloned().unwrap_or_default();
+        let optimised = (|| {
+            let plan = if all_read { plan } else { keep_columns(&definition, plan, &used)? };
+            Ok(state.optimize(&plan)?)
+        })();
+        let plan = optimised.map_err(|e: PlanError| e.into_diagnostic(&definition))?;
+        let _ = plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node {
+                let all = 0..scan.source.schema().fields().len();
+                let columns = usage.columns.entry(scan.table_name.table().to_owned()).or_default();
+                columns.extend(scan.projection.clone().unwrap_or_else(|| all.collect()));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        });
+        usage.definitions.push(Optimised { definition, plan });
+    }
+    usage.definitions.reverse();
+    Ok(usage)
+}
+
+/// Drops columns that nobody reads; key columns stay, for they tell rows apart.
+fn keep_columns(definition: &QueryDefinition, plan: LogicalPlan, used: &BTreeSet<usize>) -> Result<LogicalPlan> {
+    let declared: Vec<String> = match &definition.role {
+        QueryRole::Table { key: Some(key) } => key.iter().map(super::rewrite::normalise).collect(),
+        _ => Vec::new(),
+    };
+    let columns = plan.schema().columns();
+    let keep = columns.iter().enumerate().filter(|(idx, c)| used.contains(idx) || declared.contains(&c.name));
+    let keep: Vec<Expr> = keep.map(|(_, c)| Expr::Column(c.clone())).collect();
+    if keep.is_empty() || keep.len() == columns.len() {
+        return Ok(plan);
+    }
+    project_columns(plan, keep)
+}
+
+/// Makes relations of sources, definitions and sinks, in order.
+fn build(ctx: &SessionContext, catalog: &Catalog, usage: Usage) -> std::result::Result<Pipeline, Vec<Diagnostic>> {
+    let state = ctx.state();
+    let mut builder = Builder {
+        state: &state,
+        zone: catalog.time_zone,
+        relations: Vec::new(),
+        facts: Vec::new(),
+        scans: BTreeMap::new(),
+        definition: "".into(),
+        emit: None,
+        allowed_lateness_ms: 0,
+    };
+    let mut findings = Vec::new();
+    for source in &catalog.sources {
+        let whole = usage.columns.contains_key(&changes_name(&source.name));
+        let used = usage.columns.get(source.name.as_ref()).cloned().unwrap_or_default();
+        let made = add_source(&mut builder, source, used, whole);
+        findings.extend(made.err().map(|e| Diagnostic::new("C0290", source.span, e.to_string())));
+    }
+    let mut sink_plans = Vec::new();
+    let changes_of: BTreeSet<String> = usage.columns.keys().cloned().collect();
+    for Optimised { definition, plan } in usage.definitions {
+        builder.definition = definition.name.clone();
+        builder.emit = definition.emit;
+        builder.allowed_lateness_ms = definition.allowed_lateness_ms;
+        match add_definition(&mut builder, &definition, plan, &changes_of) {
+            Ok(sink) => sink_plans.extend(sink),
+            // What reads a definition that failed would only repeat its finding.
+            Err(PlanError::Refused { code: "C0202", .. }) if !findings.is_empty() => {}
+            Err(error) => findings.push(error.into_diagnostic(&definition)),
+        }
+    }
+    if !findings.is_empty() {
+        return Err(findings);
+    }
+    let order: BTreeMap<&str, usize> = catalog.queries.iter().enumerate().map(|(i, q)| (q.name.as_ref(), i)).collect();
+    sink_plans.sort_by_key(|s: &super::SinkPlan| order.get(s.name.as_ref()).copied());
+    Ok(Pipeline { time_zone: catalog.time_zone, relations: builder.relations, sinks: sink_plans })
+}
+
+/// Adds a source with the columns that are read, its key and its event time.
+fn add_source(
+    builder: &mut Builder<'_>,
+    source: &SourceDefinition,
+    mut used: BTreeSet<usize>,
+    whole: bool,
+) -> Result<()> {
+    used.extend(&source.key);
+    used.extend(source.event_time);
+    if whole || used.is_empty() {
+        used.extend(0..source.columns.len());
+    }
+    let columns: Vec<usize> = used.into_iter().collect();
+    let position = |c: &usize| columns.iter().position(|u| u == c);
+    let schema = Arc::new(source.schema().project(&columns)?);
+    let key: Vec<usize> = source.key.iter().filter_map(position).collect();
+    let event_time = source.event_time.as_ref().and_then(position);
+    let definition = Arc::new(source.clone());
+    let (operator, distribution) = match source.kind {
+        RelationKind::Table => {
+            let spec = SourceTableSpec { key: key.clone(), schema: schema.clone() };
+            (OperatorPlan::SourceTable(definition, spec), key.clone())
+        }
+        RelationKind::Stream => {
+            let spec = source.unique_for_ms.zip(event_time).map(|(unique_for_ms, event_time)| DeduplicateSpec {
+                key: key.clone(),
+                event_time,
+                unique_for_ms,
+                schema: schema.clone(),
+            });
+            (OperatorPlan::SourceStream(definition, spec), key.clone())
+        }
+    };
+    let facts = Facts {
+        keys: if source.kind == RelationKind::Table { vec![distribution] } else { Vec::new() },
+        event_time,
+        broadcast: source.broadcast,
+        ..Facts::default()
+    };
+    let columns_text: Vec<String> = schema.fields().iter().map(|f| format!("{} {}", f.name(), f.data_type())).collect();
+    let meaning = format!(
+        "source {:?} {} key={key:?} unique={:?} [{}]",
+        source.kind,
+        source.topic.as_deref().or(source.path.as_deref()).unwrap_or(&source.name),
+        source.unique_for_ms,
+        columns_text.join(", ")
+    );
+    let id = builder.relations.len();
+    builder.relations.push(super::Relation {
+        name: source.name.clone(),
+        kind: source.kind,
+        key: (!key.is_empty()).then_some(key),
+        schema,
+        operator,
+        inputs: Vec::new(),
+        watermark_sources: if event_time.is_some() { vec![id] } else { Vec::new() },
+        arrival: false,
+        operator_id: canonical::id(&meaning),
+    });
+    builder.facts.push(facts);
+    builder.scans.insert(source.name.to_string(), id);
+    if whole {
+        sinks::add_changes(builder, &source.name, id)?;
+    }
+    Ok(())
+}
+
+/// Cuts a definition and gives its relation the definition's name; a sink gets its last operator.
+fn add_definition(
+    builder: &mut Builder<'_>,
+    definition: &QueryDefinition,
+    plan: LogicalPlan,
+    used: &BTreeSet<String>,
+) -> Result<Option<super::SinkPlan>> {
+    let needed = all_columns(&plan);
+    let rest = cut(builder, plan, &needed)?;
+    let kind = builder.kind(&rest)?;
+    check_role(definition, kind)?;
+    if let QueryRole::Sink(options) = &definition.role {
+        return sinks::add_sink(builder, definition, options, rest, kind).map(Some);
+    }
+    let id = name_relation(builder, definition, rest, kind)?;
+    if used.contains(&changes_name(&definition.name)) {
+        if kind == RelationKind::Stream {
+            return refuse(
+                "C0441",
+                format!("CHANGES(`{}`) follows a stream, whose rows never change", definition.name),
+                format!("Read `{}` itself.", definition.name),
+            );
+        }
+        sinks::add_changes(builder, &definition.name, id)?;
+    }
+    Ok(None)
+}
+
+fn check_role(definition: &QueryDefinition, kind: RelationKind) -> Result<()> {
+    match (&definition.role, kind) {
+        (QueryRole::Stream, RelationKind::Table) => refuse(
+            "C0442",
+            format!("`{}` is declared as a stream, but its query yields a table", definition.name),
+            "Write CREATE TABLE, or read the changes of a table with FROM CHANGES(t).",
+        ),
+        (QueryRole::Table { .. }, RelationKind::Stream) => refuse(
+            "C0443",
+            format!("`{}` is declared as a table, but its query yields a stream", definition.name),
+            "Write CREATE STREAM, or group by a key.",
+        ),
+        _ => match definition.emit {
+            Some(Emit::Final) if kind == RelationKind::Table => refuse(
+                "C0444",
+                format!("EMIT FINAL of `{}`: a table has no last word", definition.name),
+                "Group a stream by a bucket of its event time, or drop EMIT FINAL.",
+            ),
+            _ => Ok(()),
+        },
+    }
+}
+
+/// Gives what a definition yields a relation of its name, with the columns in their order.
+fn name_relation(
+    builder: &mut Builder<'_>,
+    definition: &QueryDefinition,
+    rest: LogicalPlan,
+    kind: RelationKind,
+) -> Result<usize> {
+    let mut facts = Facts { keys: super::lineage::keys(builder, &rest), ..Facts::default() };
+    facts.event_time = super::lineage::event_time(builder, &rest);
+    facts.broadcast = builder.is_broadcast(&rest);
+    if let QueryRole::Table { key: Some(key) } = &definition.role {
+        facts.keys.insert(0, declared_key(definition, key, &rest)?);
+    }
+    let schema = rest.schema().clone();
+    builder.add(NewRelation {
+        node: "select",
+        kind,
+        schema,
+        operator: OperatorPlan::Select,
+        inputs: vec![(rest, Distribution::Single)],
+        facts,
+        arrival: false,
+        meaning: "select".into(),
+    })?;
+    let id = builder.relations.len() - 1;
+    if let Some(relation) = builder.relations.last_mut() {
+        relation.name = definition.name.clone();
+    }
+    builder.scans.insert(definition.name.to_string(), id);
+    Ok(id)
+}
+
+fn declared_key(
+    definition: &QueryDefinition,
+    key: &[datafusion::sql::sqlparser::ast::Ident],
+    plan: &LogicalPlan,
+) -> Result<Vec<usize>> {
+    let names: Vec<String> = plan.schema().columns().into_iter().map(|c| c.name).collect();
+    key.iter()
+        .map(|ident| {
+            let name = super::rewrite::normalise(ident);
+            names.iter().position(|n| *n == name).map_or_else(
+                || {
+                    refuse(
+                        "C0440",
+                        format!("`{}` has no column `{name}` for its key", definition.name),
+                        format!("Its columns are {}.", names.join(", ")),
+                    )
+                },
+                Ok,
+            )
+        })
+        .collect()
+}

@@ -1,0 +1,122 @@
+//! Where the columns of a stateless plan come from, and which of them identify a row.
+
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
+use datafusion::scalar::ScalarValue;
+
+use super::RelationId;
+use super::builder::Builder;
+
+/// A column of a relation.
+pub(super) type Origin = (RelationId, usize);
+
+/// The relation and column that an output column of a stateless plan is a plain copy of.
+pub(super) fn origin(builder: &Builder<'_>, plan: &LogicalPlan, idx: usize) -> Option<Origin> {
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            let id = builder.scans.get(scan.table_name.table())?;
+            Some((*id, scan.projection.as_ref().map_or(Some(idx), |p| p.get(idx).copied())?))
+        }
+        LogicalPlan::Projection(projection) => {
+            let Expr::Column(column) = projection.expr.get(idx)?.clone().unalias() else { return None };
+            origin(builder, &projection.input, projection.input.schema().index_of_column(&column).ok()?)
+        }
+        LogicalPlan::Filter(filter) => origin(builder, &filter.input, idx),
+        LogicalPlan::SubqueryAlias(alias) => origin(builder, &alias.input, idx),
+        LogicalPlan::Unnest(unnest) => {
+            let input = *unnest.dependency_indices.get(idx)?;
+            let column = unnest.input.schema().columns().into_iter().nth(input)?;
+            let unnested = unnest.exec_columns.contains(&column);
+            if unnested { None } else { origin(builder, &unnest.input, input) }
+        }
+        _ => None,
+    }
+}
+
+/// An expression over a plan's columns, written out in the columns of the leaf as far as projections allow.
+pub(super) fn source_expr(plan: &LogicalPlan, expr: &Expr) -> Expr {
+    let step = |input: &LogicalPlan, map: &dyn Fn(usize) -> Option<Expr>| {
+        let replaced = expr
+            .clone()
+            .transform(|e| {
+                Ok(match &e {
+                    Expr::Column(c) => match plan.schema().index_of_column(c).ok().and_then(map) {
+                        Some(below) => Transformed::yes(below),
+                        None => Transformed::no(e),
+                    },
+                    _ => Transformed::no(e),
+                })
+            })
+            .map_or_else(|_| expr.clone(), |t| t.data);
+        source_expr(input, &replaced)
+    };
+    let column_below =
+        |input: &LogicalPlan, idx: usize| input.schema().columns().into_iter().nth(idx).map(Expr::Column);
+    match plan {
+        LogicalPlan::Projection(p) => step(&p.input, &|idx| p.expr.get(idx).map(|e| e.clone().unalias())),
+        LogicalPlan::SubqueryAlias(a) => step(&a.input, &|idx| column_below(&a.input, idx)),
+        LogicalPlan::Filter(f) => source_expr(&f.input, expr),
+        _ => expr.clone(),
+    }
+}
+
+/// The leaf of a plan that reads one relation once and yields at most one row for each of its rows.
+pub(super) fn only_leaf(builder: &Builder<'_>, plan: &LogicalPlan) -> Option<RelationId> {
+    match plan {
+        LogicalPlan::TableScan(scan) => builder.scans.get(scan.table_name.table()).copied(),
+        LogicalPlan::Projection(p) => only_leaf(builder, &p.input),
+        LogicalPlan::Filter(f) => only_leaf(builder, &f.input),
+        LogicalPlan::SubqueryAlias(a) => only_leaf(builder, &a.input),
+        _ => None,
+    }
+}
+
+/// All sets of output columns that are known to identify a row of a stateless plan.
+pub(super) fn keys(builder: &Builder<'_>, plan: &LogicalPlan) -> Vec<Vec<usize>> {
+    let Some(leaf) = only_leaf(builder, plan) else { return Vec::new() };
+    let facts = &builder.facts[leaf];
+    let n_columns = plan.schema().fields().len();
+    let origins: Vec<Option<Origin>> = (0..n_columns).map(|idx| origin(builder, plan, idx)).collect();
+    let ones = columns_equal_to_one(builder, plan);
+    let by_filter = facts.unique_when.iter().filter(|(rank, _)| ones.contains(rank)).map(|(_, key)| key);
+    let mut found: Vec<Vec<usize>> = Vec::new();
+    for key in facts.keys.iter().chain(by_filter) {
+        let outputs: Option<Vec<usize>> =
+            key.iter().map(|column| origins.iter().position(|o| *o == Some((leaf, *column)))).collect();
+        if let Some(outputs) = outputs
+            && !found.contains(&outputs)
+        {
+            found.push(outputs);
+        }
+    }
+    found.sort_by_key(Vec::len);
+    found
+}
+
+/// Columns of the leaf that a filter on the way fixes at 1, as `row_number() = 1` does.
+fn columns_equal_to_one(builder: &Builder<'_>, plan: &LogicalPlan) -> Vec<usize> {
+    let mut found = Vec::new();
+    let _ = plan.apply(|node| {
+        if let LogicalPlan::Filter(filter) = node {
+            for part in datafusion::logical_expr::utils::split_conjunction(&filter.predicate) {
+                if let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq | Operator::LtEq, right }) = part
+                    && let Expr::Column(column) = left.as_ref()
+                    && let Expr::Literal(ScalarValue::UInt64(Some(1)) | ScalarValue::Int64(Some(1)), _) = right.as_ref()
+                    && let Ok(idx) = filter.input.schema().index_of_column(column)
+                    && let Some((_, below)) = origin(builder, &filter.input, idx)
+                {
+                    found.push(below);
+                }
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found
+}
+
+/// The output column of a stateless plan over a stream that holds its event time.
+pub(super) fn event_time(builder: &Builder<'_>, plan: &LogicalPlan) -> Option<usize> {
+    let leaf = only_leaf(builder, plan)?;
+    let column = builder.facts[leaf].event_time?;
+    (0..plan.schema().fields().len()).find(|idx| origin(builder, plan, *idx) == Some((leaf, column)))
+}

@@ -1,0 +1,340 @@
+//! Joins: of tables, and of a stream with a table.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, BooleanArray, RecordBatch};
+use arrow::datatypes::DataType;
+use datafusion::common::{Column, DFSchemaRef, NullEquality};
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan};
+
+use super::super::builder::{Builder, Facts, NewRelation, arrow_schema, normalise, project_columns, schema_of};
+use super::super::cut::{Needed, columns_of, cut, unwrap};
+use super::super::error::{Result, refuse};
+use super::super::pipeline::{Distribution, OperatorPlan};
+use super::super::session::AS_OF;
+use super::super::{canonical, lineage};
+use crate::catalog::RelationKind;
+use crate::operators::{JoinKind, LookupJoinSpec, OperatorError, Predicate, TableJoinSpec};
+
+/// One side of a join.
+struct Side {
+    /// The stateless plan that yields the side's rows.
+    plan: LogicalPlan,
+    /// The key expressions.
+    on: Vec<Expr>,
+    /// The columns that the join hands on or its filter reads.
+    own: Vec<Column>,
+    kind: RelationKind,
+}
+
+/// Turns a join into a relation.
+pub(in super::super) fn cut_join(builder: &mut Builder<'_>, join: Join, needed: &Needed) -> Result<LogicalPlan> {
+    let original: Vec<Column> = join.schema.columns();
+    let wanted: Vec<Expr> = original.iter().filter(|c| needed.contains(c)).cloned().map(Expr::Column).collect();
+    let (join, kind) = orient(join)?;
+    let (as_of, filter) = split_as_of(join.filter.clone());
+    let mut read: Needed = needed.clone();
+    read.extend(filter.iter().flat_map(|f| columns_of(std::slice::from_ref(f))));
+    let (left_on, right_on): (Vec<Expr>, Vec<Expr>) = join.on.iter().cloned().unzip();
+    let (time, version) = as_of.clone().unzip();
+    let left = cut_side(builder, &join.left, left_on, time.as_ref(), &read)?;
+    let right = cut_side(builder, &join.right, right_on, version.as_ref(), &read)?;
+    let (left, right, kind, swapped) = put_table_right(left, right, kind)?;
+    if swapped && as_of.is_some() {
+        return refuse(
+            "C0411",
+            "a table is joined with the version that a stream had",
+            "Put the stream on the left and the versioned table on the right.",
+        );
+    }
+    if let Some((_, version)) = &as_of {
+        check_versions(builder, &right, version)?;
+    }
+    let schema = output_schema(&join, &left, &right, kind)?;
+    let spec = spec(builder, &join, kind, &left, &right, filter.as_ref(), as_of.is_some(), &schema)?;
+    let facts = facts(builder, &left, &right, kind, as_of.is_some());
+    let meaning = meaning(&spec, &join, filter.as_ref());
+    let (left_distribution, right_distribution) = distributions(builder, &left, &right, spec.n_keys)?;
+    let is_stream = left.kind == RelationKind::Stream;
+    let (node, operator) = if is_stream {
+        ("lookup_join", OperatorPlan::LookupJoin(LookupJoinSpec { join: spec }))
+    } else {
+        ("table_join", OperatorPlan::TableJoin(spec))
+    };
+    let inputs =
+        vec![(input_plan(&left, time)?, left_distribution), (input_plan(&right, version)?, right_distribution)];
+    let relation = NewRelation {
+        node,
+        kind: left.kind,
+        schema,
+        operator,
+        inputs,
+        facts,
+        // A versioned table answers by event time; what it holds at the moment is only a question of waiting.
+        arrival: is_stream,
+        meaning,
+    };
+    let leaf = builder.add(relation)?;
+    project_columns(leaf, wanted)
+}
+
+/// Brings every kind of join into one that keeps its left side.
+fn orient(mut join: Join) -> Result<(Join, JoinKind)> {
+    let mirrored =
+        matches!(join.join_type, JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark);
+    if mirrored {
+        std::mem::swap(&mut join.left, &mut join.right);
+        join.on = join.on.into_iter().map(|(l, r)| (r, l)).collect();
+    }
+    let kind = match join.join_type {
+        JoinType::Inner => JoinKind::Inner,
+        JoinType::Left | JoinType::Right => JoinKind::Left,
+        JoinType::LeftSemi | JoinType::RightSemi => JoinKind::LeftSemi,
+        JoinType::LeftAnti | JoinType::RightAnti => JoinKind::LeftAnti,
+        JoinType::LeftMark | JoinType::RightMark => JoinKind::LeftMark,
+        JoinType::Full => {
+            return refuse(
+                "C0412",
+                "FULL JOIN is not supported",
+                "Union a LEFT JOIN with the rows of the right side that have no match (NOT EXISTS).",
+            );
+        }
+    };
+    Ok((join, kind))
+}
+
+/// Takes the marker of `FOR SYSTEM_TIME AS OF` out of a join's condition: (time, valid-from), the rest.
+fn split_as_of(filter: Option<Expr>) -> (Option<(Expr, Expr)>, Option<Expr>) {
+    let Some(filter) = filter else { return (None, None) };
+    let mut marker = None;
+    let mut rest = Vec::new();
+    for part in split_conjunction_owned(filter) {
+        match part {
+            Expr::ScalarFunction(f) if f.func.name() == AS_OF => {
+                if let [time, version] = f.args.as_slice() {
+                    marker = Some((time.clone(), version.clone()));
+                }
+            }
+            other => rest.push(other),
+        }
+    }
+    (marker, conjunction(rest))
+}
+
+fn cut_side(
+    builder: &mut Builder<'_>,
+    input: &Arc<LogicalPlan>,
+    on: Vec<Expr>,
+    time: Option<&Expr>,
+    read: &Needed,
+) -> Result<Side> {
+    let own: Vec<Column> = input.schema().columns().into_iter().filter(|c| read.contains(c)).collect();
+    let mut below: Needed = own.iter().cloned().collect();
+    below.extend(columns_of(&on));
+    below.extend(time.iter().flat_map(|t| t.column_refs().into_iter().cloned()));
+    let plan = cut(builder, unwrap(input.clone()), &below)?;
+    let kind = builder.kind(&plan)?;
+    Ok(Side { plan, on, own, kind })
+}
+
+/// A stream looks up a table, never the other way round.
+fn put_table_right(left: Side, right: Side, kind: JoinKind) -> Result<(Side, Side, JoinKind, bool)> {
+    match (left.kind, right.kind, kind) {
+        (RelationKind::Stream, RelationKind::Stream, _) => refuse(
+            "C0410",
+            "a join of two streams is not supported",
+            "Declare one of them as a table with a key and a retention, or group both by the same bucket.",
+        ),
+        (RelationKind::Table, RelationKind::Stream, JoinKind::Inner) => Ok((right, left, kind, true)),
+        (RelationKind::Table, RelationKind::Stream, _) => refuse(
+            "C0413",
+            "an outer, semi or anti join keeps the rows of a table, but its other side is a stream",
+            "Put the stream on the left, or aggregate it into a table first.",
+        ),
+        _ => Ok((left, right, kind, false)),
+    }
+}
+
+/// The key of a versioned table must be equated but for the version.
+fn check_versions(builder: &Builder<'_>, right: &Side, version: &Expr) -> Result<()> {
+    let equated: Vec<usize> = right
+        .on
+        .iter()
+        .chain([version])
+        .filter_map(|e| match e {
+            Expr::Column(c) => right.plan.schema().index_of_column(c).ok(),
+            _ => None,
+        })
+        .collect();
+    let keys = lineage::keys(builder, &right.plan);
+    if keys.iter().any(|key| key.iter().all(|column| equated.contains(column))) {
+        return Ok(());
+    }
+    refuse(
+        "C0414",
+        "FOR SYSTEM_TIME AS OF does not choose one version",
+        "Equate every other key column of the versioned table in ON.",
+    )
+}
+
+fn output_schema(join: &Join, left: &Side, right: &Side, kind: JoinKind) -> Result<DFSchemaRef> {
+    let own = left.own.iter();
+    let mut fields = Vec::new();
+    let columns: Vec<&Column> = match kind {
+        JoinKind::Inner | JoinKind::Left => own.chain(&right.own).collect(),
+        JoinKind::LeftSemi | JoinKind::LeftAnti | JoinKind::LeftMark => own.collect(),
+    };
+    for column in columns {
+        let (qualifier, field) = join.schema.qualified_field_from_column(column)?;
+        fields.push((qualifier.cloned(), field.clone()));
+    }
+    if kind == JoinKind::LeftMark
+        && let Some((qualifier, field)) = join.schema.iter().last()
+    {
+        fields.push((qualifier.cloned(), field.clone()));
+    }
+    schema_of(fields)
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one join, each of its own type")]
+fn spec(
+    builder: &Builder<'_>,
+    join: &Join,
+    kind: JoinKind,
+    left: &Side,
+    right: &Side,
+    filter: Option<&Expr>,
+    as_of: bool,
+    schema: &DFSchemaRef,
+) -> Result<TableJoinSpec> {
+    let (left_own, right_own) = (own_schema(left)?, own_schema(right)?);
+    let mut both: Vec<_> = left_own.iter().map(|(q, f)| (q.cloned(), f.clone())).collect();
+    both.extend(right_own.iter().map(|(q, f)| (q.cloned(), f.clone())));
+    let filter = match filter {
+        Some(filter) => Some(predicate(builder, filter.clone(), &schema_of(both)?)?),
+        None => None,
+    };
+    let keys: Vec<DataType> = left
+        .on
+        .iter()
+        .map(|e| datafusion::logical_expr::ExprSchemable::get_type(e, left.plan.schema().as_ref()))
+        .collect::<std::result::Result<_, _>>()?;
+    Ok(TableJoinSpec {
+        kind,
+        n_keys: keys.len(),
+        as_of,
+        null_equals_null: join.null_equality == NullEquality::NullEqualsNull,
+        null_aware: join.null_aware,
+        filter,
+        left: arrow_schema(&left_own),
+        right: arrow_schema(&right_own),
+        keys,
+        schema: arrow_schema(schema),
+    })
+}
+
+fn own_schema(side: &Side) -> Result<DFSchemaRef> {
+    let schema = side.plan.schema();
+    let mut fields = Vec::new();
+    for column in &side.own {
+        let (qualifier, field) = schema.qualified_field_from_column(column)?;
+        fields.push((qualifier.cloned(), field.clone()));
+    }
+    schema_of(fields)
+}
+
+fn predicate(builder: &Builder<'_>, filter: Expr, schema: &DFSchemaRef) -> Result<Predicate> {
+    let physical = builder.state.create_physical_expr(filter, schema)?;
+    Ok(Arc::new(move |rows: &RecordBatch| {
+        let failed = |e: datafusion::error::DataFusionError| OperatorError::Function(e.strip_backtrace());
+        let value = physical.evaluate(rows).and_then(|v| v.into_array(rows.num_rows())).map_err(failed)?;
+        match value.as_any().downcast_ref::<BooleanArray>() {
+            Some(mask) => Ok(mask.clone()),
+            None if value.data_type() == &DataType::Null => Ok(BooleanArray::new_null(rows.num_rows())),
+            None => Err(OperatorError::Function("the condition of a join is not Boolean".into())),
+        }
+    }))
+}
+
+/// Key columns, then the time column if there is one, then the side's own columns.
+fn input_plan(side: &Side, time: Option<Expr>) -> Result<LogicalPlan> {
+    let own = side.own.iter().cloned().map(Expr::Column);
+    normalise(side.plan.clone(), side.on.iter().cloned().chain(time).chain(own).collect())
+}
+
+fn facts(builder: &Builder<'_>, left: &Side, right: &Side, kind: JoinKind, as_of: bool) -> Facts {
+    let in_own = |side: &Side, key: &Vec<usize>| -> Option<Vec<usize>> {
+        let columns = side.plan.schema().columns();
+        key.iter().map(|k| side.own.iter().position(|o| Some(o) == columns.get(*k))).collect()
+    };
+    let on_columns = |side: &Side| -> Vec<usize> {
+        let column = |e: &Expr| match e {
+            Expr::Column(c) => side.plan.schema().index_of_column(c).ok(),
+            _ => None,
+        };
+        side.on.iter().filter_map(column).collect()
+    };
+    let covered = |side: &Side, keys: &[Vec<usize>]| {
+        let on = on_columns(side);
+        keys.iter().any(|key| key.iter().all(|k| on.contains(k)))
+    };
+    let single_row = |side: &Side| {
+        let leaves = builder.leaves(&side.plan);
+        !leaves.is_empty() && leaves.iter().all(|l| builder.facts[*l].single_row)
+    };
+    let (left_keys, right_keys) = (lineage::keys(builder, &left.plan), lineage::keys(builder, &right.plan));
+    let keeps_left = matches!(kind, JoinKind::LeftSemi | JoinKind::LeftAnti | JoinKind::LeftMark);
+    let mut keys: Vec<Vec<usize>> = Vec::new();
+    if keeps_left || as_of || covered(right, &right_keys) || single_row(right) {
+        keys.extend(left_keys.iter().filter_map(|k| in_own(left, k)));
+    }
+    if kind == JoinKind::Inner && !as_of && covered(left, &left_keys) {
+        let shift = |k: Vec<usize>| k.into_iter().map(|c| c + left.own.len()).collect();
+        keys.extend(right_keys.iter().filter_map(|k| in_own(right, k)).map(shift));
+    }
+    if keys.is_empty() && !keeps_left {
+        let pair = left_keys.iter().find_map(|k| in_own(left, k)).zip(right_keys.iter().find_map(|k| in_own(right, k)));
+        keys.extend(pair.map(|(mut l, r)| {
+            l.extend(r.into_iter().map(|c| c + left.own.len()));
+            l
+        }));
+    }
+    let event_time = lineage::event_time(builder, &left.plan).and_then(|idx| in_own(left, &vec![idx])).map(|c| c[0]);
+    Facts {
+        keys,
+        event_time,
+        broadcast: builder.is_broadcast(&left.plan) && builder.is_broadcast(&right.plan),
+        ..Facts::default()
+    }
+}
+
+fn distributions(
+    builder: &Builder<'_>,
+    left: &Side,
+    right: &Side,
+    n_keys: usize,
+) -> Result<(Distribution, Distribution)> {
+    if n_keys > 0 {
+        let keys: Vec<usize> = (0..n_keys).collect();
+        return Ok((Distribution::Hash(keys.clone()), Distribution::Hash(keys)));
+    }
+    if !builder.is_broadcast(&right.plan) {
+        return refuse(
+            "C0415",
+            "a join without an equality needs all rows of its right side everywhere",
+            "Equate a column of each side, or declare the right table WITH (broadcast = true).",
+        );
+    }
+    // Any division of the left side will do, so long as a row and its withdrawal meet.
+    let n_columns = left.own.len();
+    Ok((Distribution::Hash((0..n_columns).collect()), Distribution::Broadcast))
+}
+
+fn meaning(spec: &TableJoinSpec, join: &Join, filter: Option<&Expr>) -> String {
+    let filter = filter.map_or(String::new(), |f| canonical::expr(f, &join.schema));
+    format!(
+        "join {:?} keys={} as_of={} nulls={} filter={filter}",
+        spec.kind, spec.n_keys, spec.as_of, spec.null_equals_null
+    )
+}

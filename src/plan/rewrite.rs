@@ -1,0 +1,357 @@
+//! Rewrites of a query's syntax before DataFusion sees it.
+//!
+//! `FOR SYSTEM_TIME AS OF` becomes a marker in the join's condition, `CHANGES(t)` a table of that name, `window_start`
+//! and `window_end` the bucket they stand for, and common table expressions become named queries of their own, so that
+//! one that keeps state keeps it once. What cannot be streamed and can be seen in the syntax is refused here, where the
+//! position is known.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, JoinConstraint, JoinOperator,
+    ObjectName, ObjectNamePart, Query, Select, SelectItem, Spanned, TableAlias, TableFactor, TableVersion, VisitMut,
+    VisitorMut,
+};
+
+use crate::catalog::{Catalog, QueryDefinition, QueryRole};
+use crate::dialect::{Diagnostic, Span};
+
+/// A query definition as the planner takes it, with what it refers to.
+#[derive(Clone, Debug)]
+pub(super) struct Rewritten {
+    pub(super) definition: QueryDefinition,
+    /// Names of relations it reads, one entry a reference.
+    pub(super) reads: Vec<String>,
+    /// Names of tables it reads by `CHANGES`.
+    pub(super) changes_of: Vec<String>,
+}
+
+/// Functions whose value depends on when they are called.
+const REFUSED: [&str; 11] = [
+    "now",
+    "current_timestamp",
+    "current_date",
+    "current_time",
+    "today",
+    "localtimestamp",
+    "localtime",
+    "random",
+    "rand",
+    "uuid",
+    "gen_random_uuid",
+];
+
+/// The name under which `CHANGES(t)` is known.
+pub(super) fn changes_name(table: &str) -> String {
+    format!("changes({table})")
+}
+
+/// A relation's name as SQL resolves it: lower case unless quoted.
+pub(super) fn normalise(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+fn object_name(name: &ObjectName) -> Option<String> {
+    match name.0.as_slice() {
+        [ObjectNamePart::Identifier(ident)] => Some(normalise(ident)),
+        _ => None,
+    }
+}
+
+fn quoted(name: &str) -> ObjectName {
+    ObjectName::from(vec![Ident::with_quote('"', name)])
+}
+
+/// Rewrites every query of a catalog; common table expressions come before the query that holds them.
+pub(super) fn rewrite(catalog: &Catalog, findings: &mut Vec<Diagnostic>) -> Vec<Rewritten> {
+    let mut out = Vec::new();
+    for definition in &catalog.queries {
+        for lifted in lift_ctes(definition, findings) {
+            out.push(rewrite_one(catalog, lifted, findings));
+        }
+    }
+    out
+}
+
+/// Divides a query into its common table expressions, as views of their own, and the rest.
+fn lift_ctes(definition: &QueryDefinition, findings: &mut Vec<Diagnostic>) -> Vec<QueryDefinition> {
+    let mut main = definition.clone();
+    let Some(with) = main.query.with.take() else { return vec![main] };
+    if with.recursive {
+        findings.push(
+            Diagnostic::new("C0301", span(definition, with.with_token.0.span), "WITH RECURSIVE cannot be streamed")
+                .hint("Write the steps as views that follow one another."),
+        );
+        return Vec::new();
+    }
+    let mut renamed = BTreeMap::new();
+    let mut out = Vec::new();
+    for cte in with.cte_tables {
+        let name = normalise(&cte.alias.name);
+        let full = format!("{}.{name}", definition.name);
+        let mut query = *cte.query;
+        let _ = VisitMut::visit(&mut query, &mut Rename(&renamed));
+        if let [first, ..] = cte.alias.columns.as_slice() {
+            findings.push(
+                Diagnostic::new(
+                    "C0302",
+                    span(definition, first.name.span),
+                    format!("`{name}` renames its columns in WITH"),
+                )
+                .hint("Name the columns with AS inside the query."),
+            );
+        }
+        out.push(QueryDefinition {
+            name: Arc::from(full.as_str()),
+            role: QueryRole::View,
+            query,
+            emit: None,
+            span: span(definition, cte.alias.name.span),
+            ..definition.clone()
+        });
+        renamed.insert(name, full);
+    }
+    let _ = VisitMut::visit(&mut main.query, &mut Rename(&renamed));
+    out.push(main);
+    out
+}
+
+/// Points references to a common table expression at the view it became; the alias keeps its columns' names valid.
+struct Rename<'a>(&'a BTreeMap<String, String>);
+
+impl VisitorMut for Rename<'_> {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, alias, args: None, .. } = factor
+            && let Some(short) = object_name(name)
+            && let Some(full) = self.0.get(&short)
+        {
+            *name = quoted(full);
+            alias.get_or_insert_with(|| alias_of(&short));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn alias_of(name: &str) -> TableAlias {
+    TableAlias { explicit: true, name: Ident::with_quote('"', name), columns: Vec::new(), at: None }
+}
+
+fn span(definition: &QueryDefinition, span: datafusion::sql::sqlparser::tokenizer::Span) -> Span {
+    Span::of(definition.file, span)
+}
+
+fn rewrite_one(catalog: &Catalog, definition: QueryDefinition, findings: &mut Vec<Diagnostic>) -> Rewritten {
+    let mut rewriter =
+        Rewriter { catalog, definition: definition.clone(), reads: Vec::new(), changes_of: Vec::new(), findings };
+    let mut query = definition.query.clone();
+    rewriter.refuse_order(&query);
+    let _ = VisitMut::visit(&mut query, &mut rewriter);
+    let (reads, changes_of) = (rewriter.reads, rewriter.changes_of);
+    Rewritten { definition: QueryDefinition { query, ..definition }, reads, changes_of }
+}
+
+struct Rewriter<'a> {
+    catalog: &'a Catalog,
+    definition: QueryDefinition,
+    reads: Vec<String>,
+    changes_of: Vec<String>,
+    findings: &'a mut Vec<Diagnostic>,
+}
+
+impl Rewriter<'_> {
+    fn find(
+        &mut self,
+        code: &'static str,
+        at: datafusion::sql::sqlparser::tokenizer::Span,
+        message: String,
+        hint: &str,
+    ) {
+        self.findings.push(Diagnostic::new(code, span(&self.definition, at), message).hint(hint));
+    }
+
+    fn refuse_order(&mut self, query: &Query) {
+        if let Some(order) = &query.order_by {
+            let hint = "Drop it, or number the rows with row_number() OVER (PARTITION BY .. ORDER BY ..).";
+            self.find("C0303", order.span(), "ORDER BY has no meaning for rows that keep changing".into(), hint);
+        }
+        if query.limit_clause.is_some() || query.fetch.is_some() {
+            let hint =
+                "Keep the first rows of each key with QUALIFY row_number() OVER (PARTITION BY .. ORDER BY ..) <= n.";
+            self.find("C0304", query.span(), "LIMIT has no meaning for rows that keep changing".into(), hint);
+        }
+    }
+
+    /// Turns `JOIN t FOR SYSTEM_TIME AS OF ts` into a marker beside the join's condition.
+    fn rewrite_as_of(&mut self, relation: &mut TableFactor, operator: &mut JoinOperator) {
+        let TableFactor::Table { name, alias, version, .. } = relation else { return };
+        let at = name.span();
+        let Some(version) = version.take() else { return };
+        let TableVersion::ForSystemTimeAsOf(time) = version else {
+            let hint = "Write FOR SYSTEM_TIME AS OF <event time>.";
+            return self.find("C0305", at, "only FOR SYSTEM_TIME AS OF is known".into(), hint);
+        };
+        let table = object_name(name).unwrap_or_default();
+        let valid_from = self
+            .catalog
+            .sources
+            .iter()
+            .find(|s| *s.name == *table)
+            .and_then(|s| s.valid_from.and_then(|c| s.columns.get(c)))
+            .map(|c| c.name.clone());
+        let Some(valid_from) = valid_from else {
+            let hint = "Declare which key column says since when a row is valid: WITH (valid_from = '<timestamp key column>').";
+            return self.find("C0306", at, format!("`{table}` has no versions to choose from"), hint);
+        };
+        let qualifier = alias.as_ref().map_or_else(|| Ident::with_quote('"', &table), |a| a.name.clone());
+        let version = Expr::CompoundIdentifier(vec![qualifier, Ident::with_quote('"', valid_from)]);
+        let marker = call(super::session::AS_OF, vec![time, version]);
+        let constraint = match operator {
+            JoinOperator::Join(c) | JoinOperator::Inner(c) | JoinOperator::Left(c) | JoinOperator::LeftOuter(c) => c,
+            _ => {
+                let hint = "Use JOIN or LEFT JOIN, with the versioned table on the right.";
+                return self.find("C0307", at, "this kind of join cannot choose a version".into(), hint);
+            }
+        };
+        let JoinConstraint::On(condition) = constraint else {
+            let hint = "Write ON <key> = <key> (ON TRUE if the version is the whole key).";
+            return self.find("C0308", at, "FOR SYSTEM_TIME AS OF needs a condition".into(), hint);
+        };
+        *condition = Expr::BinaryOp {
+            left: Box::new(Expr::Nested(Box::new(condition.clone()))),
+            op: datafusion::sql::sqlparser::ast::BinaryOperator::And,
+            right: Box::new(marker),
+        };
+    }
+}
+
+fn call(name: &str, args: Vec<Expr>) -> Expr {
+    Expr::Function(Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(datafusion::sql::sqlparser::ast::FunctionArgumentList {
+            duplicate_treatment: None,
+            args: args.into_iter().map(|e| FunctionArg::Unnamed(FunctionArgExpr::Expr(e))).collect(),
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+impl VisitorMut for Rewriter<'_> {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        let TableFactor::Table { name, args, alias, .. } = factor else { return ControlFlow::Continue(()) };
+        let Some(table) = object_name(name) else { return ControlFlow::Continue(()) };
+        match args.take() {
+            Some(given) if table == "changes" => match given.args.as_slice() {
+                [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(of)))] => {
+                    let of = normalise(of);
+                    *name = quoted(&changes_name(&of));
+                    alias.get_or_insert_with(|| alias_of("changes"));
+                    self.changes_of.push(of);
+                }
+                _ => {
+                    let hint = "Write FROM CHANGES(t) with the name of a table.";
+                    self.find("C0309", name.span(), "CHANGES takes one table".into(), hint);
+                }
+            },
+            given @ Some(_) => *args = given,
+            None => self.reads.push(table),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expr
+            && let Some(name) = object_name(&function.name)
+            && REFUSED.contains(&name.as_str())
+        {
+            let hint = "Use the event time of the row: a result must be the same when the input is read again.";
+            self.find("C0310", function.span(), format!("`{name}()` differs from call to call"), hint);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        for from in &mut select.from {
+            for join in &mut from.joins {
+                self.rewrite_as_of(&mut join.relation, &mut join.join_operator);
+            }
+        }
+        if let Some(bucket) = bucket_of(select) {
+            let _ = substitute_bucket(select, bucket);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The bucket that a SELECT groups by: a call of `tumble`, by itself or under a name of the select list.
+fn bucket_of(select: &Select) -> Option<Function> {
+    let GroupByExpr::Expressions(keys, _) = &select.group_by else { return None };
+    let of = |e: &Expr| match e {
+        Expr::Function(f) if object_name(&f.name).as_deref() == Some("tumble") => Some(f.clone()),
+        _ => None,
+    };
+    keys.iter().find_map(|key| match key {
+        Expr::Identifier(alias) => select.projection.iter().find_map(|item| match item {
+            SelectItem::ExprWithAlias { expr, alias: a } if a.value == alias.value => of(expr),
+            _ => None,
+        }),
+        Expr::Value(number) => {
+            let idx: usize = number.value.to_string().parse().ok()?;
+            match select.projection.get(idx.checked_sub(1)?)? {
+                SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr) => of(expr),
+                _ => None,
+            }
+        }
+        other => of(other),
+    })
+}
+
+fn substitute_bucket(select: &mut Select, bucket: Function) -> ControlFlow<()> {
+    // A column that only says `window_start` keeps that name.
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(Expr::Identifier(ident)) = item
+            && matches!(normalise(ident).as_str(), "window_start" | "window_end")
+        {
+            *item = SelectItem::ExprWithAlias { expr: Expr::Identifier(ident.clone()), alias: ident.clone() };
+        }
+    }
+    let mut substitute = Substitute(bucket);
+    for item in &mut select.projection {
+        VisitMut::visit(item, &mut substitute)?;
+    }
+    VisitMut::visit(&mut select.having, &mut substitute)
+}
+
+struct Substitute(Function);
+
+impl VisitorMut for Substitute {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let Expr::Identifier(ident) = expr else { return ControlFlow::Continue(()) };
+        let start = Expr::Function(self.0.clone());
+        match normalise(ident).as_str() {
+            "window_start" => *expr = start,
+            "window_end" => {
+                if let FunctionArguments::List(list) = &self.0.args
+                    && let [_, FunctionArg::Unnamed(FunctionArgExpr::Expr(width))] = list.args.as_slice()
+                {
+                    *expr = call("window_end", vec![start, width.clone()]);
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,65 @@
+//! The DataFusion session that packs are planned in.
+
+use std::collections::HashSet;
+
+use arrow::datatypes::DataType;
+use chrono_tz::Tz;
+use datafusion::common::Result;
+use datafusion::config::ConfigOptions;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::optimizer::Optimizer;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::scalar::ScalarValue;
+
+/// The function that stands for `FOR SYSTEM_TIME AS OF` in the condition of a join until the cut.
+pub(super) const AS_OF: &str = "as_of";
+
+/// One shape for `count(DISTINCT x)` whatever stands beside it, so that there is one operator for it.
+const DROPPED_RULES: [&str; 1] = ["single_distinct_aggregation_to_group_by"];
+
+/// A session with our functions and with the stock rules, less those that hide state from the cut.
+pub(super) fn session(zone: Tz) -> SessionContext {
+    let mut options = ConfigOptions::new();
+    options.sql_parser.collect_spans = true;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.execution.time_zone = Some(zone.name().to_owned());
+    // An uncorrelated scalar subquery would stay inside an expression, where the cut does not see it.
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    let config =
+        SessionConfig::from(options).with_target_partitions(1).with_batch_size(65_536).with_information_schema(false);
+    let dropped: HashSet<&str> = DROPPED_RULES.into();
+    let rules = Optimizer::new().rules.into_iter().filter(|r| !dropped.contains(r.name())).collect();
+    let state =
+        SessionStateBuilder::new().with_default_features().with_config(config).with_optimizer_rules(rules).build();
+    let ctx = SessionContext::new_with_state(state);
+    for function in crate::functions::all(zone) {
+        ctx.register_udf(function);
+    }
+    ctx.register_udf(ScalarUDF::from(AsOf { signature: Signature::any(2, Volatility::Volatile) }));
+    ctx
+}
+
+/// `as_of(time, valid_from)`: a marker. Volatile, so that no rule moves or folds it.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct AsOf {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for AsOf {
+    fn name(&self) -> &str {
+        AS_OF
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        Ok(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true))))
+    }
+}

@@ -1,0 +1,182 @@
+//! The ends of a pipeline: `CHANGES(t)`, sinks over tables, sinks over streams.
+
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast::Ident;
+
+use super::builder::{Builder, Facts, NewRelation, leaf, schema_of};
+use super::error::{Result, refuse};
+use super::pipeline::{Distribution, OperatorPlan, SinkPlan};
+use super::rewrite::{changes_name, normalise};
+use super::{RelationId, lineage};
+use crate::catalog::{QueryDefinition, RelationKind, SinkOptions};
+use crate::format::json;
+use crate::operators::{ChangesSpec, KeyText, OperatorError, UpsertSpec};
+
+/// The columns of `CHANGES(t)`: `before` and `after` as structs of the table's columns, and `revision`.
+pub(super) fn changes_schema(table: &SchemaRef) -> SchemaRef {
+    // Inside the structs everything may be null: the struct itself is null where the row did not exist.
+    let fields: Vec<Field> = table.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
+    let row = DataType::Struct(fields.into());
+    Arc::new(Schema::new(vec![
+        Field::new("before", row.clone(), true),
+        Field::new("after", row, true),
+        Field::new("revision", DataType::Int64, false),
+    ]))
+}
+
+/// Adds the relation that `CHANGES(t)` reads.
+pub(super) fn add_changes(builder: &mut Builder<'_>, table: &str, id: RelationId) -> Result<()> {
+    let relation = &builder.relations[id];
+    let Some(key) = builder.facts[id].keys.first().cloned() else {
+        return no_key(table);
+    };
+    let input = relation.schema.clone();
+    let schema = changes_schema(&input);
+    let spec = ChangesSpec {
+        key: key.clone(),
+        key_text: key_text(builder, &input, &key)?,
+        input: input.clone(),
+        schema: schema.clone(),
+    };
+    let fields = |s: &SchemaRef| schema_of(s.fields().iter().map(|f| (None, f.clone())).collect());
+    let plan = leaf(table, fields(&input)?);
+    builder.add(NewRelation {
+        node: "changes",
+        kind: RelationKind::Stream,
+        schema: fields(&schema)?,
+        operator: OperatorPlan::Changes(spec),
+        inputs: vec![(plan, Distribution::Hash(key.clone()))],
+        facts: Facts::default(),
+        arrival: false,
+        meaning: String::new(),
+    })?;
+    let new = builder.relations.len() - 1;
+    let name = changes_name(table);
+    if let Some(relation) = builder.relations.last_mut() {
+        // The rows last handed on are compared with whatever the table has become: a changed rule keeps them.
+        relation.operator_id = super::canonical::id(&format!("{name} key={key:?} {input}"));
+        relation.name = name.as_str().into();
+    }
+    builder.scans.insert(name, new);
+    Ok(())
+}
+
+fn no_key<T>(table: &str) -> Result<T> {
+    refuse(
+        "C0445",
+        format!("`{table}` has no key, so its rows cannot be followed"),
+        "Declare one: CREATE TABLE name (PRIMARY KEY (..)) AS SELECT ..",
+    )
+}
+
+/// Adds the last relation of a sink.
+pub(super) fn add_sink(
+    builder: &mut Builder<'_>,
+    definition: &QueryDefinition,
+    options: &SinkOptions,
+    rest: LogicalPlan,
+    kind: RelationKind,
+) -> Result<SinkPlan> {
+    let names: Vec<String> = rest.schema().columns().into_iter().map(|c| c.name).collect();
+    let declared = options.key.as_ref().map(|key| columns(definition, key, &names)).transpose()?;
+    let (operator, distribution, key, node) = match kind {
+        RelationKind::Stream => (OperatorPlan::Select, Distribution::Single, declared.unwrap_or_default(), "select"),
+        RelationKind::Table => {
+            let key = table_key(builder, definition, declared, &rest, &names)?;
+            let schema: SchemaRef = super::builder::arrow_schema(rest.schema());
+            let spec = UpsertSpec { key: key.clone(), key_text: key_text(builder, &schema, &key)?, schema };
+            (OperatorPlan::Upsert(spec), Distribution::Hash(key.clone()), key, "upsert")
+        }
+    };
+    let schema = rest.schema().clone();
+    builder.add(NewRelation {
+        node,
+        kind,
+        schema,
+        operator,
+        inputs: vec![(rest, distribution)],
+        facts: Facts { keys: vec![key.clone()], ..Facts::default() },
+        arrival: false,
+        meaning: String::new(),
+    })?;
+    let id = builder.relations.len() - 1;
+    if let Some(relation) = builder.relations.last_mut() {
+        relation.operator_id = super::canonical::id(&format!(
+            "sink {} {} key={key:?} {}",
+            definition.name, options.topic, relation.schema
+        ));
+        relation.name = definition.name.clone();
+        if kind == RelationKind::Stream {
+            relation.key = None;
+        }
+    }
+    Ok(SinkPlan {
+        name: definition.name.clone(),
+        relation: id,
+        topic: options.topic.clone(),
+        format: options.format,
+        headers: options.headers,
+        upsert: kind == RelationKind::Table,
+        key,
+    })
+}
+
+/// The key of a sink over a table is the table's key; another is refused.
+fn table_key(
+    builder: &Builder<'_>,
+    definition: &QueryDefinition,
+    declared: Option<Vec<usize>>,
+    rest: &LogicalPlan,
+    names: &[String],
+) -> Result<Vec<usize>> {
+    let known = lineage::keys(builder, rest);
+    let same = |a: &[usize], b: &[usize]| a.len() == b.len() && a.iter().all(|c| b.contains(c));
+    match (declared, known.first()) {
+        (_, None) => refuse(
+            "C0446",
+            format!("sink `{}` writes a table without a key", definition.name),
+            "Declare one: CREATE TABLE t (PRIMARY KEY (..)) AS SELECT .., and write that; its key columns must be among those written.",
+        ),
+        (None, Some(key)) => Ok(key.clone()),
+        (Some(key), Some(first)) => match known.iter().any(|k| same(k, &key)) {
+            true => Ok(key),
+            false => {
+                let text: Vec<&str> = first.iter().filter_map(|c| names.get(*c)).map(String::as_str).collect();
+                refuse(
+                    "C0447",
+                    format!("the key of sink `{}` is not the key of the table that it writes", definition.name),
+                    format!(
+                        "Write key = '{}', or write FROM CHANGES(t), where `key` only chooses the partition.",
+                        text.join(", ")
+                    ),
+                )
+            }
+        },
+    }
+}
+
+fn columns(definition: &QueryDefinition, key: &[Ident], names: &[String]) -> Result<Vec<usize>> {
+    key.iter()
+        .map(|ident| match names.iter().position(|n| *n == normalise(ident)) {
+            Some(idx) => Ok(idx),
+            None => refuse(
+                "C0448",
+                format!("sink `{}` has no column `{}` for its key", definition.name, ident.value),
+                format!("Its columns are {}.", names.join(", ")),
+            ),
+        })
+        .collect()
+}
+
+/// Writes key columns as on the wire.
+fn key_text(builder: &Builder<'_>, schema: &SchemaRef, key: &[usize]) -> Result<KeyText> {
+    let columns = Arc::new(schema.project(key)?);
+    let encoder = json::Encoder::new(columns, builder.zone);
+    Ok(Arc::new(move |values: &[ArrayRef]| {
+        encoder.key_text(values).map_err(|e| OperatorError::Function(e.to_string()))
+    }))
+}
