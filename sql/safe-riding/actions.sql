@@ -9,32 +9,32 @@
 -- Thresholds: those of judged_rides; points are the policy's deduction.
 
 CREATE VIEW disposals_due AS
-SELECT 'guardian_notice' AS action, person_id, month, n, ride_started_at, evidence, CAST(NULL AS INT) AS points
+SELECT 'guardian_notice' AS action, person_id, month, n, ride_started_at, evidence, CAST(NULL AS BIGINT) AS points
 FROM judged_rides WHERE is_minor
 UNION ALL
-SELECT 'punishment', person_id, month, n, ride_started_at, evidence, CAST(NULL AS INT)
+SELECT 'punishment', person_id, month, n, ride_started_at, evidence, CAST(NULL AS BIGINT)
 FROM judged_rides WHERE NOT is_minor AND is_treated
 UNION ALL
 SELECT 'integrity_deduction', person_id, month, n, ride_started_at, evidence, deduction
 FROM judged_rides WHERE NOT is_minor AND is_treated
 UNION ALL
-SELECT 'reminder', person_id, month, n, ride_started_at, evidence, CAST(NULL AS INT)
+SELECT 'reminder', person_id, month, n, ride_started_at, evidence, CAST(NULL AS BIGINT)
 FROM judged_rides WHERE NOT is_minor AND NOT is_treated AND is_occasional
 UNION ALL
-SELECT 'grid_visit', person_id, month, n, ride_started_at, evidence, CAST(NULL AS INT)
+SELECT 'grid_visit', person_id, month, n, ride_started_at, evidence, CAST(NULL AS BIGINT)
 FROM judged_rides WHERE NOT is_minor AND NOT is_treated AND is_visit
 UNION ALL
-SELECT 'employer_supervision', person_id, month, n, ride_started_at, evidence, CAST(NULL AS INT)
+SELECT 'employer_supervision', person_id, month, n, ride_started_at, evidence, CAST(NULL AS BIGINT)
 FROM judged_rides WHERE NOT is_minor AND NOT is_treated AND is_visit AND has_employer
 UNION ALL
-SELECT 'urgent_visit', person_id, month, n, ride_started_at, evidence, CAST(NULL AS INT)
+SELECT 'urgent_visit', person_id, month, n, ride_started_at, evidence, CAST(NULL AS BIGINT)
 FROM judged_rides WHERE NOT is_minor AND NOT is_treated AND is_urgent;
 
 CREATE VIEW party_notices_due AS
-SELECT 'party_reminder' AS action, person_id, month, n, ride_started_at, evidence, CAST(NULL AS INT) AS points
+SELECT 'party_reminder' AS action, person_id, month, n, ride_started_at, evidence, CAST(NULL AS BIGINT) AS points
 FROM judged_rides WHERE NOT is_minor AND is_visit AND is_party_member
 UNION ALL
-SELECT 'branch_notice', person_id, month, n, ride_started_at, evidence, CAST(NULL AS INT)
+SELECT 'branch_notice', person_id, month, n, ride_started_at, evidence, CAST(NULL AS BIGINT)
 FROM judged_rides WHERE NOT is_minor AND is_visit AND is_party_member;
 
 -- These tables hold what an action_id determines and what is worth a revision, nothing else: every change is written.

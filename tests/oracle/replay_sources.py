@@ -5,8 +5,8 @@ final content of every table, the records of every stream in reading order with 
 the counts `read`, `used`, `duplicate`, `late`, `rejected`.
 
 Reading order: tables without event time first, in order of declaration. The other files are one partition each; the
-next record is the one with the smallest event time among the files' heads (ties by declaration); records without event
-time (tombstones, undecodable lines) are taken at once. An epoch is 100,000 records over all files; watermarks move
+next record is the one with the smallest event time among the files' heads (ties by declaration); records without a
+readable event time (as tombstones) are taken at once. An epoch is 100,000 records over all files; watermarks move
 between epochs only. A record is counted under the first that holds of rejected, duplicate, late, used; late for streams
 is decided by whoever reads them (see `StreamRecord.watermark`).
 """
@@ -149,20 +149,35 @@ def decode(source, line):
     return row, tombstone
 
 
+def event_time_of(source, line):
+    """The event time of a record that is a tombstone or will be rejected, as far as it can be read: it keeps its place."""
+    try:
+        record = json.loads(line, parse_constant=no_constant)
+        return parse_instant(record[source.event_time])
+    except (ValueError, TypeError, KeyError, RecursionError, Rejected):
+        return -math.inf
+
+
 def records(directory, source):
-    """The non-blank lines of a source's file, decoded: (line number, row or None, is_tombstone)."""
+    """The non-blank lines of a source's file, decoded: (event time, row or None, is_tombstone)."""
     path = os.path.join(directory, source.name + ".ndjson")
     if not os.path.exists(path):
         return
     with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
-        for number, line in enumerate(lines, 1):
+        for line in lines:
             if not line.strip():
                 continue
             try:
                 row, tombstone = decode(source, line)
             except Rejected:
                 row, tombstone = None, False
-            yield number, row, tombstone
+            if source.event_time is None:
+                time = -math.inf
+            elif row is None or tombstone:
+                time = event_time_of(source, line)
+            else:
+                time = row[source.event_time]
+            yield time, row, tombstone
 
 
 def reading_order(directory, declarations):
@@ -176,9 +191,7 @@ def reading_order(directory, declarations):
     def push(index, source, reader):
         item = next(reader, None)
         if item is not None:
-            _, row, tombstone = item
-            timeless = row is None or tombstone
-            time = -math.inf if timeless else row[source.event_time]
+            time, row, tombstone = item
             heapq.heappush(heads, (time, index, source, row, tombstone, reader))
 
     for index, source in enumerate(declarations):

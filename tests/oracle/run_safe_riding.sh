@@ -33,6 +33,10 @@ for seed in $(seq 1 "$seeds"); do
         echo "failed: $seed differs by the number of shards in $work"
     fi
 done
+# More than 100,000 records: several epochs, so that actions are revised and withdrawn and passages are late.
+python3 "$here/generate_safe_riding.py" --seed 99 --captures 120000 --people 5000 --to "$work/epochs"
+replay_and_compare epochs "$work/epochs"
+
 python3 "$here/nyc.py" input "$work/nyc"
 "$curb" replay "$pack" --from "$work/nyc" --to "$work/nyc.out" --time-zone America/New_York >"$work/nyc.log" 2>&1
 python3 "$here/nyc.py" check "$work/nyc.out" || failed=1
