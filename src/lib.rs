@@ -13,3 +13,4 @@ pub mod catalog;
 pub mod plan;
 pub mod engine;
 pub mod testing;
+pub mod cli;
