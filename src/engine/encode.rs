@@ -3,12 +3,13 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BinaryArray};
+use arrow::array::{Array, ArrayRef, BinaryArray, UInt32Array};
+use arrow::compute::take_record_batch;
 use sha2::{Digest, Sha256};
 
 use super::epoch::Encoded;
 use crate::catalog::Headers;
-use crate::format::json::Encoder;
+use crate::format::json::{self, Encoder};
 use crate::plan::{Pipeline, SinkPlan};
 use crate::stream::{ChangeBatch, Order, RecordMeta, TombstoneForm};
 
@@ -25,9 +26,7 @@ pub struct EncodeError {
 /// The encoder of one sink.
 pub(super) struct SinkEncoder {
     name: Arc<str>,
-    rows: Encoder,
-    /// Encodes the key columns alone: what a tombstone line holds.
-    keys: Encoder,
+    encoder: Encoder,
     key: Vec<usize>,
     upsert: bool,
     with_id: bool,
@@ -46,11 +45,10 @@ impl SinkEncoder {
     fn new(pipeline: &Pipeline, sink: &SinkPlan, tombstones: TombstoneForm) -> Result<Self, EncodeError> {
         let failed = |reason: String| EncodeError { sink: sink.name.clone(), reason };
         let relation = pipeline.relations.get(sink.relation).ok_or_else(|| failed("it has no relation".into()))?;
-        let key_schema = relation.schema.project(&sink.key).map_err(|e| failed(e.to_string()))?;
+        let encoder = Encoder::new(relation.schema.clone(), pipeline.time_zone).map_err(|e| failed(e.to_string()))?;
         Ok(Self {
             name: sink.name.clone(),
-            rows: Encoder::new(relation.schema.clone(), pipeline.time_zone),
-            keys: Encoder::new(Arc::new(key_schema), pipeline.time_zone),
+            encoder,
             key: sink.key.clone(),
             upsert: sink.upsert,
             // Lines of a file have no place for headers.
@@ -68,9 +66,11 @@ impl SinkEncoder {
         if changes.is_empty() {
             return Ok(Encoded::default());
         }
-        let failed = |sink: &Arc<str>, reason: String| EncodeError { sink: sink.clone(), reason };
-        let lines = self.lines(changes).map_err(|reason| failed(&self.name, reason))?;
-        let keys = self.kafka_keys(changes).map_err(|reason| failed(&self.name, reason))?;
+        let failed = |reason: String| EncodeError { sink: self.name.clone(), reason };
+        let written = self.encoder.encode(&changes.rows).map_err(|e| failed(e.to_string()))?;
+        let deleted = self.tombstones(changes).map_err(failed)?;
+        let lines: Vec<&[u8]> = lines(&written, &deleted);
+        let keys = self.kafka_keys(changes).map_err(failed)?;
         let mut rows: Vec<usize> = (0..changes.len()).collect();
         rows.sort_by(|a, b| compare(&changes.order, *a, *b).then_with(|| lines.get(*a).cmp(&lines.get(*b))));
         let mut encoded = Encoded::default();
@@ -81,7 +81,7 @@ impl SinkEncoder {
             ordinal = if repeats { ordinal + 1 } else { 0 };
             previous = Some(row);
             let is_written = self.tombstones == TombstoneForm::Line || !self.deletes(changes, row);
-            let value = lines.get(row).filter(|_| is_written).map(Vec::as_slice);
+            let value = lines.get(row).filter(|_| is_written).copied();
             let key = keys.as_ref().map(|keys| keys.value(row));
             encoded.records.push(output_meta(place as u64), key, value);
             if self.with_id {
@@ -97,21 +97,15 @@ impl SinkEncoder {
         self.upsert && changes.weights.get(row).is_some_and(|weight| *weight < 0)
     }
 
-    /// Each row as text: a deletion as its tombstone line.
-    fn lines(&mut self, changes: &ChangeBatch) -> Result<Vec<Vec<u8>>, String> {
-        let mut lines = encode_rows(&mut self.rows, &changes.rows)?;
-        let deleted: Vec<usize> = (0..changes.len()).filter(|row| self.deletes(changes, *row)).collect();
+    /// The deleted rows and their tombstone lines, in the order of the rows.
+    fn tombstones(&self, changes: &ChangeBatch) -> Result<(Vec<u32>, json::Encoded), String> {
+        let deleted: Vec<u32> = (0..changes.len() as u32).filter(|row| self.deletes(changes, *row as usize)).collect();
         if deleted.is_empty() {
-            return Ok(lines);
+            return Ok((deleted, json::Encoded::default()));
         }
-        let keys = changes.rows.project(&self.key).map_err(|e| e.to_string())?;
-        let keys = encode_rows(&mut self.keys, &keys)?;
-        for row in deleted {
-            if let (Some(line), Some(key)) = (lines.get_mut(row), keys.get(row)) {
-                *line = br#"{"_tombstone":true,"#.iter().chain(key.iter().skip(1)).copied().collect();
-            }
-        }
-        Ok(lines)
+        let rows = take_record_batch(&changes.rows, &UInt32Array::from(deleted.clone())).map_err(|e| e.to_string())?;
+        let lines = self.encoder.tombstone_lines(&rows, &self.key).map_err(|e| e.to_string())?;
+        Ok((deleted, lines))
     }
 
     /// The Kafka key of each row; none if the sink has no key.
@@ -120,7 +114,7 @@ impl SinkEncoder {
             return Ok(None);
         }
         let columns: Vec<ArrayRef> = self.key.iter().map(|c| changes.rows.column(*c).clone()).collect();
-        self.rows.key_text(&columns).map(Some).map_err(|e| e.to_string())
+        self.encoder.key_text(&columns).map(Some).map_err(|e| e.to_string())
     }
 
     /// An id that never repeats: 128 bits of a hash of the sink, the name of the row, and its place among equal names.
@@ -152,9 +146,15 @@ fn compare(order: &Order, a: usize, b: usize) -> std::cmp::Ordering {
     }
 }
 
-fn encode_rows(encoder: &mut Encoder, rows: &arrow::array::RecordBatch) -> Result<Vec<Vec<u8>>, String> {
-    let encoded = encoder.encode(rows).map_err(|e| e.to_string())?;
-    Ok(encoded.iter().map(|line| line.to_vec()).collect())
+/// The text of each row: the whole row, or its tombstone.
+fn lines<'a>(written: &'a json::Encoded, (deleted, tombstones): &'a (Vec<u32>, json::Encoded)) -> Vec<&'a [u8]> {
+    let mut lines: Vec<&[u8]> = written.iter().collect();
+    for (row, tombstone) in deleted.iter().zip(tombstones.iter()) {
+        if let Some(line) = lines.get_mut(*row as usize) {
+            *line = tombstone;
+        }
+    }
+    lines
 }
 
 /// The meta data of an output record: its key decides about the partition.

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::TimestampMillisecondType;
+use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{SchemaRef, TimestampMillisecondType};
+use arrow::error::ArrowError;
 use serde::Serialize;
 
 use super::dataflow::EpochRun;
@@ -63,8 +64,8 @@ struct IntakeSource {
     decoder: Decoder,
     /// The column of decoded rows that holds the event time.
     event_time: Option<usize>,
-    /// The number of the relation's columns; decoded rows may have the event time behind them.
-    n_columns: usize,
+    /// The columns handed on; decoded rows may have the event time behind them.
+    schema: SchemaRef,
 }
 
 /// What one epoch took in.
@@ -156,7 +157,6 @@ impl IntakeSource {
             let declared = declared.ok_or_else(|| failed(format!("column `{}` is not declared", field.name())))?;
             columns.push(decode_column(declared));
         }
-        let n_columns = columns.len();
         let declared = definition.event_time.and_then(|c| definition.columns.get(c));
         let event_time = declared.map(|declared| {
             place(&declared.name).unwrap_or_else(|| {
@@ -172,11 +172,25 @@ impl IntakeSource {
             key,
             is_table: definition.kind == RelationKind::Table,
             event_time,
-            max_future_ms: definition.max_future_ms,
+            // Files have no timestamps of their own to compare with.
+            max_future_ms: (wire == Wire::Kafka).then_some(definition.max_future_ms),
             wire,
         })
         .map_err(|e| failed(e.to_string()))?;
-        Ok(Self { relation: id, decoder, event_time, n_columns })
+        let own: Vec<usize> = (0..relation.schema.fields().len()).collect();
+        let schema = match definition.kind {
+            RelationKind::Stream => relation.schema.clone(),
+            // Tombstones have nulls where the relation has none.
+            RelationKind::Table => Arc::new(decoder.schema().project(&own).map_err(|e| failed(e.to_string()))?),
+        };
+        Ok(Self { relation: id, decoder, event_time, schema })
+    }
+
+    /// Decoded rows without the columns that were decoded for the event time alone.
+    fn in_schema(&self, decoded: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+        let columns = decoded.columns().iter().take(self.schema.fields().len()).cloned().collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(decoded.num_rows()));
+        RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
     }
 
     fn decode(
@@ -201,15 +215,19 @@ impl IntakeSource {
                 watermarks.observe(self.relation, partition, event_ms);
             }
         }
-        let columns: Vec<usize> = (0..self.n_columns).collect();
-        let rows = decoded.rows.project(&columns).map_err(|e| e.to_string())?;
+        let rows = self.in_schema(&decoded.rows).map_err(|e| e.to_string())?;
         let rows = ChangeBatch { weights: decoded.weights.into(), ..ChangeBatch::stream(rows, sequence) };
         Ok((rows, decoded.rejected))
     }
 }
 
 pub(super) fn decode_column(declared: &crate::catalog::Column) -> DecodeColumn {
-    DecodeColumn { name: declared.name.clone(), data_type: declared.data_type.clone(), not_null: declared.not_null }
+    DecodeColumn {
+        name: declared.name.clone(),
+        data_type: declared.data_type.clone(),
+        not_null: declared.not_null,
+        private: declared.private,
+    }
 }
 
 /// Says what became of every record that an epoch took in; one entry for each entry of `taken.records`.

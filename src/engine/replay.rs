@@ -151,8 +151,8 @@ pub fn event_times(definition: &SourceDefinition) -> Result<Option<EventTimes>, 
         key: Vec::new(),
         is_table: false,
         event_time: Some(0),
-        max_future_ms: definition.max_future_ms,
-        wire: Wire::File,
+        max_future_ms: None,
+        wire: Wire::Lines,
     })
     .map_err(|e| IntakeError { relation: definition.name.clone(), reason: e.to_string() })?;
     Ok(Some(Box::new(move |records| {

@@ -24,8 +24,7 @@ use crate::stream::{
     SourcePartition, StateLog, Watermark,
 };
 
-/// The first pause after a failed epoch; it doubles up to [`BACKOFF_MAX`].
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
+/// The longest pause after failed epochs.
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// The wall clock: milliseconds since the Unix epoch. Read once an epoch.
@@ -62,6 +61,8 @@ pub struct WorkerOptions {
     pub wire: Wire,
     /// Whether streams are held back until the first load is complete. False where the reading order does that.
     pub pause_streams_while_loading: bool,
+    /// The first pause after a failed epoch; it doubles as long as epochs fail.
+    pub backoff_min: Duration,
     /// Where watermarks go at the end of input.
     pub end_watermark: Watermark,
     /// Whether to stop when everything that was there at start has been committed.
@@ -80,6 +81,7 @@ impl WorkerOptions {
             raw_bytes_max: 64 << 10,
             wire: Wire::Kafka,
             pause_streams_while_loading: true,
+            backoff_min: Duration::from_millis(100),
             end_watermark: Watermark::MAX,
             until_caught_up: false,
         }
@@ -91,7 +93,7 @@ impl WorkerOptions {
             limit: PollLimit { records: 100_000, bytes: usize::MAX },
             poll_wait: Duration::ZERO,
             commit_interval_min: Duration::ZERO,
-            wire: Wire::File,
+            wire: Wire::Lines,
             pause_streams_while_loading: false,
             ..Self::live(n_shards)
         }
@@ -222,7 +224,7 @@ impl Worker {
 
     /// Runs until the input ends, a stop is asked for, or an error cannot be repaired by a restore.
     pub fn run(&mut self) -> Result<Ended, WorkerError> {
-        let mut backoff = BACKOFF_MIN;
+        let mut backoff = self.options.backoff_min;
         loop {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(Ended::Stopped);
@@ -232,7 +234,7 @@ impl Worker {
                 Ok(Progress::Going) if self.options.until_caught_up && self.is_caught_up() => {
                     return Ok(Ended::CaughtUp);
                 }
-                Ok(Progress::Going) => backoff = BACKOFF_MIN,
+                Ok(Progress::Going) => backoff = self.options.backoff_min,
                 Err(error) if error.is_passing() && self.ends.log.is_some() => {
                     tracing::warn!(%error, "epoch dropped; restoring the state");
                     metrics::count_restart();
@@ -472,3 +474,6 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -279,3 +279,6 @@ fn find_file(dir: &Path, relation: &str) -> Result<Option<PathBuf>, SourceError>
 fn io_error(path: &Path, error: &std::io::Error) -> SourceError {
     SourceError::Io(format!("could not read `{}`: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests;

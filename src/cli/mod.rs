@@ -1,0 +1,119 @@
+//! The command line: one file per command, and the only place that prints.
+//!
+//! Data goes to stdout, everything else to stderr. The exit code says what kind of failure it was.
+
+mod check;
+mod explain;
+mod load;
+mod replay;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+/// SQL rules over Kafka topics, exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "curb", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::CheckArgs),
+    Explain(explain::ExplainArgs),
+    Replay(replay::ReplayArgs),
+}
+
+/// How a command prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum OutputForm {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Why a command failed, and the exit code that says so.
+#[derive(Debug)]
+enum Failure {
+    /// The SQL was refused; the findings have been printed. Exit code 1.
+    Refused,
+    /// The run failed. Exit code 1.
+    Failed(anyhow::Error),
+    /// The command was called wrongly. Exit code 2.
+    Usage(anyhow::Error),
+    /// Files or settings must be changed first. Exit code 3.
+    Configuration(anyhow::Error),
+}
+
+impl Failure {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Refused | Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Configuration(_) => 3,
+        })
+    }
+
+    fn error(&self) -> Option<&anyhow::Error> {
+        match self {
+            Self::Refused => None,
+            Self::Failed(error) | Self::Usage(error) | Self::Configuration(error) => Some(error),
+        }
+    }
+}
+
+/// What went wrong while printing is a failure like any other, but a reader who stopped reading is none.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(anyhow::Error::new(error).context("output could not be printed"))
+    }
+}
+
+/// Runs the command that `args` name, program first, and returns the exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version arrive here too. When not even that can be printed, the exit code is left.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    log_to_stderr();
+    let outcome = match &cli.command {
+        Command::Check(args) => check::run(args),
+        Command::Explain(args) => explain::run(args),
+        Command::Replay(args) => replay::run(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(error) = failure.error() {
+                let _ = writeln!(io::stderr(), "error: {error:#}");
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+/// Log lines go to stderr, from warnings on; `CURB_LOG` chooses otherwise.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("CURB_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    // A second call in one process keeps the first subscriber.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
+}
+
+/// Prints data. A reader that has closed the pipe has seen enough.
+fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(e.into()),
+        _ => Ok(()),
+    }
+}

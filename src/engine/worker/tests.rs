@@ -1,0 +1,345 @@
+use std::collections::VecDeque;
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::catalog::resolve;
+use crate::dialect::{Pack, parse};
+use crate::engine::{Replay, ReplayOptions, event_times};
+use crate::local::{Collected, FileInput, FileSource, MemorySink, MemoryStateLog};
+use crate::plan::plan;
+use crate::stream::{RecordBatchBytes, RecordMeta, TombstoneForm};
+
+const RULES: &str = "
+    CREATE STREAM passages (
+        passage_id VARCHAR PRIMARY KEY, device_id VARCHAR NOT NULL,
+        passed_at TIMESTAMP WITH TIME ZONE NOT NULL, helmet BOOLEAN
+    ) WITH (topic = 'passages', format = 'json', event_time = 'passed_at', unique_for = '1 hour');
+    CREATE TABLE devices (device_id VARCHAR PRIMARY KEY, town VARCHAR) WITH (topic = 'devices', format = 'json');
+    CREATE SINK bare WITH (topic = 'bare', format = 'json') AS
+        SELECT p.passage_id, p.device_id, d.town FROM passages p LEFT JOIN devices d ON p.device_id = d.device_id
+        WHERE p.helmet = false;
+    CREATE SINK towns WITH (topic = 'towns', format = 'json') AS SELECT device_id, upper(town) AS town FROM devices;
+";
+
+fn pipeline(sql: &str) -> Arc<Pipeline> {
+    let pack = Pack::from_text("rules.sql", sql);
+    let (statements, errors) = parse(&pack);
+    assert!(errors.is_empty(), "{errors:?}");
+    Arc::new(plan(&resolve(statements, None).unwrap()).unwrap())
+}
+
+fn timestamp(second: i64) -> String {
+    chrono::DateTime::from_timestamp(1_700_000_000 + second, 0).unwrap().to_rfc3339()
+}
+
+/// A random history: device changes and passages, some of them repeated or unreadable.
+#[derive(Clone, Debug)]
+struct History {
+    devices: Vec<String>,
+    passages: Vec<String>,
+}
+
+impl History {
+    fn write(&self, dir: &Path) {
+        fs::write(dir.join("devices.ndjson"), self.devices.join("\n")).unwrap();
+        fs::write(dir.join("passages.ndjson"), self.passages.join("\n")).unwrap();
+    }
+}
+
+fn history() -> impl Strategy<Value = History> {
+    let device = (0..5u8, prop::option::of("[a-c]")).prop_map(|(id, town)| match town {
+        Some(town) => format!(r#"{{"device_id":"d{id}","town":"{town}"}}"#),
+        None => format!(r#"{{"_tombstone":true,"device_id":"d{id}"}}"#),
+    });
+    let passage = (0..30u8, 0..6u8, any::<bool>(), 0..10u8).prop_map(|(id, device, helmet, kind)| match kind {
+        0 => "{broken".to_string(),
+        _ => format!(
+            r#"{{"passage_id":"p{id}","device_id":"d{device}","passed_at":"{}","helmet":{helmet}}}"#,
+            timestamp(i64::from(id))
+        ),
+    });
+    (prop::collection::vec(device, 0..12), prop::collection::vec(passage, 0..40))
+        .prop_map(|(devices, passages)| History { devices, passages })
+}
+
+fn source(pipeline: &Pipeline, dir: &Path) -> Box<dyn Source> {
+    let inputs = pipeline.relations.iter().filter_map(|r| match &r.operator {
+        OperatorPlan::SourceTable(d, _) | OperatorPlan::SourceStream(d, _) => Some(FileInput {
+            relation: d.name.clone(),
+            is_table: matches!(r.operator, OperatorPlan::SourceTable(..)),
+            event_times: event_times(d).unwrap(),
+        }),
+        _ => None,
+    });
+    Box::new(FileSource::open(dir, inputs.collect(), None).unwrap())
+}
+
+/// What goes wrong with a commit.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    None,
+    Aborted,
+    UnknownAndLost,
+    UnknownButCommitted,
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    prop_oneof![Just(Fault::None), Just(Fault::Aborted), Just(Fault::UnknownAndLost), Just(Fault::UnknownButCommitted)]
+}
+
+struct FaultySink {
+    inner: MemorySink,
+    faults: VecDeque<Fault>,
+}
+
+impl Sink for FaultySink {
+    fn tombstones(&self) -> TombstoneForm {
+        self.inner.tombstones()
+    }
+
+    fn commit(&mut self, epoch: SealedEpoch) -> Result<(), CommitError> {
+        match self.faults.pop_front().unwrap_or(Fault::None) {
+            Fault::None => self.inner.commit(epoch),
+            Fault::Aborted => Err(CommitError::Aborted("test".into())),
+            Fault::UnknownAndLost => Err(CommitError::Unknown("test".into())),
+            Fault::UnknownButCommitted => {
+                self.inner.commit(epoch)?;
+                Err(CommitError::Unknown("test".into()))
+            }
+        }
+    }
+}
+
+fn options(n_shards: u32, n_records: usize) -> WorkerOptions {
+    WorkerOptions {
+        limit: PollLimit { records: n_records, bytes: usize::MAX },
+        delta_bytes_max: 700,
+        backoff_min: Duration::ZERO,
+        ..WorkerOptions::replay(ShardCount(n_shards))
+    }
+}
+
+struct Outcome {
+    collected: BTreeMap<OutputTopic, Vec<Collected>>,
+    counts: Vec<(Arc<str>, SourceCounts)>,
+}
+
+fn run(history: &History, options: WorkerOptions, faults: Vec<Fault>) -> Outcome {
+    let dir = tempfile::tempdir().unwrap();
+    history.write(dir.path());
+    let pipeline = pipeline(RULES);
+    let log = MemoryStateLog::default();
+    let inner = MemorySink::new(log.clone(), TombstoneForm::NoValue);
+    let ends = Ends {
+        source: source(&pipeline, dir.path()),
+        sink: Box::new(FaultySink { inner: inner.clone(), faults: faults.into() }),
+        log: Some(Box::new(log)),
+        clock: Box::new(|| 0),
+    };
+    let mut worker = Worker::new(pipeline, ends, options, Arc::default()).unwrap();
+    assert_eq!(worker.run().unwrap(), Ended::EndOfInput);
+    let counts = worker.status().snapshot().sources.into_iter().map(|s| (s.name, s.counts)).collect();
+    Outcome { collected: inner.collected(), counts }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn failed_commits_and_restores_cannot_be_seen_in_the_output(
+        history in history(),
+        faults in prop::collection::vec(fault(), 0..8),
+        n_shards in 1u32..4,
+        n_records in 1usize..20,
+    ) {
+        let calm = run(&history, options(n_shards, n_records), Vec::new());
+        let stormy = run(&history, options(n_shards, n_records), faults);
+        prop_assert_eq!(calm.collected, stormy.collected);
+    }
+
+    #[test]
+    fn the_number_of_shards_cannot_be_seen_in_the_output(history in history(), n_records in 1usize..20) {
+        let one = run(&history, options(1, n_records), Vec::new());
+        let many = run(&history, options(5, n_records), Vec::new());
+        prop_assert_eq!(one.collected, many.collected);
+        prop_assert_eq!(one.counts, many.counts);
+    }
+
+    #[test]
+    fn every_record_is_counted_once(history in history(), n_records in 1usize..20) {
+        let outcome = run(&history, options(2, n_records), Vec::new());
+        for (name, counts) in outcome.counts {
+            let lines = if &*name == "devices" { &history.devices } else { &history.passages };
+            prop_assert_eq!(counts.read, lines.len() as u64);
+            prop_assert_eq!(counts.used + counts.duplicate + counts.late + counts.rejected, counts.read);
+            let broken = lines.iter().filter(|l| l.as_str() == "{broken").count() as u64;
+            prop_assert_eq!(counts.rejected, broken);
+            if &*name == "passages" {
+                let distinct: std::collections::BTreeSet<_> =
+                    lines.iter().filter(|l| l.as_str() != "{broken").map(|l| l.split(',').next()).collect();
+                prop_assert_eq!(counts.used, distinct.len() as u64);
+            }
+        }
+    }
+
+    #[test]
+    fn ids_never_repeat(history in history(), n_records in 1usize..20) {
+        let outcome = run(&history, options(3, n_records), Vec::new());
+        let mut seen = std::collections::BTreeSet::new();
+        for (topic, records) in &outcome.collected {
+            if !matches!(topic, OutputTopic::Sink(_)) {
+                continue;
+            }
+            for record in records {
+                let id = record.headers.iter().find(|(name, _)| name == "curb_id").map(|(_, id)| id.clone());
+                prop_assert!(seen.insert(id.expect("every row has an id")), "repeated id");
+            }
+        }
+    }
+}
+
+fn replay(history: &History, n_shards: u32) -> BTreeMap<String, Vec<u8>> {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    history.write(from.path());
+    let options = ReplayOptions { from: from.path(), to: to.path(), until_ms: None, n_shards: ShardCount(n_shards) };
+    Replay::open(pipeline(RULES), &options).unwrap().run().unwrap();
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(to.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_string();
+        files.insert(name, fs::read(path).unwrap());
+    }
+    files
+}
+
+#[test]
+fn a_replay_writes_the_same_bytes_on_every_run() {
+    let history = History {
+        devices: vec![
+            r#"{"device_id":"d1","town":"a"}"#.into(),
+            r#"{"device_id":"d2","town":"b"}"#.into(),
+            r#"{"device_id":"d1","town":"c"}"#.into(),
+        ],
+        passages: vec![
+            format!(r#"{{"passage_id":"p1","device_id":"d1","passed_at":"{}","helmet":false}}"#, timestamp(1)),
+            format!(r#"{{"passage_id":"p2","device_id":"d9","passed_at":"{}","helmet":false}}"#, timestamp(2)),
+            r#"{"passage_id":7}"#.into(),
+        ],
+    };
+    let mut first = replay(&history, 1);
+    let mut second = replay(&history, 4);
+    let summary: serde_json::Value = serde_json::from_slice(&first.remove("summary.json").unwrap()).unwrap();
+    second.remove("summary.json").unwrap();
+    assert_eq!(first, second);
+    let text = |name: &str| String::from_utf8(first[name].clone()).unwrap();
+    assert_eq!(
+        text("bare.ndjson"),
+        "{\"passage_id\":\"p1\",\"device_id\":\"d1\",\"town\":\"c\"}\n\
+         {\"passage_id\":\"p2\",\"device_id\":\"d9\",\"town\":null}\n"
+    );
+    assert_eq!(text("towns.ndjson"), "{\"device_id\":\"d1\",\"town\":\"C\"}\n{\"device_id\":\"d2\",\"town\":\"B\"}\n");
+    let rejected: serde_json::Value = serde_json::from_str(&text("passages.rejected.ndjson")).unwrap();
+    assert_eq!((&rejected["line"], &rejected["length"]), (&3.into(), &16.into()));
+    assert_eq!(rejected["raw"], r#"{"passage_id":7}"#);
+    assert_eq!(summary["sources"]["passages"]["rejected"], 1);
+    assert_eq!(summary["sinks"]["towns"]["rows"], 2);
+}
+
+/// A source whose polls are written down beforehand, and which notes what it was asked to leave out.
+struct ScriptedSource {
+    polls: VecDeque<Result<Polled, SourceError>>,
+    paused: Arc<Mutex<Vec<Vec<String>>>>,
+}
+
+impl Source for ScriptedSource {
+    fn poll(&mut self, _: PollLimit, _: Duration, paused: &[Arc<str>]) -> Result<Polled, SourceError> {
+        self.paused.lock().unwrap().push(paused.iter().map(ToString::to_string).collect());
+        self.polls.pop_front().unwrap_or_else(|| Ok(Polled { end_of_input: true, ..Polled::default() }))
+    }
+}
+
+fn polled(relation: &str, line: Option<&str>, key: &str, caught_up: bool, sequence: u64) -> Polled {
+    let name: Arc<str> = relation.into();
+    let mut polled = Polled::default();
+    let status = PartitionStatus { position: 1, end: Some(1), caught_up, idle: false };
+    polled.partitions.insert(SourcePartition { relation: name.clone(), partition: 0 }, status);
+    if let Some(line) = line {
+        let mut batch = RecordBatchBytes::default();
+        let meta = RecordMeta { partition: 0, offset: 0, timestamp_ms: Some(0), sequence, key: None, value: None };
+        batch.push(meta, Some(key.as_bytes()), Some(line.as_bytes()));
+        polled.records.insert(name, batch);
+    }
+    polled
+}
+
+#[test]
+fn streams_wait_and_nothing_leaves_until_all_tables_are_loaded() {
+    let pipeline = pipeline(RULES);
+    let sink = MemorySink::new(MemoryStateLog::default(), TombstoneForm::NoValue);
+    let paused = Arc::new(Mutex::new(Vec::new()));
+    let polls = vec![
+        Ok(polled("devices", Some(r#"{"device_id":"d1","town":"a"}"#), "d1", false, 0)),
+        Ok(polled("devices", Some(r#"{"device_id":"d1","town":"b"}"#), "d1", true, 1)),
+        Ok(Polled::default()),
+    ];
+    let ends = Ends {
+        source: Box::new(ScriptedSource { polls: polls.into(), paused: paused.clone() }),
+        sink: Box::new(sink.clone()),
+        log: None,
+        clock: Box::new(|| 0),
+    };
+    let options = WorkerOptions { poll_wait: Duration::ZERO, ..WorkerOptions::live(ShardCount(2)) };
+    let mut worker = Worker::new(pipeline, ends, options, Arc::default()).unwrap();
+    worker.epoch().unwrap();
+    assert!(sink.collected().is_empty(), "nothing leaves while tables are being loaded");
+    worker.epoch().unwrap();
+    worker.epoch().unwrap();
+    let collected = sink.collected();
+    let rows: Vec<_> = collected[&OutputTopic::Sink("towns".into())].iter().map(|r| r.value.clone().unwrap()).collect();
+    assert_eq!(rows, [br#"{"device_id":"d1","town":"B"}"#.to_vec()], "the net content leaves as one change");
+    assert_eq!(*paused.lock().unwrap(), [vec!["passages".to_string()], vec!["passages".to_string()], vec![]]);
+}
+
+#[test]
+fn a_fenced_worker_stops_and_a_lost_assignment_is_restored() {
+    let run = |error: SourceError| {
+        let log = MemoryStateLog::default();
+        let ends = Ends {
+            source: Box::new(ScriptedSource { polls: [Err(error)].into(), paused: Arc::default() }),
+            sink: Box::new(MemorySink::new(log.clone(), TombstoneForm::NoValue)),
+            log: Some(Box::new(log)),
+            clock: Box::new(|| 0),
+        };
+        Worker::new(pipeline(RULES), ends, options(1, 10), Arc::default()).unwrap().run()
+    };
+    assert!(matches!(run(SourceError::Fenced("newer".into())), Err(WorkerError::Source(SourceError::Fenced(_)))));
+    assert_eq!(run(SourceError::AssignmentLost("rebalance".into())).unwrap(), Ended::EndOfInput);
+}
+
+#[test]
+fn state_of_another_pack_is_refused_with_the_names_of_the_relations() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = History { devices: vec![r#"{"device_id":"d1","town":"a"}"#.into()], passages: vec![] };
+    history.write(dir.path());
+    let log = MemoryStateLog::default();
+    let start = |sql: &str, n_shards: u32| {
+        let pipeline = pipeline(sql);
+        let ends = Ends {
+            source: source(&pipeline, dir.path()),
+            sink: Box::new(MemorySink::new(log.clone(), TombstoneForm::NoValue)),
+            log: Some(Box::new(log.clone())),
+            clock: Box::new(|| 0),
+        };
+        Worker::new(pipeline, ends, options(n_shards, 10), Arc::default()).unwrap().run()
+    };
+    start(RULES, 1).unwrap();
+    let narrower = RULES.replace("upper(town) AS town", "town, device_id AS id").replace("'1 hour'", "'2 hours'");
+    let message = start(&narrower, 1).unwrap_err().to_string();
+    assert!(message.contains("`passages` has changed"), "{message}");
+    let message = start(RULES, 3).unwrap_err().to_string();
+    assert!(message.contains("1 shards, but the pipeline has 3"), "{message}");
+}
