@@ -328,9 +328,19 @@ impl Grammar<'_> {
             ParserError::ParserError(text) | ParserError::TokenizerError(text) => text,
         };
         let (message, place) = split_location(&text);
-        let word = place.and_then(|(line, column)| {
-            self.words.iter().find(|w| w.span.start.line == line && w.span.start.column == column)
+        let expected = message.strip_prefix("Expected: ").or_else(|| message.strip_prefix("Expected "));
+        let expected = expected.and_then(|message| message.split_once(", found: "));
+        let at = place.and_then(|(line, column)| {
+            self.words.iter().position(|w| w.span.start.line == line && w.span.start.column == column)
         });
+        // In places the parser reports the word before the one whose place it gives.
+        let before = at.and_then(|at| self.words.get(at.checked_sub(1)?));
+        let is_found = |word: &&TokenWithSpan| expected.is_some_and(|(_, found)| word.token.to_string() == found);
+        let word = at.and_then(|at| self.words.get(at));
+        let word = match before {
+            Some(before) if !word.as_ref().is_some_and(is_found) && is_found(&before) => Some(before),
+            _ => word,
+        };
         let span = match (word, place) {
             (Some(word), _) => Span::of(self.file, word.span),
             (None, Some((line, column))) => {
@@ -338,8 +348,7 @@ impl Grammar<'_> {
             }
             (None, None) => self.end,
         };
-        let expected = message.strip_prefix("Expected: ").or_else(|| message.strip_prefix("Expected "));
-        let message = match (expected.and_then(|m| m.split_once(", found: ")), word) {
+        let message = match (expected, word) {
             (Some((wanted, _)), Some(word)) => format!("expected {}, found {}", quoted(wanted), found(&word.token)),
             (Some((wanted, _)), None) if place.is_none() => {
                 format!("expected {}, found {}", quoted(wanted), found(&Token::EOF))

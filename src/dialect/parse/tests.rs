@@ -179,11 +179,11 @@ fn all_errors_of_a_pack_are_found() {
               |
               = hint: Leave out the comma before `)`.
 
-            error[C0002]: expected an expression, found `WHERE`
-             --> rules.sql:2:30
+            error[C0002]: expected an expression, found `FROM`
+             --> rules.sql:2:25
               |
             2 | CREATE VIEW b AS SELECT FROM WHERE;
-              |                              ^^^^^
+              |                         ^^^^
 
             error[C0005]: a pack cannot hold the statement `DROP ..`
              --> rules.sql:4:1
