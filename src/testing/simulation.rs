@@ -159,7 +159,8 @@ impl Simulation {
     }
 
     fn ride(&mut self) {
-        self.now += Duration::milliseconds(self.wait_ms());
+        let wait_ms = self.wait_ms();
+        self.now += Duration::milliseconds(wait_ms);
         let person = self.pick_person();
         let device = device_id(self.rng.usize(0..N_DEVICES));
         let helmetless = self.rng.f64() < self.people[person].carelessness;
@@ -197,7 +198,8 @@ impl Simulation {
             2 => {
                 let mut corrected = value.clone();
                 corrected["plate"] = json!(self.people[self.rng.usize(0..self.people.len())].plate);
-                self.push_later("captures", id.clone(), corrected, Duration::seconds(self.rng.i64(30..7_200)));
+                let after = Duration::seconds(self.rng.i64(30..7_200));
+                self.push_later("captures", id.clone(), corrected, after);
             }
             _ => {}
         }
