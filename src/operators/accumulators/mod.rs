@@ -72,12 +72,12 @@ impl Accumulator {
         let argument = match call.argument.map(|column| input.fields().get(column)) {
             None => None,
             Some(Some(field)) => Some(field.data_type().clone()),
-            Some(None) => return Err(OperatorError::State(format!("no argument column for {:?}", call.function))),
+            Some(None) => return Err(OperatorError::Function(format!("no argument column for {:?}", call.function))),
         };
         if let Some(column) = call.filter
             && input.fields().get(column).is_none_or(|f| f.data_type() != &DataType::Boolean)
         {
-            return Err(OperatorError::State(format!("the filter of {:?} is not Boolean", call.function)));
+            return Err(OperatorError::Function(format!("the filter of {:?} is not Boolean", call.function)));
         }
         let is_extreme = matches!(call.function, AggregateFunction::Min | AggregateFunction::Max);
         let distinct = match &argument {
