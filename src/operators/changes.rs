@@ -47,7 +47,7 @@ impl Changes {
     pub fn new(spec: ChangesSpec) -> Result<Self, OperatorError> {
         let side = |idx: usize| match spec.schema.fields().get(idx).map(|f| f.data_type()) {
             Some(DataType::Struct(fields)) if fields.len() == spec.input.fields().len() => Ok(fields.clone()),
-            other => Err(OperatorError::State(format!("column {idx} of CHANGES is not the table's row: {other:?}"))),
+            other => Err(OperatorError::Function(format!("column {idx} of CHANGES is not the table's row: {other:?}"))),
         };
         Ok(Self {
             before: side(0)?,

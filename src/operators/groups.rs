@@ -64,7 +64,7 @@ impl Groups {
         let outputs: Vec<FieldRef> = spec.output.fields().iter().skip(spec.n_keys).cloned().collect();
         if outputs.len() != spec.aggregates.len() {
             let text = format!("{} aggregates, but {} columns for them", spec.aggregates.len(), outputs.len());
-            return Err(OperatorError::State(text));
+            return Err(OperatorError::Function(text));
         }
         let accumulator = |(call, field): (&AggregateCall, &FieldRef)| {
             Accumulator::new(call, spec.input, field.data_type(), spec.rows)

@@ -156,9 +156,9 @@ impl KeyedDifferences {
 
     /// Links this batch's rows by key: the touched keys, and for each row the next one of its key.
     fn group_rows(&mut self, n_rows: usize, keys: &EncodedRows) -> (Vec<u32>, Vec<u32>) {
+        let ids: Vec<u32> = (0..n_rows).map(|row| self.key_or_insert(keys.get(row))).collect();
         let (mut touched, mut next) = (Vec::new(), Vec::with_capacity(n_rows));
-        for row in 0..n_rows {
-            let key = self.key_or_insert(keys.get(row));
+        for (row, key) in ids.into_iter().enumerate() {
             let entry = &mut self.entries[key as usize];
             if entry.head == NONE {
                 touched.push(key);

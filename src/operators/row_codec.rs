@@ -30,7 +30,7 @@ impl RowCodec {
             .iter()
             .map(|c| match schema.fields().get(*c) {
                 Some(f) => Ok(f.data_type().clone()),
-                None => Err(OperatorError::State(format!("no column {c} among {}", schema.fields().len()))),
+                None => Err(OperatorError::Function(format!("no column {c} among {}", schema.fields().len()))),
             })
             .collect::<Result<Vec<_>, _>>()?;
         let converter = match types.as_slice() {

@@ -102,18 +102,12 @@ impl SourceTable {
     /// Follows the records in reading order; returns the touched keys and the input rows that change nothing.
     fn follow(&mut self, input: &ChangeBatch, keys: &EncodedRows, rests: &EncodedRows) -> (Vec<Touch>, Vec<u32>) {
         let (mut touched, mut duplicates) = (Vec::new(), Vec::new());
-        for row in 0..input.len() {
+        for (row, key) in self.key_ids(input, keys).into_iter().enumerate() {
+            if key == NONE {
+                duplicates.push(row as u32);
+                continue;
+            }
             let upsert = input.weights[row] > 0;
-            let key = match upsert {
-                true => self.key_or_insert(keys.get(row)),
-                false => match self.keys.get(keys.get(row)) {
-                    Some(key) => key,
-                    None => {
-                        duplicates.push(row as u32);
-                        continue;
-                    }
-                },
-            };
             let entry = &mut self.entries[key as usize];
             let touch_idx = match entry.touch {
                 NONE => None,
@@ -140,6 +134,17 @@ impl SourceTable {
             }
         }
         (touched, duplicates)
+    }
+
+    /// The key of each record, new ones entered; none for a tombstone of a key that has not been seen up to there.
+    ///
+    /// Keys are looked up before rows are compared: so the processor waits for many of them at the same time.
+    fn key_ids(&mut self, input: &ChangeBatch, keys: &EncodedRows) -> Vec<u32> {
+        let id = |(row, weight): (usize, &i64)| match *weight > 0 {
+            true => self.key_or_insert(keys.get(row)),
+            false => self.keys.get(keys.get(row)).unwrap_or(NONE),
+        };
+        input.weights.iter().enumerate().map(id).collect()
     }
 
     fn key_or_insert(&mut self, key: &[u8]) -> u32 {

@@ -71,10 +71,10 @@ impl WindowAggregate {
     /// One shard, empty.
     pub fn new(spec: WindowAggregateSpec) -> Result<Self, OperatorError> {
         if spec.emit_final && spec.bucket.is_none() {
-            return Err(OperatorError::State("without a bucket no group is ever final".into()));
+            return Err(OperatorError::Function("without a bucket no group is ever final".into()));
         }
         if spec.bucket.is_some_and(|column| column >= spec.n_keys) {
-            return Err(OperatorError::State("the bucket is not among the group keys".into()));
+            return Err(OperatorError::Function("the bucket is not among the group keys".into()));
         }
         let keys = spec.input.fields().iter().take(spec.n_keys).map(|f| f.as_ref().clone().with_nullable(true));
         let numbers = ["_closed", "_weight"].map(|name| Field::new(name, DataType::Int64, true));
@@ -269,7 +269,7 @@ impl WindowAggregate {
 fn starts_ms(column: &ArrayRef) -> Result<Int64Array, OperatorError> {
     let unit = match column.data_type() {
         DataType::Timestamp(unit, _) => *unit,
-        other => return Err(OperatorError::State(format!("a bucket starts at a timestamp, not at {other}"))),
+        other => return Err(OperatorError::Function(format!("a bucket starts at a timestamp, not at {other}"))),
     };
     let raw = cast(column, &DataType::Int64)?;
     let raw = raw.as_primitive::<Int64Type>();

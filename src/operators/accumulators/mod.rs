@@ -5,6 +5,8 @@
 //! groups, values and weights. Kernels hold columns by group id, never an object per group.
 
 mod counts;
+mod distinct;
+mod extremes;
 mod sums;
 mod values;
 
@@ -16,8 +18,9 @@ use arrow::error::ArrowError;
 
 use super::{AggregateCall, AggregateFunction, OperatorError};
 use counts::{Booleans, Count};
+use distinct::{Distinct, distinct};
+use extremes::extreme;
 use sums::{FloatSums, IntegerSums, SumOutput, WideSums};
-use values::{Extreme, GroupValues, group_values};
 
 /// The state of one aggregate, by group id.
 trait Kernel: Send {
@@ -50,7 +53,7 @@ trait Kernel: Send {
 pub(super) struct Accumulator {
     argument: Option<usize>,
     filter: Option<usize>,
-    distinct: Option<Box<dyn GroupValues>>,
+    distinct: Option<Box<dyn Distinct>>,
     kernel: Box<dyn Kernel>,
 }
 
@@ -69,17 +72,17 @@ impl Accumulator {
         let argument = match call.argument.map(|column| input.fields().get(column)) {
             None => None,
             Some(Some(field)) => Some(field.data_type().clone()),
-            Some(None) => return Err(OperatorError::State(format!("no argument column for {:?}", call.function))),
+            Some(None) => return Err(OperatorError::Function(format!("no argument column for {:?}", call.function))),
         };
         if let Some(column) = call.filter
             && input.fields().get(column).is_none_or(|f| f.data_type() != &DataType::Boolean)
         {
-            return Err(OperatorError::State(format!("the filter of {:?} is not Boolean", call.function)));
+            return Err(OperatorError::Function(format!("the filter of {:?} is not Boolean", call.function)));
         }
         let is_extreme = matches!(call.function, AggregateFunction::Min | AggregateFunction::Max);
         let distinct = match &argument {
             // The greatest of distinct values is the greatest of all.
-            Some(argument) if call.distinct && !is_extreme => Some(group_values(argument, rows)?),
+            Some(argument) if call.distinct && !is_extreme => Some(distinct(argument, rows)?),
             _ => None,
         };
         let kernel = kernel(call.function, argument.as_ref(), output, rows)?;
@@ -183,7 +186,7 @@ fn kernel(
     };
     Ok(match (function, argument) {
         (CountOf, _) => Box::new(Count::default()),
-        (Min | Max, Some(argument)) => Box::new(Extreme::new(argument, function == Max, rows)?),
+        (Min | Max, Some(argument)) => extreme(argument, function == Max, rows)?,
         (BoolAnd | BoolOr, Some(DataType::Boolean)) => Box::new(Booleans::new(function == BoolAnd)),
         (Sum | Avg, Some(argument)) => {
             let how = SumOutput::new(function == Avg, argument, output).ok_or_else(unknown)?;
