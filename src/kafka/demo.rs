@@ -3,18 +3,18 @@
 //! It proves nothing of exactly-once: records of aborted and open transactions are visible, offsets sent in transactions are
 //! not stored, nobody is fenced, and a partition keeps only the last 5 MiB. Topics are made on this handle.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::bindings as rd;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::stream::SourceError;
 
 use super::client::create;
-use super::producer::WriterContext;
+use super::producer::{WriterContext, flush};
 
 /// A Kafka broker in this process; it ends when it is dropped.
 pub struct DemoBroker {
@@ -58,7 +58,7 @@ impl DemoBroker {
 
 /// Writes records to a broker, for simulated devices. Not transactional.
 pub struct DemoProducer {
-    producer: BaseProducer<DefaultProducerContext>,
+    producer: BaseProducer<WriterContext>,
 }
 
 impl DemoProducer {
@@ -70,8 +70,7 @@ impl DemoProducer {
         config.set("delivery.report.only.error", "true");
         config.set("partitioner", "murmur2_random");
         config.set("queue.buffering.max.messages", "100000");
-        // An own context would log failed deliveries; the client logs them too.
-        let producer = create(&config, DefaultProducerContext)?;
+        let producer = create(&config, WriterContext::default())?;
         Ok(Self { producer })
     }
 
@@ -97,14 +96,22 @@ impl DemoProducer {
         Ok(())
     }
 
-    /// Serves the client's events; to be called now and then.
-    pub fn poll(&self) {
+    /// Serves the client's events; to be called now and then. Fails if a record was not taken by the broker.
+    pub fn poll(&self) -> Result<(), SourceError> {
         self.producer.poll(Duration::ZERO);
+        match self.producer.context().take_failures().first() {
+            None => Ok(()),
+            Some(first) => {
+                Err(SourceError::Io(format!("topic `{}` did not take a record: {}", first.topic, first.code)))
+            }
+        }
     }
 
     /// Waits until all records have been taken by the broker.
     pub fn flush(&self, timeout: Duration) -> Result<(), SourceError> {
-        let flushed = self.producer.flush(timeout);
-        flushed.map_err(|e| SourceError::Unreachable(format!("records were not taken in time: {e}")))
+        if !flush(&self.producer, Instant::now() + timeout) {
+            return Err(SourceError::Unreachable("records were not taken in time".to_owned()));
+        }
+        self.poll()
     }
 }

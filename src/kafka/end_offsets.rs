@@ -21,18 +21,21 @@ pub(super) struct Watermarks {
     pub(super) high: i64,
 }
 
-/// Asks for one partition.
+/// Asks for one partition. A topic that was just made, or whose leader is just moving, is asked again for a while.
 pub(super) fn watermarks(probe: &Probe, brokers: &str, topic: &str, partition: i32) -> Result<Watermarks, SourceError> {
-    let answer = probe.fetch_watermarks(topic, partition, ANSWER_TIMEOUT);
-    serve_events(probe);
-    let (low, high) = answer.map_err(|e| {
-        probe.context().connection.explain(
-            &format!("ask for the end of topic `{topic}` partition {partition}"),
-            brokers,
-            &e,
-        )
-    })?;
-    Ok(Watermarks { low, high })
+    let started = Instant::now();
+    loop {
+        let answer = probe.fetch_watermarks(topic, partition, ANSWER_TIMEOUT);
+        serve_events(probe);
+        match answer {
+            Ok((low, high)) => return Ok(Watermarks { low, high }),
+            Err(_) if started.elapsed() < ANSWER_TIMEOUT => std::thread::sleep(Duration::from_millis(100)),
+            Err(error) => {
+                let question = format!("ask for the end of topic `{topic}` partition {partition}");
+                return Err(probe.context().connection.explain(&question, brokers, &error));
+            }
+        }
+    }
 }
 
 /// A question for the end of a partition.

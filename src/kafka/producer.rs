@@ -41,6 +41,13 @@ pub(super) struct WriterContext {
     failures: Mutex<Vec<DeliveryFailure>>,
 }
 
+impl WriterContext {
+    /// Takes the first deliveries that failed since the last call.
+    pub(super) fn take_failures(&self) -> Vec<DeliveryFailure> {
+        std::mem::take(&mut *self.failures.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 impl ClientContext for WriterContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.connection.log(level, facility, message);
@@ -119,7 +126,11 @@ impl Writer {
                 }
                 Remedy::Retry => {
                     let brokers = &self.settings.brokers;
-                    return Err(producer.context().connection.explain("begin to write transactions", brokers, &error));
+                    return Err(producer.client().context().connection.explain(
+                        "begin to write transactions",
+                        brokers,
+                        &error,
+                    ));
                 }
                 Remedy::Fenced => return Err(SourceError::Fenced(error.to_string())),
                 _ => {
@@ -149,9 +160,7 @@ impl Writer {
 
     /// Takes the reasons why records were not delivered.
     pub(super) fn take_failures(&self) -> Vec<DeliveryFailure> {
-        let Some(producer) = &self.producer else { return Vec::new() };
-        let mut failures = producer.context().failures.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *failures)
+        self.producer.as_ref().map_or(Vec::new(), |producer| producer.context().take_failures())
     }
 
     /// Learns from a batch that was too large for its topic: from then on each record is a batch of its own, and once that

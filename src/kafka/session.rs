@@ -114,10 +114,14 @@ impl Session {
         }
         let started = Instant::now();
         loop {
-            self.serve()?;
+            match self.serve() {
+                // That the old assignment was lost is no news: a new one is waited for.
+                Ok(()) | Err(SourceError::AssignmentLost(_)) => {}
+                Err(error) => return Err(error),
+            }
             let assignment = self.consumer.context().assignment();
             self.refuse_new_partitions(&assignment.partitions)?;
-            if assignment.partitions.len() >= wanted as usize {
+            if assignment.partitions.len() >= wanted as usize && !self.consumer.assignment_lost() {
                 info!(
                     number = assignment.number,
                     n_partitions = assignment.partitions.len(),

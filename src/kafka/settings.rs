@@ -137,6 +137,10 @@ impl Settings {
         if !self.properties.contains_key("client.id") {
             config.set("client.id", format!("{}-{role}", self.worker()));
         }
+        // A broker that is back must be found soon: an open transaction waits for it.
+        if !self.properties.contains_key("reconnect.backoff.max.ms") {
+            config.set("reconnect.backoff.max.ms", "2000");
+        }
         config
     }
 

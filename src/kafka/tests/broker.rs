@@ -1,6 +1,7 @@
 //! Against a real Apache Kafka, the only judge of exactly-once. `tests/run` starts one and runs these.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -27,10 +28,52 @@ struct Rig {
     settings: Settings,
 }
 
+/// A broker that a test may end, as a crash does.
+struct OwnBroker {
+    dir: String,
+}
+
+impl OwnBroker {
+    fn new() -> Self {
+        let broker = Self {
+            dir: std::env::temp_dir().join(format!("curb-own-broker.{}", std::process::id())).display().to_string(),
+        };
+        broker.start();
+        broker
+    }
+
+    fn script(&self, name: &str, options: &[&str]) {
+        let path = format!("{}/tests/kafka/{name}", env!("CARGO_MANIFEST_DIR"));
+        let status = Command::new(path).args(options).arg(&self.dir).status().unwrap();
+        assert!(status.success(), "tests/kafka/{name} failed");
+    }
+
+    fn start(&self) {
+        self.script("start", &[]);
+    }
+
+    fn kill(&self) {
+        self.script("stop", &["--keep", "--kill"]);
+    }
+
+    fn brokers(&self) -> String {
+        std::fs::read_to_string(format!("{}/bootstrap", self.dir)).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for OwnBroker {
+    fn drop(&mut self) {
+        self.script("stop", &[]);
+    }
+}
+
 impl Rig {
-    /// Makes the topics with `n_partitions` each.
+    /// Makes the topics with `n_partitions` each, on the common broker.
     fn start(test: &str, n_partitions: i32) -> Self {
-        let brokers = std::env::var("CURB_TEST_BROKER").expect(NEEDED);
+        Self::start_on(std::env::var("CURB_TEST_BROKER").expect(NEEDED), test, n_partitions)
+    }
+
+    fn start_on(brokers: String, test: &str, n_partitions: i32) -> Self {
         let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
         let settings = settings(&brokers, &format!("{test}-{nanos}"));
         let rig = Self { brokers, settings };
@@ -178,11 +221,48 @@ fn outputs_deltas_and_positions_appear_together_or_not_at_all() {
     assert_eq!(rig.committed("out"), ["a", "b"]);
     assert_eq!(rig.committed("state"), ["delta 1"]);
     rig.create(&rejected, 1);
+
+    // The worker goes on with what was committed after it, and so does its successor.
+    rig.send("events", 20, 2);
+    worker.records.clear();
+    worker.poll_until(|w| w.records.len() == 2);
+    let restored = worker.restore().unwrap();
+    assert_eq!((restored.epoch, restored.n_deltas), (1, 1));
     drop(worker);
     let mut worker = Worker::connect(rig.settings.clone()).unwrap();
     let restored = worker.restore().unwrap();
     assert_eq!((restored.epoch, restored.n_deltas), (1, 1));
     assert_eq!(restored.positions.values().sum::<i64>(), 40, "the aborted epoch's positions are gone too");
+    worker.read_all();
+    commit(&mut worker, &["c"]).unwrap();
+    assert_eq!(rig.committed("out"), ["a", "b", "c"]);
+}
+
+#[test]
+#[ignore = "needs a real broker: tests/run starts one"]
+fn after_an_abort_the_same_worker_reads_again_and_commits_the_same_epoch() {
+    let rig = Rig::start("again", 3);
+    rig.send("events", 0, 20);
+    let mut worker = rig.worker();
+    commit(&mut worker, &["a"]).unwrap();
+    rig.send_in_transaction("events", 20, 10, true);
+    worker.poll_until(|w| w.values("events").len() == 30);
+    // A delta that the broker refuses spoils the transaction after its outputs were sent.
+    rig.set(&rig.topic("state"), "max.message.bytes", "100");
+    let failed = commit(&mut worker, &["b"]).unwrap_err();
+    assert!(matches!(failed, CommitError::Aborted(_)), "{failed}");
+    rig.set(&rig.topic("state"), "max.message.bytes", "1048588");
+    assert_eq!(rig.committed("out"), ["a"]);
+    worker.records.clear();
+    if let Err(error) = worker.poll(&[]) {
+        assert!(matches!(error, SourceError::AssignmentLost(_)), "{error}");
+        worker.restore().unwrap();
+    }
+    worker.epoch = 1;
+    worker.poll_until(|w| w.values("events").len() == 10);
+    commit(&mut worker, &["b"]).unwrap();
+    assert_eq!(rig.committed("out"), ["a", "b"]);
+    assert_eq!(rig.committed("state"), ["delta 1", "delta 2"]);
 }
 
 #[test]
@@ -496,4 +576,48 @@ fn a_small_commit_takes_milliseconds_not_tenths_of_a_second() {
     }
     elapsed.sort();
     assert!(elapsed[15] < Duration::from_millis(90), "median {:?} of {elapsed:?}", elapsed[15]);
+}
+
+#[test]
+#[ignore = "needs a real broker: tests/run starts one"]
+fn a_broker_that_is_killed_and_comes_back_loses_nothing_and_doubles_nothing() {
+    let broker = OwnBroker::new();
+    let rig = Rig::start_on(broker.brokers(), "outage", 2);
+    rig.send("events", 0, 10);
+    let mut worker = rig.worker();
+    commit(&mut worker, &["a"]).unwrap();
+    rig.send("events", 10, 10);
+    worker.poll_until(|w| w.values("events").len() == 20);
+    broker.kill();
+    let back = std::thread::scope(|threads| {
+        let restarting = threads.spawn(|| {
+            std::thread::sleep(Duration::from_secs(3));
+            broker.start();
+        });
+        let first = commit(&mut worker, &["b"]);
+        restarting.join().unwrap();
+        first
+    });
+    // The commit may have outlasted the outage, or have been given up: then the epoch is made again, if it was not committed.
+    let started = Instant::now();
+    let mut outcome = back;
+    while let Err(failed) = outcome {
+        assert!(started.elapsed() < Duration::from_secs(120), "{failed}");
+        assert!(matches!(failed, CommitError::Aborted(_) | CommitError::Unknown(_)), "{failed}");
+        if worker.restore().is_err() {
+            std::thread::sleep(Duration::from_secs(1));
+            outcome = Err(failed);
+            continue;
+        }
+        if worker.epoch == 2 {
+            break;
+        }
+        worker.poll_until(|w| w.values("events").len() == 10);
+        outcome = commit(&mut worker, &["b"]);
+    }
+    assert_eq!(rig.committed("out"), ["a", "b"]);
+    assert_eq!(rig.committed("state"), ["delta 1", "delta 2"]);
+    rig.send("events", 20, 1);
+    worker.records.clear();
+    worker.poll_until(|w| w.values("events").contains(&"events 0020".to_owned()));
 }
