@@ -7,6 +7,8 @@
 mod changes;
 mod deduplicate;
 mod lookup_join;
+#[cfg(test)]
+mod script;
 mod source_table;
 mod table_aggregate;
 mod table_join;

@@ -1,5 +1,7 @@
 //! The rows of touched partitions before and after an epoch: from columns to bytes and back.
 
+use std::ops::Range;
+
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{SortOptions, take};
 use arrow::datatypes::SchemaRef;
@@ -71,12 +73,8 @@ impl RowCodec {
         Ok((encode(&self.keys, &batch.columns()[..self.n_keys])?, encode(&self.rows, &columns)?))
     }
 
-    /// The rows before and after, keys taken from `input`.
-    pub(super) fn decode(
-        &self,
-        versions: &Versions,
-        input: &RecordBatch,
-    ) -> Result<(RecordBatch, RecordBatch), OperatorError> {
+    /// The columns of the distinct rows, keys taken from `input`.
+    pub(super) fn columns(&self, versions: &Versions, input: &RecordBatch) -> Result<Vec<ArrayRef>, OperatorError> {
         let mut columns: Vec<Option<ArrayRef>> = vec![None; self.schema.fields().len()];
         let key_rows = UInt32Array::from(versions.key_rows.clone());
         for (key, column) in columns.iter_mut().zip(input.columns()).take(self.n_keys) {
@@ -89,12 +87,11 @@ impl RowCodec {
                 columns[*column] = Some(array);
             }
         }
-        let columns: Vec<ArrayRef> = columns.into_iter().flatten().collect();
-        Ok((self.version(&columns, &versions.before)?, self.version(&columns, &versions.after)?))
+        Ok(columns.into_iter().flatten().collect())
     }
 
-    /// Each row as often as it is counted.
-    fn version(&self, columns: &[ArrayRef], counts: &[u32]) -> Result<RecordBatch, OperatorError> {
+    /// Each distinct row as often as it is counted.
+    pub(super) fn version(&self, columns: &[ArrayRef], counts: &[u32]) -> Result<RecordBatch, OperatorError> {
         let n_rows = counts.iter().map(|c| *c as usize).sum::<usize>();
         if u32::try_from(n_rows).is_err() {
             return Err(OperatorError::Function(format!("{n_rows} rows in the partitions touched at once")));
@@ -117,13 +114,24 @@ fn converter(fields: Vec<SortField>) -> Result<Option<RowConverter>, ArrowError>
     if fields.is_empty() { Ok(None) } else { RowConverter::new(fields).map(Some) }
 }
 
+/// One partition among [`Versions`].
+pub(super) struct Span {
+    /// Its distinct rows.
+    pub rows: Range<usize>,
+    /// Its rows after the epoch, by position in that version.
+    pub after: Range<usize>,
+    /// The position from which rows were appended; none if anything else changed.
+    pub appended: Option<usize>,
+}
+
 /// Distinct rows, sorted by partition, with how often each is seen before and after an epoch.
 #[derive(Default)]
 pub(super) struct Versions {
     rows: Vec<u8>,
     ends: Vec<usize>,
-    before: Vec<u32>,
-    after: Vec<u32>,
+    /// How often each row is seen before and after.
+    pub before: Vec<u32>,
+    pub after: Vec<u32>,
     /// The input row that has the key of the partition.
     key_rows: Vec<u32>,
     key_row: u32,
@@ -149,6 +157,11 @@ impl Versions {
         self.key_rows.push(self.key_row);
     }
 
+    /// Whether no row is seen, before or after.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
     /// Puts other rows behind these.
     pub(super) fn append(&mut self, other: &Self) {
         let base = self.rows.len();
@@ -157,6 +170,27 @@ impl Versions {
         self.before.extend_from_slice(&other.before);
         self.after.extend_from_slice(&other.after);
         self.key_rows.extend_from_slice(&other.key_rows);
+    }
+
+    /// The partitions, in order.
+    pub(super) fn spans(&self) -> Vec<Span> {
+        let (mut row, mut position) = (0, 0);
+        let span = |partition: &[u32]| {
+            let rows = row..row + partition.len();
+            let start = position;
+            let (mut appended, mut otherwise) = (None, false);
+            for (before, after) in self.before[rows.clone()].iter().zip(&self.after[rows.clone()]) {
+                if *before == 0 {
+                    appended = appended.or(Some(position));
+                } else {
+                    otherwise |= before != after || appended.is_some();
+                }
+                position += *after as usize;
+            }
+            row = rows.end;
+            Span { rows, after: start..position, appended: appended.filter(|_| !otherwise) }
+        };
+        self.key_rows.chunk_by(|a, b| a == b).map(span).collect()
     }
 
     fn rows(&self) -> impl Iterator<Item = &[u8]> {
