@@ -55,6 +55,7 @@ impl Input {
     }
 
     /// A stream's rows, or records in reading order.
+    #[expect(dead_code, reason = "for the scripts of operators over streams")]
     pub(crate) fn stream(name: &'static str, schema: SchemaRef) -> Self {
         Self { name, schema, is_table: false }
     }

@@ -260,8 +260,10 @@ impl Operator for TableWindow {
         let mut whole = Versions::default();
         let mut parts = Vec::new();
         let mut changes: Vec<RowChange> = Vec::new();
-        for touched in sorted.chunk_by(|a, b| keys.get(*a as usize) == keys.get(*b as usize)) {
-            let Some(key_row) = touched.first().copied() else { continue };
+        let same_key =
+            |a: &Sorted, b: &Sorted| a.prefix == b.prefix && keys.get(a.row as usize) == keys.get(b.row as usize);
+        for touched in sorted.chunk_by(same_key) {
+            let Some(Sorted { row: key_row, .. }) = touched.first().copied() else { continue };
             changes.clear();
             net_changes(touched, &rows, &input.weights, &mut changes);
             if changes.is_empty() {
@@ -279,8 +281,10 @@ impl Operator for TableWindow {
         }
         self.process_whole(&whole, &input.rows, &mut parts)?;
         self.started = true;
-        // Rows of different partitions are equal where the steps have dropped the keys.
-        Ok(ChangeBatch::concat(&self.spec.schema, &parts)?.consolidate()?.into())
+        parts.retain(|p| !p.is_empty());
+        let changes = ChangeBatch::concat(&self.spec.schema, &parts)?;
+        // Each part is net; but rows of different partitions are equal where the steps have dropped the keys.
+        Ok(if parts.len() > 1 { changes.consolidate()? } else { changes }.into())
     }
 
     fn state_size(&self) -> StateSize {
@@ -288,15 +292,23 @@ impl Operator for TableWindow {
     }
 }
 
-/// Row numbers by key, then by row.
-fn sort(keys: &Encoded, rows: &Encoded, n_rows: usize) -> Vec<u32> {
-    let mut sorted: Vec<(u128, u32)> = (0..n_rows as u32).map(|r| (prefix(keys.get(r as usize)), r)).collect();
-    sorted.sort_unstable_by(|(a_prefix, a), (b_prefix, b)| {
-        let by_key = || keys.get(*a as usize).cmp(keys.get(*b as usize));
-        let by_row = || rows.get(*a as usize).cmp(rows.get(*b as usize));
-        a_prefix.cmp(b_prefix).then_with(by_key).then_with(by_row)
+/// An input row in order, with the first bytes of its key.
+#[derive(Clone, Copy)]
+struct Sorted {
+    prefix: u128,
+    row: u32,
+}
+
+/// Input rows by key, then by row.
+fn sort(keys: &Encoded, rows: &Encoded, n_rows: usize) -> Vec<Sorted> {
+    let mut sorted: Vec<Sorted> =
+        (0..n_rows as u32).map(|row| Sorted { prefix: prefix(keys.get(row as usize)), row }).collect();
+    sorted.sort_unstable_by(|a, b| {
+        let by_key = || keys.get(a.row as usize).cmp(keys.get(b.row as usize));
+        let by_row = || rows.get(a.row as usize).cmp(rows.get(b.row as usize));
+        a.prefix.cmp(&b.prefix).then_with(by_key).then_with(by_row)
     });
-    sorted.into_iter().map(|(_, r)| r).collect()
+    sorted
 }
 
 /// The first bytes, which nearly always decide.
@@ -308,8 +320,8 @@ fn prefix(bytes: &[u8]) -> u128 {
 }
 
 /// Adds up the weights of equal rows among rows of one partition, sorted.
-fn net_changes<'a>(touched: &[u32], rows: &'a Encoded, weights: &[i64], changes: &mut Vec<RowChange<'a>>) {
-    for row in touched {
+fn net_changes<'a>(touched: &[Sorted], rows: &'a Encoded, weights: &[i64], changes: &mut Vec<RowChange<'a>>) {
+    for Sorted { row, .. } in touched {
         let (bytes, weight) = (rows.get(*row as usize), weights[*row as usize]);
         match changes.last_mut() {
             Some(last) if last.row.cmp(bytes) == Ordering::Equal => last.weight = last.weight.wrapping_add(weight),

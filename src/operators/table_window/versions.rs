@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
 
+use super::run::Run;
 use crate::operators::OperatorError;
 
 /// Turns rows into a key and a remainder, both as bytes, and back.
@@ -155,6 +156,19 @@ impl Versions {
         self.before.push(before);
         self.after.push(after);
         self.key_rows.push(self.key_row);
+    }
+
+    /// Adds the first `n_rows` rows of a run, which did not change.
+    pub(super) fn push_run(&mut self, run: &Run, n_rows: usize) {
+        let Some((ends, bytes)) = run.unweighted(n_rows) else {
+            return run.iter().take(n_rows).for_each(|(row, weight)| self.push(row, weight, weight));
+        };
+        let base = self.rows.len();
+        self.rows.extend_from_slice(bytes);
+        self.ends.extend(ends.map(|e| base + e as usize));
+        self.before.resize(self.ends.len(), 1);
+        self.after.resize(self.ends.len(), 1);
+        self.key_rows.resize(self.ends.len(), self.key_row);
     }
 
     /// Whether no row is seen, before or after.
