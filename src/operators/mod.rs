@@ -13,6 +13,8 @@ mod keyed_differences;
 mod lookup_join;
 mod ordered_multiset;
 mod row_codec;
+#[cfg(test)]
+mod script;
 mod source_table;
 mod table_aggregate;
 mod table_join;

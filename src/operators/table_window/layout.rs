@@ -53,9 +53,14 @@ impl Layout {
         self.rows.as_ref().map_or(position, |r| r[position] as usize)
     }
 
+    /// Whether the rows came in window order.
+    pub(super) fn is_in_order(&self) -> bool {
+        self.rows.is_none()
+    }
+
     /// Whether the rows came in window order and in one window.
     pub(super) fn is_one_window_in_order(&self) -> bool {
-        self.rows.is_none() && self.windows.len() <= 1
+        self.is_in_order() && self.windows.len() <= 1
     }
 
     /// Whether a row that is not the first differs in order from the row before it.

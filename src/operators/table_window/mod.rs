@@ -18,14 +18,15 @@ mod tests;
 mod versions;
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
-use arrow::array::RecordBatch;
-use arrow::compute::SortOptions;
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::{SortOptions, take_record_batch};
 use arrow::datatypes::{FieldRef, SchemaRef};
 
 use self::difference::difference;
 use self::partition::{Partitions, RUN_ROWS, RowChange};
-use self::versions::{Encoded, RowCodec, Versions};
+use self::versions::{Encoded, RowCodec, Span, Versions};
 use super::{BatchFunction, EpochContext, Operator, OperatorError, Output, StateSize};
 use crate::stream::ChangeBatch;
 
@@ -143,6 +144,66 @@ impl TableWindow {
         steps::run(&self.spec.steps, rows)
     }
 
+    /// The difference that the changes of all other partitions make.
+    fn process_whole(
+        &mut self,
+        versions: &Versions,
+        input: &RecordBatch,
+        parts: &mut Vec<ChangeBatch>,
+    ) -> Result<(), OperatorError> {
+        if versions.is_empty() && (self.started || self.spec.n_keys > 0) {
+            return Ok(());
+        }
+        let columns = self.codec.columns(versions, input)?;
+        let after = self.codec.version(&columns, &versions.after)?;
+        if self.reach_back == Some(0) {
+            let mut spans = versions.spans();
+            if let Some(after) = steps::run_appended(&self.spec.steps, after.clone(), &mut spans)? {
+                return self.process_appended(versions, &columns, &after, &spans, parts);
+            }
+            self.give_up_on_tails();
+        }
+        let before = self.codec.version(&columns, &versions.before)?;
+        // Before the first epoch there was no relation, hence no row of an empty partition either.
+        let before = if self.started { self.run(before)? } else { RecordBatch::new_empty(self.spec.schema.clone()) };
+        parts.push(difference(&self.spec.schema, &before, &self.run(after)?)?);
+        Ok(())
+    }
+
+    /// Where rows were only appended, the rows before them are as they were; of the others both versions are compared.
+    fn process_appended(
+        &self,
+        versions: &Versions,
+        columns: &[ArrayRef],
+        after: &RecordBatch,
+        spans: &[Span],
+        parts: &mut Vec<ChangeBatch>,
+    ) -> Result<(), OperatorError> {
+        let appended: Vec<Range<usize>> =
+            spans.iter().filter_map(|s| s.appended.map(|start| start..s.after.end)).collect();
+        let appended = take_record_batch(after, &positions(appended.iter()))?;
+        let weights = vec![1; appended.num_rows()];
+        let appended = RecordBatch::try_new(self.spec.schema.clone(), appended.columns().to_vec())?;
+        parts.push(ChangeBatch::table(appended, weights));
+        let changed = || spans.iter().filter(|s| s.appended.is_none());
+        if changed().next().is_some() {
+            let mut counts = vec![0; versions.before.len()];
+            for span in changed() {
+                counts[span.rows.clone()].copy_from_slice(&versions.before[span.rows.clone()]);
+            }
+            let before = self.run(self.codec.version(columns, &counts)?)?;
+            let after = take_record_batch(after, &positions(changed().map(|s| &s.after)))?;
+            parts.push(difference(&self.spec.schema, &before, &after)?);
+        }
+        Ok(())
+    }
+
+    /// From now on partitions are computed as a whole: some step divides or orders them in another way than the first.
+    fn give_up_on_tails(&mut self) {
+        self.reach_back = None;
+        self.partitions.drop_checkpoints();
+    }
+
     /// The difference that the changes of one long partition make; none if it has to be computed as a whole, which
     /// `whole` then holds.
     fn process_tail(
@@ -154,25 +215,31 @@ impl TableWindow {
         whole: &mut Versions,
     ) -> Result<Option<ChangeBatch>, OperatorError> {
         let Some(first) = changes.first() else { return Ok(None) };
-        let from = self.partitions.resume_at(id, first.row, reach_back);
+        let from = self.partitions.resume_at(id, first.row, reach_back.max(1));
         let known = self.partitions.checkpoint(id, from).cloned();
         let mut versions = Versions::default();
         versions.begin(touched.key_row);
         self.partitions.apply(id, from, changes, &mut versions);
         let starts = self.partitions.run_starts(id, from);
-        let (before, after) = self.codec.decode(&versions, touched.input)?;
+        let columns = self.codec.columns(&versions, touched.input)?;
+        let before = self.codec.version(&columns, &versions.before)?;
+        let after = self.codec.version(&columns, &versions.after)?;
         let before = steps::run_tail(&self.spec.steps, before, known.as_ref(), &[])?;
         let after = steps::run_tail(&self.spec.steps, after, known.as_ref(), &starts)?;
         if let (Some(before), Some(after)) = (before, after) {
             self.partitions.set_checkpoints(id, from, after.checkpoints);
             return difference(&self.spec.schema, &before.rows, &after.rows).map(Some);
         }
-        self.reach_back = None;
-        self.partitions.drop_checkpoints();
+        self.give_up_on_tails();
         self.partitions.read(id, from, whole);
         whole.append(&versions);
         Ok(None)
     }
+}
+
+/// The positions of all rows of `spans`.
+fn positions<'a>(spans: impl Iterator<Item = &'a Range<usize>>) -> UInt32Array {
+    spans.cloned().flatten().map(|p| p as u32).collect::<Vec<_>>().into()
 }
 
 /// Where a partition was touched: the input and one row with its key.
@@ -193,8 +260,10 @@ impl Operator for TableWindow {
         let mut whole = Versions::default();
         let mut parts = Vec::new();
         let mut changes: Vec<RowChange> = Vec::new();
-        for touched in sorted.chunk_by(|a, b| keys.get(*a as usize) == keys.get(*b as usize)) {
-            let Some(key_row) = touched.first().copied() else { continue };
+        let same_key =
+            |a: &Sorted, b: &Sorted| a.prefix == b.prefix && keys.get(a.row as usize) == keys.get(b.row as usize);
+        for touched in sorted.chunk_by(same_key) {
+            let Some(Sorted { row: key_row, .. }) = touched.first().copied() else { continue };
             changes.clear();
             net_changes(touched, &rows, &input.weights, &mut changes);
             if changes.is_empty() {
@@ -210,12 +279,12 @@ impl Operator for TableWindow {
                 _ => self.partitions.apply(id, 0, &changes, &mut whole),
             }
         }
-        let (before, after) = self.codec.decode(&whole, &input.rows)?;
-        // Before the first epoch there was no relation, hence no row of an empty partition either.
-        let before = if self.started { self.run(before)? } else { RecordBatch::new_empty(self.spec.schema.clone()) };
+        self.process_whole(&whole, &input.rows, &mut parts)?;
         self.started = true;
-        parts.push(difference(&self.spec.schema, &before, &self.run(after)?)?);
-        Ok(ChangeBatch::concat(&self.spec.schema, &parts)?.into())
+        parts.retain(|p| !p.is_empty());
+        let changes = ChangeBatch::concat(&self.spec.schema, &parts)?;
+        // Each part is net; but rows of different partitions are equal where the steps have dropped the keys.
+        Ok(if parts.len() > 1 { changes.consolidate()? } else { changes }.into())
     }
 
     fn state_size(&self) -> StateSize {
@@ -223,15 +292,23 @@ impl Operator for TableWindow {
     }
 }
 
-/// Row numbers by key, then by row.
-fn sort(keys: &Encoded, rows: &Encoded, n_rows: usize) -> Vec<u32> {
-    let mut sorted: Vec<(u128, u32)> = (0..n_rows as u32).map(|r| (prefix(keys.get(r as usize)), r)).collect();
-    sorted.sort_unstable_by(|(a_prefix, a), (b_prefix, b)| {
-        let by_key = || keys.get(*a as usize).cmp(keys.get(*b as usize));
-        let by_row = || rows.get(*a as usize).cmp(rows.get(*b as usize));
-        a_prefix.cmp(b_prefix).then_with(by_key).then_with(by_row)
+/// An input row in order, with the first bytes of its key.
+#[derive(Clone, Copy)]
+struct Sorted {
+    prefix: u128,
+    row: u32,
+}
+
+/// Input rows by key, then by row.
+fn sort(keys: &Encoded, rows: &Encoded, n_rows: usize) -> Vec<Sorted> {
+    let mut sorted: Vec<Sorted> =
+        (0..n_rows as u32).map(|row| Sorted { prefix: prefix(keys.get(row as usize)), row }).collect();
+    sorted.sort_unstable_by(|a, b| {
+        let by_key = || keys.get(a.row as usize).cmp(keys.get(b.row as usize));
+        let by_row = || rows.get(a.row as usize).cmp(rows.get(b.row as usize));
+        a.prefix.cmp(&b.prefix).then_with(by_key).then_with(by_row)
     });
-    sorted.into_iter().map(|(_, r)| r).collect()
+    sorted
 }
 
 /// The first bytes, which nearly always decide.
@@ -243,8 +320,8 @@ fn prefix(bytes: &[u8]) -> u128 {
 }
 
 /// Adds up the weights of equal rows among rows of one partition, sorted.
-fn net_changes<'a>(touched: &[u32], rows: &'a Encoded, weights: &[i64], changes: &mut Vec<RowChange<'a>>) {
-    for row in touched {
+fn net_changes<'a>(touched: &[Sorted], rows: &'a Encoded, weights: &[i64], changes: &mut Vec<RowChange<'a>>) {
+    for Sorted { row, .. } in touched {
         let (bytes, weight) = (rows.get(*row as usize), weights[*row as usize]);
         match changes.last_mut() {
             Some(last) if last.row.cmp(bytes) == Ordering::Equal => last.weight = last.weight.wrapping_add(weight),

@@ -117,9 +117,8 @@ impl Partitions {
     /// Hands out the rows of the runs before `to`.
     pub(super) fn read(&self, id: u32, to: usize, versions: &mut Versions) {
         for entry in self.runs[id as usize].iter().take(to) {
-            for (row, weight) in self.run(entry).iter() {
-                versions.push(row, weight, weight);
-            }
+            let run = self.run(entry);
+            versions.push_run(&run, run.len());
         }
     }
 
@@ -149,7 +148,7 @@ impl Partitions {
             let (mine, later) = changes.split_at(mine);
             changes = later;
             if mine.is_empty() && writer.len() == 0 {
-                run.iter().for_each(|(row, weight)| versions.push(row, weight, weight));
+                versions.push_run(&run, run.len());
                 entries.push(entry);
                 continue;
             }
@@ -207,19 +206,30 @@ impl Partitions {
 
 /// Merges a run with changes into the writer, and hands out every row with its weight before and after.
 fn merge(run: Run, changes: &[RowChange], versions: &mut Versions, writer: &mut RunWriter) {
-    let mut changes = changes.iter().peekable();
+    // Rows before the first change, often all of them, are copied as a whole.
+    let n_before = changes.first().map_or(run.len(), |c| run.rows_before(c.row));
+    versions.push_run(&run, n_before);
+    writer.push_run(&run, n_before);
     let mut emit = |row: &[u8], before: i64, after: i64| {
         versions.push(row, before, after);
         if after != 0 {
             writer.push(row, after);
         }
     };
-    for (row, before) in run.iter() {
-        while let Some(c) = changes.next_if(|c| c.row < row) {
-            emit(c.row, 0, c.weight);
+    let (mut at, mut changes) = (n_before, changes.iter().peekable());
+    while at < run.len() {
+        let (row, before) = run.get(at);
+        let Some(change) = changes.next_if(|c| c.row <= row) else {
+            emit(row, before, before);
+            at += 1;
+            continue;
+        };
+        if change.row < row {
+            emit(change.row, 0, change.weight);
+        } else {
+            emit(row, before, before.wrapping_add(change.weight));
+            at += 1;
         }
-        let weight = changes.next_if(|c| c.row == row).map_or(0, |c| c.weight);
-        emit(row, before, before.wrapping_add(weight));
     }
     changes.for_each(|c| emit(c.row, 0, c.weight));
 }

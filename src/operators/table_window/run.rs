@@ -54,6 +54,31 @@ impl<'a> Run<'a> {
         (0..self.n_rows).map(move |i| self.get(i))
     }
 
+    /// The number of rows that sort before `row`; found at once where all do.
+    pub(super) fn rows_before(&self, row: &[u8]) -> usize {
+        let (mut from, mut to) = (0, self.n_rows);
+        let mut middle = to.saturating_sub(1);
+        while from < to {
+            if self.get(middle).0 < row {
+                from = middle + 1;
+            } else {
+                to = middle;
+            }
+            middle = from + (to - from) / 2;
+        }
+        from
+    }
+
+    /// The first `n_rows` rows as (ends, bytes), if all weights are 1.
+    pub(super) fn unweighted(&self, n_rows: usize) -> Option<(impl Iterator<Item = u32> + use<'a>, &'a [u8])> {
+        if self.weights.is_some() {
+            return None;
+        }
+        let ends = self.ends;
+        let end = if n_rows == 0 { 0 } else { word(ends, (n_rows - 1) * WORD) };
+        Some(((0..n_rows).map(move |i| word(ends, i * WORD)), &self.rows[..end as usize]))
+    }
+
     /// How many rows are seen: weights above zero, added up, over the rows before `row` (over all with none).
     pub(super) fn visible_before(self, row: Option<&[u8]>) -> usize {
         let rows = self.iter().take_while(|(r, _)| row.is_none_or(|row| (*r).cmp(row) == Ordering::Less));
@@ -76,6 +101,17 @@ impl RunWriter {
         self.rows.extend_from_slice(row);
         self.ends.push(self.rows.len() as u32);
         self.weights.push(weight);
+    }
+
+    /// Appends the first `n_rows` rows of a run.
+    pub(super) fn push_run(&mut self, run: &Run, n_rows: usize) {
+        let Some((ends, bytes)) = run.unweighted(n_rows) else {
+            return run.iter().take(n_rows).for_each(|(row, weight)| self.push(row, weight));
+        };
+        let base = self.rows.len() as u32;
+        self.rows.extend_from_slice(bytes);
+        self.ends.extend(ends.map(|e| base + e));
+        self.weights.resize(self.ends.len(), 1);
     }
 
     /// The number of rows.
@@ -119,4 +155,32 @@ fn word(bytes: &[u8], at: usize) -> u32 {
     let mut word = [0; WORD];
     word.copy_from_slice(&bytes[at..at + WORD]);
     u32::from_le_bytes(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn rows_come_back_as_they_were_packed(
+            rows in prop::collection::btree_map(prop::collection::vec(0u8..4, 0..4), prop::sample::select(vec![1, 1, 1, 2, -1]), 0..9),
+            probe in prop::collection::vec(0u8..4, 0..4),
+        ) {
+            let mut writer = RunWriter::default();
+            rows.iter().for_each(|(row, weight)| writer.push(row, *weight));
+            let packed = writer.pack(0, rows.len()).to_vec();
+            let run = Run::unpack(&packed);
+            let expected: Vec<(&[u8], i64)> = rows.iter().map(|(r, w)| (r.as_slice(), *w)).collect();
+            prop_assert_eq!(run.iter().collect::<Vec<_>>(), expected.clone());
+            let n_before = rows.keys().filter(|r| **r < probe).count();
+            prop_assert_eq!(run.rows_before(&probe), n_before);
+            let mut copy = RunWriter::default();
+            copy.push(&[], 1);
+            copy.push_run(&run, n_before);
+            let packed = copy.pack(1, n_before + 1);
+            prop_assert_eq!(Run::unpack(packed).iter().collect::<Vec<_>>(), expected[..n_before].to_vec());
+        }
+    }
 }

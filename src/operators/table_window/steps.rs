@@ -4,6 +4,7 @@ use arrow::array::RecordBatch;
 
 use super::kernels::{self, Checkpoint};
 use super::layout::Layout;
+use super::versions::Span;
 use super::{Frame, KernelStep, WindowKernel, WindowStep};
 use crate::operators::OperatorError;
 
@@ -28,7 +29,7 @@ fn project(function: &super::BatchFunction, rows: &RecordBatch) -> Result<Record
     Ok(projected)
 }
 
-/// How a change at a row reaches rows before it: the number of rows, at least 1; none if it may reach all of them.
+/// How many rows before its place a change may reach, peers aside; none if it may reach all of them.
 pub(super) fn reach_back(steps: &[WindowStep]) -> Option<usize> {
     let mut reach = 0;
     for step in steps {
@@ -44,7 +45,7 @@ pub(super) fn reach_back(steps: &[WindowStep]) -> Option<usize> {
     }
     // Functions of one step do not read one another, those of successive steps may.
     let n_steps = steps.iter().filter(|s| matches!(s, WindowStep::Kernels(_))).count();
-    Some((reach * n_steps).max(1))
+    Some(reach * n_steps)
 }
 
 fn kernel_reach(kernel: &WindowKernel) -> Option<usize> {
@@ -58,6 +59,34 @@ fn kernel_reach(kernel: &WindowKernel) -> Option<usize> {
         | WindowKernel::Min { frame, .. }
         | WindowKernel::Max { frame, .. } => (*frame != Frame::Whole).then_some(0),
     }
+}
+
+/// Runs the steps over whole partitions, and finds out of which the rows before the appended ones have not changed.
+///
+/// None if some step wants the rows in another order: then what was appended at the end is not at the end there.
+pub(super) fn run_appended(
+    steps: &[WindowStep],
+    rows: RecordBatch,
+    spans: &mut [Span],
+) -> Result<Option<RecordBatch>, OperatorError> {
+    let mut rows = rows;
+    for step in steps {
+        match step {
+            WindowStep::Kernels(step) => {
+                let layout = Layout::new(step, &rows)?;
+                if !layout.is_in_order() {
+                    return Ok(None);
+                }
+                for span in spans.iter_mut() {
+                    span.appended = span.appended.filter(|p| *p == span.after.start || !crosses(step, &layout, *p));
+                }
+                rows = kernels::append(step, &rows, &layout, None)?;
+            }
+            WindowStep::Projection(function) => rows = project(function, &rows)?,
+            WindowStep::Function(_) => return Ok(None),
+        }
+    }
+    Ok(Some(rows))
 }
 
 /// The output over the tail of one partition, with a checkpoint for each asked position where there can be one.

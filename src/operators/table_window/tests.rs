@@ -211,6 +211,13 @@ fn keep_odd() -> Step {
     Step { step: WindowStep::Function(function), naive: Arc::new(naive) }
 }
 
+/// Drops everything but the last column.
+fn keep_last() -> Step {
+    let last = |rows: Vec<Row>| -> Vec<Row> { rows.into_iter().map(|r| r[r.len() - 1..].to_vec()).collect() };
+    let function: BatchFunction = Arc::new(|batch| Ok(batch.project(&[batch.num_columns() - 1])?));
+    Step { step: WindowStep::Projection(function), naive: Arc::new(last) }
+}
+
 /// One row a key with its number of rows.
 fn count_by_key() -> Step {
     let count = |rows: Vec<Row>| -> Vec<Row> {
@@ -261,6 +268,7 @@ fn queries(o: SortOptions) -> Vec<Query> {
         ]),
         one(sessions(false)),
         one(sessions(true)),
+        one([sessions(true), vec![keep_last()]].concat()),
         one(vec![
             kernels(&[KEY], &[(AT, o)], &forwards(Frame::Rows)[..1]),
             keep_odd(),
@@ -539,4 +547,90 @@ fn an_append_to_a_long_partition_starts_from_a_checkpoint_near_its_end() {
         to_rows(&changes.rows),
         [vec![Cell::Text("a".into()), Cell::Int(6000), Cell::Int(0), Cell::Int(1), Cell::Int(1)]]
     );
+}
+
+mod scripts {
+    //! Telling examples: `tests/operators/table_window_*.txt`.
+
+    use super::*;
+    use crate::operators::script::{self, Input, columns};
+
+    fn check(file: &str, input: &str, output: &str, n_keys: usize, steps: Vec<WindowStep>) {
+        let (input, schema) = (columns(input), columns(output));
+        script::check(file, &[Input::table("rows", input.clone())], || {
+            let steps = steps.clone();
+            TableWindow::new(TableWindowSpec { n_keys, steps, input: input.clone(), schema: schema.clone() }).unwrap()
+        });
+    }
+
+    fn step(partition: &[usize], order: &[(usize, SortOptions)], functions: &[(WindowKernel, DataType)]) -> WindowStep {
+        kernels(partition, order, functions).step
+    }
+
+    #[test]
+    fn rides_are_renumbered_when_captures_come_late_and_go() {
+        let order = [(1, options(false, false)), (2, options(false, false))];
+        let starts: BatchFunction = Arc::new(|batch| {
+            let start = |r: &Row| match (int(&r[1]), int(&r[3])) {
+                (Some(at), Some(before)) => i64::from(at - before > 30),
+                _ => 1,
+            };
+            let rows: Vec<Row> =
+                to_rows(batch).into_iter().map(|r| [&r[..3], &[Cell::Int(start(&r))]].concat()).collect();
+            Ok(to_batch(&columns("person text, at int, capture text, starts int"), &rows))
+        });
+        let steps = vec![
+            step(&[0], &order, &[(WindowKernel::Lag { column: 1, offset: 1 }, DataType::Int64)]),
+            WindowStep::Projection(starts),
+            step(&[0], &order, &[(WindowKernel::Sum { column: 3, frame: Frame::Rows }, DataType::Int64)]),
+        ];
+        let output = "person text, at int, capture text, starts int, ride int";
+        check("table_window_sessions.txt", "person text, at int, capture text", output, 1, steps);
+    }
+
+    #[test]
+    fn the_latest_version_of_each_key_follows_what_comes_and_goes() {
+        let first: BatchFunction = Arc::new(|batch| {
+            let number = batch.column(3).as_primitive::<UInt64Type>();
+            let keep: BooleanArray = number.values().iter().map(|n| Some(*n == 1)).collect();
+            Ok(filter_record_batch(&batch.project(&[0, 1, 2])?, &keep)?)
+        });
+        let steps = vec![
+            step(&[0], &[(1, options(true, false))], &[(WindowKernel::RowNumber, DataType::UInt64)]),
+            WindowStep::Function(first),
+        ];
+        let columns = "key text, version int, value text";
+        check("table_window_latest.txt", columns, columns, 1, steps);
+    }
+
+    #[test]
+    fn running_totals_over_peers_duplicates_and_early_disappearances() {
+        let frame = Frame::Range;
+        let functions = [
+            (WindowKernel::Count { column: None, frame }, DataType::Int64),
+            (WindowKernel::Sum { column: 2, frame }, DataType::Int64),
+            (WindowKernel::Max { column: 2, frame }, DataType::Int64),
+        ];
+        let steps = vec![step(&[0], &[(1, options(false, false))], &functions)];
+        let output = "key text, at int, n int, count int, sum int, max int";
+        check("table_window_running.txt", "key text, at int, n int", output, 1, steps);
+    }
+
+    #[test]
+    fn a_table_without_keys_owes_one_row() {
+        check("table_window_whole_table.txt", "name text", "n int", 0, vec![count_all().step]);
+    }
+
+    #[test]
+    fn windows_within_a_partition_look_ahead_and_over_the_whole() {
+        let frame = Frame::Whole;
+        let functions = [
+            (WindowKernel::Lead { column: 3, offset: 1 }, DataType::Int64),
+            (WindowKernel::LastValue { column: 3, frame }, DataType::Int64),
+            (WindowKernel::Count { column: None, frame }, DataType::Int64),
+        ];
+        let steps = vec![step(&[0, 1], &[(2, options(true, true))], &functions)];
+        let output = "key text, part int, at int, n int, next int, last int, count int";
+        check("table_window_neighbours.txt", "key text, part int, at int, n int", output, 1, steps);
+    }
 }

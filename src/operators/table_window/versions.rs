@@ -1,11 +1,14 @@
 //! The rows of touched partitions before and after an epoch: from columns to bytes and back.
 
+use std::ops::Range;
+
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{SortOptions, take};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
 
+use super::run::Run;
 use crate::operators::OperatorError;
 
 /// Turns rows into a key and a remainder, both as bytes, and back.
@@ -71,12 +74,8 @@ impl RowCodec {
         Ok((encode(&self.keys, &batch.columns()[..self.n_keys])?, encode(&self.rows, &columns)?))
     }
 
-    /// The rows before and after, keys taken from `input`.
-    pub(super) fn decode(
-        &self,
-        versions: &Versions,
-        input: &RecordBatch,
-    ) -> Result<(RecordBatch, RecordBatch), OperatorError> {
+    /// The columns of the distinct rows, keys taken from `input`.
+    pub(super) fn columns(&self, versions: &Versions, input: &RecordBatch) -> Result<Vec<ArrayRef>, OperatorError> {
         let mut columns: Vec<Option<ArrayRef>> = vec![None; self.schema.fields().len()];
         let key_rows = UInt32Array::from(versions.key_rows.clone());
         for (key, column) in columns.iter_mut().zip(input.columns()).take(self.n_keys) {
@@ -89,12 +88,11 @@ impl RowCodec {
                 columns[*column] = Some(array);
             }
         }
-        let columns: Vec<ArrayRef> = columns.into_iter().flatten().collect();
-        Ok((self.version(&columns, &versions.before)?, self.version(&columns, &versions.after)?))
+        Ok(columns.into_iter().flatten().collect())
     }
 
-    /// Each row as often as it is counted.
-    fn version(&self, columns: &[ArrayRef], counts: &[u32]) -> Result<RecordBatch, OperatorError> {
+    /// Each distinct row as often as it is counted.
+    pub(super) fn version(&self, columns: &[ArrayRef], counts: &[u32]) -> Result<RecordBatch, OperatorError> {
         let n_rows = counts.iter().map(|c| *c as usize).sum::<usize>();
         if u32::try_from(n_rows).is_err() {
             return Err(OperatorError::Function(format!("{n_rows} rows in the partitions touched at once")));
@@ -117,13 +115,24 @@ fn converter(fields: Vec<SortField>) -> Result<Option<RowConverter>, ArrowError>
     if fields.is_empty() { Ok(None) } else { RowConverter::new(fields).map(Some) }
 }
 
+/// One partition among [`Versions`].
+pub(super) struct Span {
+    /// Its distinct rows.
+    pub rows: Range<usize>,
+    /// Its rows after the epoch, by position in that version.
+    pub after: Range<usize>,
+    /// The position from which rows were appended; none if anything else changed.
+    pub appended: Option<usize>,
+}
+
 /// Distinct rows, sorted by partition, with how often each is seen before and after an epoch.
 #[derive(Default)]
 pub(super) struct Versions {
     rows: Vec<u8>,
     ends: Vec<usize>,
-    before: Vec<u32>,
-    after: Vec<u32>,
+    /// How often each row is seen before and after.
+    pub before: Vec<u32>,
+    pub after: Vec<u32>,
     /// The input row that has the key of the partition.
     key_rows: Vec<u32>,
     key_row: u32,
@@ -149,6 +158,24 @@ impl Versions {
         self.key_rows.push(self.key_row);
     }
 
+    /// Adds the first `n_rows` rows of a run, which did not change.
+    pub(super) fn push_run(&mut self, run: &Run, n_rows: usize) {
+        let Some((ends, bytes)) = run.unweighted(n_rows) else {
+            return run.iter().take(n_rows).for_each(|(row, weight)| self.push(row, weight, weight));
+        };
+        let base = self.rows.len();
+        self.rows.extend_from_slice(bytes);
+        self.ends.extend(ends.map(|e| base + e as usize));
+        self.before.resize(self.ends.len(), 1);
+        self.after.resize(self.ends.len(), 1);
+        self.key_rows.resize(self.ends.len(), self.key_row);
+    }
+
+    /// Whether no row is seen, before or after.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
     /// Puts other rows behind these.
     pub(super) fn append(&mut self, other: &Self) {
         let base = self.rows.len();
@@ -157,6 +184,27 @@ impl Versions {
         self.before.extend_from_slice(&other.before);
         self.after.extend_from_slice(&other.after);
         self.key_rows.extend_from_slice(&other.key_rows);
+    }
+
+    /// The partitions, in order.
+    pub(super) fn spans(&self) -> Vec<Span> {
+        let (mut row, mut position) = (0, 0);
+        let span = |partition: &[u32]| {
+            let rows = row..row + partition.len();
+            let start = position;
+            let (mut appended, mut otherwise) = (None, false);
+            for (before, after) in self.before[rows.clone()].iter().zip(&self.after[rows.clone()]) {
+                if *before == 0 {
+                    appended = appended.or(Some(position));
+                } else {
+                    otherwise |= before != after || appended.is_some();
+                }
+                position += *after as usize;
+            }
+            row = rows.end;
+            Span { rows, after: start..position, appended: appended.filter(|_| !otherwise) }
+        };
+        self.key_rows.chunk_by(|a, b| a == b).map(span).collect()
     }
 
     fn rows(&self) -> impl Iterator<Item = &[u8]> {
