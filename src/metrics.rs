@@ -22,6 +22,11 @@ pub fn count_sink_rows(sink: &str, n_rows: u64) {
     counter!("curb_sink_rows_total", "sink" => sink.to_string()).increment(n_rows);
 }
 
+/// A record that its topic does not take was left out of a committed epoch.
+pub fn count_undeliverable(output: &str) {
+    counter!("curb_undeliverable_total", "output" => output.to_string()).increment(1);
+}
+
 /// The watermark of a relation, in milliseconds since the Unix epoch.
 pub fn set_watermark(relation: &str, watermark_ms: i64) {
     gauge!("curb_watermark_ms", "relation" => relation.to_string()).set(watermark_ms as f64);
@@ -38,9 +43,10 @@ pub fn set_state_size(relation: &str, n_rows: usize, n_bytes: usize) {
     gauge!("curb_state_bytes", "relation" => relation.to_string()).set(n_bytes as f64);
 }
 
-/// From a record's Kafka timestamp to the commit of what follows from it.
-pub fn observe_latency(latency: Duration) {
-    histogram!("curb_latency_seconds").record(latency.as_secs_f64());
+/// From each record's Kafka timestamp to the commit of what follows from it, in milliseconds.
+pub fn observe_latencies(latencies_ms: impl Iterator<Item = u64>) {
+    let seconds = histogram!("curb_latency_seconds");
+    latencies_ms.for_each(|ms| seconds.record(ms as f64 / 1000.0));
 }
 
 /// How long an epoch took, from its first record to its commit.

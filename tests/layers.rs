@@ -247,3 +247,24 @@ fn no_module_is_a_drawer() {
     let found = found.iter().filter(|s| is_drawer(s) && !allowed.contains(&s.path.as_path()));
     report(found.map(|s| format!("src/{}: named for no content", s.path.display())).collect());
 }
+
+#[test]
+fn the_reader_of_this_test_sees_imports_and_no_text() {
+    let code = r##"
+        //! crate::comment
+        use crate::{catalog::Format, plan::{Pipeline, Relation}};
+        use crate::stream::Watermark; // crate::server
+        const TEXT: &str = "crate::kafka"; const MORE: &str = r#"crate::cli "quoted""#;
+        fn f() -> crate::state::KeyIndex { rdkafka::x(); my_axum::y() }
+    "##;
+    let source = SourceText {
+        path: PathBuf::new(),
+        module: "test".into(),
+        code: plain(code),
+        text: code.into(),
+        is_test: false,
+    };
+    let expected: BTreeSet<String> = ["catalog", "plan", "stream", "state"].map(String::from).into();
+    assert_eq!(imports(&source), expected);
+    assert!(names_crate(&source.code, "rdkafka") && !names_crate(&source.code, "axum"));
+}

@@ -111,30 +111,48 @@ impl Dataflow {
         Ok(run)
     }
 
-    /// Computes the derived state anew from the contents of the logged operators. Nothing leaves.
+    /// Computes the derived state anew from the contents of the logged operators, part by part. Nothing leaves.
     ///
     /// Operators whose state is logged and whose relation is a stream keep what was restored: streams have no contents,
     /// so that no row reaches them, and timers wait for the first epoch.
     pub fn recompute(&mut self, pipeline: &Pipeline, watermarks: &[Watermark]) -> Result<(), DataflowError> {
         let times = EpochTimes { before: watermarks.to_vec(), after: watermarks.to_vec(), loaded: false };
-        let mut changes: Vec<ChangeBatch> = Vec::with_capacity(pipeline.relations.len());
-        for (id, relation) in pipeline.relations.iter().enumerate() {
-            let contents = self.contents(id, relation).map_err(|e| failed(relation, e))?;
-            let of_relation = match contents {
-                Some(contents) => contents,
-                None => {
-                    let inputs = inputs(relation, None, &changes).map_err(|e| failed(relation, e))?;
-                    let ctx = context(pipeline, relation, id, &times);
-                    if inputs.iter().all(ChangeBatch::is_empty) {
-                        ChangeBatch::empty(relation.schema.clone())
-                    } else {
-                        self.run_shards(id, relation, inputs, &ctx, false).map_err(|e| failed(relation, e))?.changes
-                    }
-                }
-            };
-            changes.push(of_relation);
+        let mut has_contents = vec![false; pipeline.relations.len()];
+        for part in 0.. {
+            let mut changes: Vec<ChangeBatch> = Vec::with_capacity(pipeline.relations.len());
+            let mut is_last = true;
+            for (id, relation) in pipeline.relations.iter().enumerate() {
+                let contents = self.contents(id, relation, part).map_err(|e| failed(relation, e))?;
+                is_last &= contents.is_none();
+                has_contents[id] |= contents.is_some();
+                changes.push(match contents {
+                    Some(contents) => contents,
+                    None if has_contents[id] => ChangeBatch::empty(relation.schema.clone()),
+                    None => self.derive(pipeline, id, &changes, &times)?,
+                });
+            }
+            if is_last {
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// What a relation makes of its inputs at a restore.
+    fn derive(
+        &mut self,
+        pipeline: &Pipeline,
+        id: RelationId,
+        changes: &[ChangeBatch],
+        times: &EpochTimes,
+    ) -> Result<ChangeBatch, DataflowError> {
+        let relation = &pipeline.relations[id];
+        let inputs = inputs(relation, None, changes).map_err(|e| failed(relation, e))?;
+        if inputs.iter().all(ChangeBatch::is_empty) {
+            return Ok(ChangeBatch::empty(relation.schema.clone()));
+        }
+        let ctx = context(pipeline, relation, id, times);
+        Ok(self.run_shards(id, relation, inputs, &ctx, false).map_err(|e| failed(relation, e))?.changes)
     }
 
     /// Whether any operator has something to do at these watermarks without input.
@@ -182,18 +200,19 @@ impl Dataflow {
         self.shards.iter().map(of_relation).collect()
     }
 
-    fn contents(&self, id: RelationId, relation: &Relation) -> Result<Option<ChangeBatch>, OperatorError> {
+    /// A part of the rows of a logged table, over all shards; none if no shard has such a part.
+    fn contents(&self, id: RelationId, relation: &Relation, part: usize) -> Result<Option<ChangeBatch>, OperatorError> {
         if !relation.operator.is_logged() {
             return Ok(None);
         }
-        let mut parts = Vec::new();
+        let mut of_shards = Vec::new();
         for operator in self.shards.get(id).into_iter().flatten().flatten() {
-            match operator.contents()? {
-                Some(part) => parts.push(part),
-                None => return Ok(None),
-            }
+            of_shards.extend(operator.contents(part)?);
         }
-        Ok(Some(ChangeBatch::concat(&relation.schema, &parts)?))
+        if of_shards.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(ChangeBatch::concat(&relation.schema, &of_shards)?))
     }
 
     /// Divides the inputs over the shards, runs those that have something to do, and joins what they give.

@@ -295,3 +295,6 @@ fn hands_on_records(relation: &Relation) -> bool {
         | OperatorPlan::Upsert(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

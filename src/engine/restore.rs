@@ -153,10 +153,11 @@ impl Reading<'_> {
             return Err(DeltaError::Corrupted("its last parts are missing").into());
         }
         let record = self.last.take().unwrap_or_default();
+        let epoch = restored.epoch.max(record.epoch);
         let positions = positions(self.pipeline, &record, restored)?;
         let watermarks = watermarks(self.pipeline, &record);
         self.dataflow.recompute(self.pipeline, &watermarks.of_relations(self.pipeline))?;
-        Ok(Resumed { dataflow: self.dataflow, watermarks, epoch: record.epoch, positions })
+        Ok(Resumed { dataflow: self.dataflow, watermarks, epoch, positions })
     }
 }
 

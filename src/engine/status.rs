@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::dataflow::EpochRun;
 use super::intake::SourceCounts;
 use crate::catalog::RelationKind;
+use crate::metrics;
 use crate::operators::StateSize;
 use crate::plan::{OperatorPlan, Pipeline};
 use crate::stream::{PartitionStatus, SourcePartition, Watermark};
@@ -28,6 +29,8 @@ pub struct Status {
     pub loaded: bool,
     /// How often the state was restored because an epoch failed.
     pub restarts: u64,
+    /// How many output records were left out because their topic does not take them.
+    pub undeliverable: u64,
     /// Every relation, inputs before what reads them.
     pub relations: Vec<RelationStatus>,
     /// Every source, in the order of the relations.
@@ -247,9 +250,23 @@ impl StatusKeeper {
                 relation.state_rows = size.rows;
                 relation.state_bytes = size.bytes;
                 *then = relation.rows_in;
+                metrics::set_state_size(&relation.name, size.rows, size.bytes);
+                if let Some(watermark_ms) = relation.watermark_ms {
+                    metrics::set_watermark(&relation.name, watermark_ms);
+                }
+            }
+            for source in &status.sources {
+                if let Some(lag) = source.lag {
+                    metrics::set_lag(&source.name, lag);
+                }
             }
         });
         self.rates_since = Instant::now();
+    }
+
+    /// Counts an output record that was left out.
+    pub(super) fn undeliverable(&self) {
+        self.board.update(|status| status.undeliverable += 1);
     }
 
     /// Counts a restore after a failed epoch.

@@ -127,3 +127,6 @@ impl Watermarks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,8 +53,6 @@ pub struct WorkerOptions {
     pub poll_wait: Duration,
     /// The shortest time between two commits.
     pub commit_interval_min: Duration,
-    /// The greatest size of one delta in bytes: below the broker's message limit.
-    pub delta_bytes_max: usize,
     /// How many bytes of a late or rejected record are handed on.
     pub raw_bytes_max: usize,
     /// How tables' records look.
@@ -77,7 +75,6 @@ impl WorkerOptions {
             limit: PollLimit { records: 100_000, bytes: 64 << 20 },
             poll_wait: Duration::from_millis(100),
             commit_interval_min: Duration::from_millis(20),
-            delta_bytes_max: 900_000,
             raw_bytes_max: 64 << 10,
             wire: Wire::Kafka,
             pause_streams_while_loading: true,
@@ -199,7 +196,7 @@ impl Worker {
         Ok(Self {
             intake: Intake::new(&pipeline, options.wire)?,
             sinks: SinkEncoder::of_pipeline(&pipeline, ends.sink.tombstones())?,
-            codec: DeltaCodec::new(options.delta_bytes_max),
+            codec: DeltaCodec::new(ends.sink.max_delta_bytes()),
             dataflow: Dataflow::new(&pipeline, options.n_shards)?,
             reached: watermarks.of_relations(&pipeline),
             watermarks,
@@ -264,7 +261,7 @@ impl Worker {
         let taken = self.decode(polled)?;
         let Some(computed) = self.compute(taken, end_of_input)? else { return Ok(progress) };
         let epoch = self.encode(&computed)?;
-        self.commit(epoch, computed)?;
+        self.commit(epoch, &computed)?;
         metrics::observe_epoch(started.elapsed());
         Ok(progress)
     }
@@ -350,7 +347,7 @@ impl Worker {
     }
 
     /// Makes the epoch visible as a whole, then takes it into account.
-    fn commit(&mut self, epoch: OpenEpoch, mut computed: Computed) -> Result<(), WorkerError> {
+    fn commit(&mut self, epoch: OpenEpoch, computed: &Computed) -> Result<(), WorkerError> {
         let started = Instant::now();
         let sink_rows = epoch.rows().clone();
         let sealed: SealedEpoch = epoch.seal();
@@ -362,16 +359,34 @@ impl Worker {
         self.last_commit = Some(Instant::now());
         metrics::observe_commit(started.elapsed());
         metrics::count_delta_bytes(delta_bytes);
-        self.show(number, &sink_rows, &mut computed);
+        self.note_undeliverable();
+        self.show(number, &sink_rows, computed);
         Ok(())
     }
 
+    /// Says which records of the epoch their topics did not take.
+    fn note_undeliverable(&mut self) {
+        for left_out in self.ends.sink.take_undeliverable() {
+            let (OutputTopic::Sink(name) | OutputTopic::Late(name) | OutputTopic::Rejected(name)) = &left_out.output;
+            metrics::count_undeliverable(name);
+            tracing::error!(
+                output = ?left_out.output,
+                record_idx = left_out.record_idx,
+                bytes = left_out.bytes,
+                limit_bytes = left_out.limit_bytes,
+                "record left out: it is larger than its topic takes"
+            );
+            self.status.undeliverable();
+        }
+    }
+
     /// Brings status and measurements up to date with a committed epoch.
-    fn show(&mut self, number: u64, sink_rows: &BTreeMap<Arc<str>, u64>, computed: &mut Computed) {
+    fn show(&mut self, number: u64, sink_rows: &BTreeMap<Arc<str>, u64>, computed: &Computed) {
         let now_ms = (self.ends.clock)();
         let counts: Vec<(usize, SourceCounts)> =
             computed.taken.records.iter().zip(&computed.fates).map(|(r, f)| (r.relation, f.counts)).collect();
-        let stamps = computed.taken.records.iter().flat_map(|r| &r.raw.records).filter_map(|m| m.timestamp_ms);
+        let stamps = || computed.taken.records.iter().flat_map(|r| &r.raw.records).filter_map(|m| m.timestamp_ms);
+        let latencies_ms = || stamps().map(|stamp| now_ms.saturating_sub(stamp).max(0) as u64);
         self.status.committed(CommittedEpoch {
             number,
             loaded: computed.times.loaded,
@@ -379,10 +394,18 @@ impl Worker {
             watermarks: &computed.times.after,
             counts: &counts,
             sink_rows,
-            latencies_ms: &mut stamps.map(|stamp| now_ms.saturating_sub(stamp).max(0) as u64),
+            latencies_ms: &mut latencies_ms(),
         });
+        metrics::observe_latencies(latencies_ms());
         if self.status.is_sample_due() {
             self.status.sample(&self.dataflow.state_sizes());
+        }
+        for (id, relation) in self.pipeline.relations.iter().enumerate() {
+            let n_in = computed.run.rows_in.get(id).copied().unwrap_or(0);
+            let n_out = computed.run.changes.get(id).map_or(0, |c| c.len() as u64);
+            if n_in + n_out > 0 {
+                metrics::count_relation_rows(&relation.name, n_in, n_out);
+            }
         }
         for (relation, counts) in &counts {
             let Some(relation) = self.pipeline.relations.get(*relation) else { continue };

@@ -101,7 +101,7 @@ impl Sink for FileSink {
                 .map_err(|e| CommitError::Fatal(format!("could not write `{}`: {e}", self.path(topic).display())))?;
         }
         if let Some(log) = &self.log {
-            log.append(epoch.deltas, epoch.positions);
+            log.append(epoch.number, epoch.deltas, epoch.positions);
         }
         Ok(())
     }

@@ -18,28 +18,30 @@ pub struct MemoryStateLog {
 struct Kept {
     deltas: Vec<Delta>,
     positions: BTreeMap<SourcePartition, i64>,
+    epoch: u64,
 }
 
 impl MemoryStateLog {
-    /// Takes over the deltas and positions of a committed epoch.
-    pub fn append(&self, deltas: Vec<Delta>, positions: BTreeMap<SourcePartition, i64>) {
+    /// Takes over what is to be restored of a committed epoch.
+    pub fn append(&self, epoch: u64, deltas: Vec<Delta>, positions: BTreeMap<SourcePartition, i64>) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.deltas.extend(deltas);
         kept.positions = positions;
+        kept.epoch = epoch;
     }
 }
 
 impl StateLog for MemoryStateLog {
     fn restore(&mut self, apply: &mut dyn FnMut(Delta) -> Result<(), String>) -> Result<Restored, SourceError> {
-        let (deltas, positions) = {
+        let (deltas, positions, epoch) = {
             let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            (kept.deltas.clone(), kept.positions.clone())
+            (kept.deltas.clone(), kept.positions.clone(), kept.epoch)
         };
         let n_deltas = deltas.len() as u64;
         for delta in deltas {
             apply(delta).map_err(SourceError::Configuration)?;
         }
-        Ok(Restored { positions, n_deltas })
+        Ok(Restored { positions, n_deltas, epoch })
     }
 }
 
@@ -85,7 +87,7 @@ impl Sink for MemorySink {
             let headers = epoch.headers.get(idx).map_or(&[][..], Vec::as_slice);
             collected.entry(topic).or_default().extend(collect(&records, headers));
         }
-        self.log.append(epoch.deltas, epoch.positions);
+        self.log.append(epoch.number, epoch.deltas, epoch.positions);
         Ok(())
     }
 }

@@ -101,7 +101,12 @@ impl Sink for FaultySink {
         self.inner.tombstones()
     }
 
+    fn max_delta_bytes(&self) -> usize {
+        700
+    }
+
     fn commit(&mut self, epoch: SealedEpoch) -> Result<(), CommitError> {
+        assert!(epoch.deltas.iter().all(|d| d.bytes.len() <= 700));
         match self.faults.pop_front().unwrap_or(Fault::None) {
             Fault::None => self.inner.commit(epoch),
             Fault::Aborted => Err(CommitError::Aborted("test".into())),
@@ -117,7 +122,6 @@ impl Sink for FaultySink {
 fn options(n_shards: u32, n_records: usize) -> WorkerOptions {
     WorkerOptions {
         limit: PollLimit { records: n_records, bytes: usize::MAX },
-        delta_bytes_max: 700,
         backoff_min: Duration::ZERO,
         ..WorkerOptions::replay(ShardCount(n_shards))
     }
