@@ -269,7 +269,8 @@ fn months(local_ms: impl ExactSizeIterator<Item = i64>, nulls: Option<NullBuffer
     const LENGTH: usize = 7;
     let n_rows = local_ms.len();
     let mut text: Vec<u8> = Vec::with_capacity(n_rows * LENGTH);
-    let mut out_of_range = Vec::new();
+    // Tells which local times lie in range; empty while all do.
+    let mut known: Vec<bool> = Vec::new();
     let (mut from, mut until, mut month) = (0, 0, [b'0'; LENGTH]);
     for (row, local) in local_ms.enumerate() {
         if local < from || local >= until {
@@ -279,15 +280,15 @@ fn months(local_ms: impl ExactSizeIterator<Item = i64>, nulls: Option<NullBuffer
             month = month_text(month_idx);
         }
         if !(INSTANT_MS_MIN..=INSTANT_MS_MAX).contains(&local) {
-            out_of_range.push(row);
+            known.resize(row, true);
+            known.push(false);
         }
         text.extend_from_slice(&month);
     }
-    let nulls = if out_of_range.is_empty() {
+    let nulls = if known.is_empty() {
         nulls
     } else {
-        let mut known = vec![true; n_rows];
-        out_of_range.into_iter().for_each(|row| known[row] = false);
+        known.resize(n_rows, true);
         NullBuffer::union(nulls.as_ref(), Some(&NullBuffer::from(known)))
     };
     let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(LENGTH, n_rows));

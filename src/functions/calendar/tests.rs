@@ -202,6 +202,14 @@ proptest! {
 }
 
 #[test]
+fn a_local_year_beyond_9999_is_null_and_its_neighbours_are_not() {
+    let written =
+        months([0, INSTANT_MS_MAX + 1, -DAY_MS, INSTANT_MS_MIN - 1, INSTANT_MS_MAX].into_iter(), None).unwrap();
+    let written: Vec<Option<&str>> = written.iter().collect();
+    assert_eq!(written, [Some("1970-01"), None, Some("1969-12"), None, Some("9999-12")]);
+}
+
+#[test]
 #[ignore = "prints a rate"]
 fn rate_of_year_month() {
     let values: Vec<i64> = (0..8192).map(|i| 1_790_000_000_000 + i * 997).collect();
