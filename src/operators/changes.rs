@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StructArray};
+use arrow::array::{ArrayRef, BinaryArray, BooleanArray, Int64Array, RecordBatch, StructArray};
 use arrow::buffer::NullBuffer;
+use arrow::compute::nullif;
 use arrow::datatypes::{DataType, Fields, SchemaRef};
 
 use super::keyed_differences::{KeyedDifferences, Side, Transition};
@@ -60,8 +61,12 @@ impl Changes {
 
     fn structs(&self, fields: &Fields, transitions: &[Transition], side: Side) -> Result<ArrayRef, OperatorError> {
         let exists = transitions.iter().map(|t| if side == Side::Before { t.had_row() } else { t.has_row() });
-        let columns = self.rows.columns(transitions, side)?;
-        Ok(Arc::new(StructArray::try_new(fields.clone(), columns, Some(exists.collect::<NullBuffer>()))?))
+        let exists: NullBuffer = exists.collect();
+        let missing = BooleanArray::new(!exists.inner(), None);
+        // A field is read without a look at the struct around it: where there is no row, its fields are null themselves.
+        let values = self.rows.columns(transitions, side)?;
+        let columns = values.iter().map(|c| nullif(c, &missing)).collect::<Result<Vec<ArrayRef>, _>>()?;
+        Ok(Arc::new(StructArray::try_new(fields.clone(), columns, Some(exists))?))
     }
 }
 

@@ -235,9 +235,13 @@ impl<'a> Runner<'a> {
             self.operator.restore(delta).map_err(|e| e.to_string())?;
         }
         if !self.deltas.is_empty() {
-            let contents = self.operator.contents().map_err(|e| e.to_string())?;
-            let lines = contents.map(|c| rows(&c)).transpose()?;
-            return Ok(std::iter::once("restored".into()).chain(lines.into_iter().flatten()).collect());
+            let mut lines = vec!["restored".into()];
+            let mut part = 0;
+            while let Some(contents) = self.operator.contents(part).map_err(|e| e.to_string())? {
+                lines.extend(rows(&contents)?);
+                part += 1;
+            }
+            return Ok(lines);
         }
         for (idx, _) in self.inputs.iter().enumerate().filter(|(_, i)| i.is_table) {
             let rows = self.tables[idx].iter().map(|(cells, weight)| (cells.clone(), *weight, 0));

@@ -175,7 +175,8 @@ fn columns(definition: &QueryDefinition, key: &[Ident], names: &[String]) -> Res
 /// Writes key columns as on the wire.
 fn key_text(builder: &Builder<'_>, schema: &SchemaRef, key: &[usize]) -> Result<KeyText> {
     let columns = Arc::new(schema.project(key)?);
-    let encoder = json::Encoder::new(columns, builder.zone);
+    let encoder = json::Encoder::new(columns, builder.zone)
+        .map_err(|e| datafusion::common::DataFusionError::External(Box::new(e)))?;
     Ok(Arc::new(move |values: &[ArrayRef]| {
         encoder.key_text(values).map_err(|e| OperatorError::Function(e.to_string()))
     }))

@@ -14,8 +14,22 @@ use serde_json::{Value, json};
 
 const N_DEVICES: usize = 110;
 const TOWNS: [&str; 16] = [
-    "Zhicheng", "Huaxi", "Taihu", "Longshan", "Hongqiao", "Jiapu", "Lijiaxiang", "Heping", "Lincheng", "Hongxingqiao",
-    "Meishan", "Shuikou", "Sian", "Xiaopu", "Wushan", "Huamei",
+    "Zhicheng",
+    "Huaxi",
+    "Taihu",
+    "Longshan",
+    "Hongqiao",
+    "Jiapu",
+    "Lijiaxiang",
+    "Heping",
+    "Lincheng",
+    "Hongxingqiao",
+    "Meishan",
+    "Shuikou",
+    "Sian",
+    "Xiaopu",
+    "Wushan",
+    "Huamei",
 ];
 
 /// What a simulation is made of.
@@ -108,7 +122,8 @@ impl Simulation {
     /// The records of tables that stand before the first ride.
     pub fn tables(&mut self) -> Vec<SimulatedRecord> {
         let since = self.settings.start - Duration::days(900);
-        let at = |relation, key: String, value| SimulatedRecord { relation, key, value: Some(value), event_time: since };
+        let at =
+            |relation, key: String, value| SimulatedRecord { relation, key, value: Some(value), event_time: since };
         let mut records = Vec::new();
         for n in 0..N_DEVICES {
             let (id, town) = (device_id(n), TOWNS[n % TOWNS.len()]);
@@ -120,7 +135,8 @@ impl Simulation {
             let (person, plate) = (self.people[n].id.clone(), self.people[n].plate.clone());
             let years = 15 + self.rng.i64(0..60);
             let birth = (self.settings.start - Duration::days(years * 365 + self.rng.i64(0..365))).date_naive();
-            let sometimes = |rng: &mut Rng, share: f64, text: String| if rng.f64() < share { json!(text) } else { Value::Null };
+            let sometimes =
+                |rng: &mut Rng, share: f64, text: String| if rng.f64() < share { json!(text) } else { Value::Null };
             let household = format!("H{:06}", n / 2);
             let value = json!({
                 "person_id": person, "birth_date": birth.to_string(), "household_id": household,
@@ -138,7 +154,11 @@ impl Simulation {
             }
             if n % 3 == 0 {
                 let score = 80 + self.rng.i64(0..41);
-                records.push(at("integrity_archive", person.clone(), json!({"person_id": person, "base_score": score})));
+                records.push(at(
+                    "integrity_archive",
+                    person.clone(),
+                    json!({"person_id": person, "base_score": score}),
+                ));
             }
             if n % 250 == 7 {
                 let value = json!({"plate": plate, "valid_from": valid_from, "valid_to": rfc3339(since + Duration::days(3000)),
@@ -184,7 +204,8 @@ impl Simulation {
             2 => json!("ZJE99999"),
             _ => json!(self.people[person].plate),
         };
-        let score = round(if self.rng.f64() < 0.04 { 0.6 + self.rng.f64() * 0.2 } else { 0.85 + self.rng.f64() * 0.15 });
+        let score =
+            round(if self.rng.f64() < 0.04 { 0.6 + self.rng.f64() * 0.2 } else { 0.85 + self.rng.f64() * 0.15 });
         let violation = if self.rng.f64() < 0.85 { "no_helmet" } else { "illegal_passenger" };
         let value = json!({"capture_id": id, "device_id": device, "captured_at": rfc3339(self.now), "violation": violation,
             "plate": plate, "match_score": score});
@@ -310,8 +331,17 @@ mod tests {
     fn every_source_of_the_pack_gets_records() {
         let records = run(1, 60_000);
         for relation in [
-            "captures", "identities", "persons", "households", "integrity_archive", "devices", "exemptions", "visits",
-            "voids", "disposal_policy", "passages",
+            "captures",
+            "identities",
+            "persons",
+            "households",
+            "integrity_archive",
+            "devices",
+            "exemptions",
+            "visits",
+            "voids",
+            "disposal_policy",
+            "passages",
         ] {
             assert!(records.iter().any(|r| r.relation == relation), "{relation}");
         }
