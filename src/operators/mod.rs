@@ -7,8 +7,6 @@
 mod changes;
 mod deduplicate;
 mod lookup_join;
-#[cfg(test)]
-mod script;
 mod source_table;
 mod table_aggregate;
 mod table_join;
@@ -133,3 +131,6 @@ pub enum OperatorError {
     #[error("logged state does not fit: {0}")]
     State(String),
 }
+
+#[cfg(test)]
+mod script;
