@@ -148,3 +148,4 @@ pub enum OperatorError {
     #[error("logged state does not fit: {0}")]
     State(String),
 }
+

@@ -10,11 +10,7 @@ mod kernels;
 mod layout;
 mod partition;
 mod run;
-#[cfg(test)]
-mod speed;
 mod steps;
-#[cfg(test)]
-mod tests;
 mod versions;
 
 use std::cmp::Ordering;
@@ -336,3 +332,8 @@ impl std::fmt::Debug for TableWindowSpec {
         f.debug_struct("TableWindowSpec").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod speed;
+#[cfg(test)]
+mod tests;
