@@ -1,16 +1,57 @@
 //! Curb runs SQL rules over Kafka topics, exactly once.
-// The modules in the order in which data flows through them, upwards from the words they share.
+//!
+//! # The way of a record
+//!
+//! `kafka/source.rs` polls raw records, `format/json` decodes the columns in use, a segment (a stateless DataFusion plan,
+//! `plan/segment.rs`) filters and projects, an operator (`operators/`) with its state computes what changed,
+//! `format/json` encodes the rows of the sinks, and `kafka/sink.rs` commits outputs, logged state and input offsets in one
+//! transaction. `engine/worker.rs` names these steps, in this order, in one function. A replay and the tests run the same
+//! loop with files or memory at its ends (`local/`).
+//!
+//! # What holds everywhere
+//!
+//! - A **table** is a Z-set: rows with a weight, +1 appeared, -1 disappeared. Relations pass on net differences only, so
+//!   that withdrawing one record withdraws what followed from it, whatever the order of arrival.
+//! - A **stream** only grows. Its rows carry the number of the source record that they follow from.
+//! - An **epoch** is a value: positions, outputs and deltas, committed as a whole or not at all. There is no other
+//!   checkpoint.
+//! - **What enters is logged, the rest is derived.** Rows of source tables, operator state over streams, and the last row
+//!   per key of sinks and `CHANGES` are written to the state topic; joins, aggregates and windows over tables are computed
+//!   again at a restore by one run of the plan.
+//! - A record that cannot be used lands in a topic with its reason. No record stops a pipeline.
+//!
+//! # Layers
+//!
+//! A module imports only from layers below it, never from a sibling; `tests/layers.rs` holds the table and fails on any
+//! other edge. A foreign crate is named in one folder: rdkafka in `kafka/`, axum in `server/`, clap in `cli/`.
+//!
+//! The modules follow in the order in which data flows through them, upwards from the words they share.
+
+/// Layer 0: change batches, positions, watermarks, keys, shards, and the ports at both ends.
 pub mod stream;
+/// Layer 0: one named function per measurement.
 pub mod metrics;
+/// Layer 1: text to statements, with spans.
 pub mod dialect;
+/// Layer 1: calendar and text functions.
 pub mod functions;
+/// Layer 1: bytes to Arrow and back.
 pub mod format;
+/// Layer 1: keyed rows in memory.
 pub mod state;
+/// Layer 1: sources, sinks and the state log on Kafka.
 pub mod kafka;
+/// Layer 1: the same ports on files and in memory.
 pub mod local;
+/// Layer 2: one streaming operator per file.
 pub mod operators;
+/// Layer 2: names, schemas, options.
 pub mod catalog;
+/// Layer 3: from a catalog to a pipeline of relations.
 pub mod plan;
+/// Layer 4: a pipeline while it lives.
 pub mod engine;
+/// Layer 5: what stands in for the roadside.
 pub mod testing;
+/// Layer 6: the commands, and the only place that prints.
 pub mod cli;

@@ -193,7 +193,18 @@ fn over_rows(builder: &Builder<'_>, id: RelationId, plan: &LogicalPlan) -> Resul
 
 fn chain_step(builder: &Builder<'_>, id: RelationId, plan: &LogicalPlan) -> Result<WindowStep> {
     let rows = over_rows(builder, id, plan)?;
-    Ok(WindowStep::Function(function(builder, &rows, ROWS, arrow_schema(plan.schema()))?))
+    let function = function(builder, &rows, ROWS, arrow_schema(plan.schema()))?;
+    // Where every row stays one row in its place, the operator may compute new rows alone.
+    Ok(if only_projects(&rows) { WindowStep::Projection(function) } else { WindowStep::Function(function) })
+}
+
+fn only_projects(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::TableScan(_) => true,
+        LogicalPlan::Projection(p) => only_projects(&p.input),
+        LogicalPlan::SubqueryAlias(a) => only_projects(&a.input),
+        _ => false,
+    }
 }
 
 /// Appends steps to a relation, which so becomes another one: it is added anew in its own place.
