@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::ast;
 
 use crate::dialect::Span;
 
-pub use resolve::resolve;
+pub use resolve::{resolve, resolve_all};
 pub use source::PSEUDO_COLUMNS;
 
 /// Everything a pack declares, in order of declaration.

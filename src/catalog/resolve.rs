@@ -14,6 +14,12 @@ use crate::dialect::{Diagnostic, Kind, Name, Span, Statement, StatementKind, cod
 ///
 /// `time_zone` overrides that of the pack, as `--time-zone` does. What queries refer to is the planner's business.
 pub fn resolve(statements: Vec<Statement>, time_zone: Option<Tz>) -> Result<Catalog, Vec<Diagnostic>> {
+    let (catalog, findings) = resolve_all(statements, time_zone);
+    if findings.is_empty() { Ok(catalog) } else { Err(findings) }
+}
+
+/// As [`resolve`], with what could be resolved in spite of the findings, so that more can be found in one go.
+pub fn resolve_all(statements: Vec<Statement>, time_zone: Option<Tz>) -> (Catalog, Vec<Diagnostic>) {
     let mut findings = Vec::new();
     let declared_zone = resolve_zone(&statements, &mut findings);
     let time_zone = time_zone.or(declared_zone).unwrap_or(Tz::UTC);
@@ -28,11 +34,8 @@ pub fn resolve(statements: Vec<Statement>, time_zone: Option<Tz>) -> Result<Cata
             StatementKind::CreateQuery(query) => catalog.queries.push(resolve_query(*query, &mut findings)),
         }
     }
-    if findings.is_empty() {
-        return Ok(catalog);
-    }
     findings.sort_by_key(|finding| finding.span);
-    Err(findings)
+    (catalog, findings)
 }
 
 /// The zone that a pack sets; it may do so once, in any of its files.

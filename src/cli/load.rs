@@ -6,9 +6,9 @@ use std::path::Path;
 use chrono_tz::Tz;
 
 use super::{Failure, OutputForm, print};
-use crate::catalog::{Catalog, resolve};
+use crate::catalog::{Catalog, resolve_all};
 use crate::dialect::{Diagnostic, Pack, findings, parse, render, render_styled};
-use crate::plan::{Pipeline, plan};
+use crate::plan::{Pipeline, UNKNOWN_COLUMN, UNKNOWN_RELATION, plan};
 
 /// A pack that was read and planned.
 pub(super) struct Loaded {
@@ -27,18 +27,21 @@ pub(super) fn load(path: &Path, time_zone: Option<Tz>, form: OutputForm) -> Resu
 
 fn compile(pack: &Pack, time_zone: Option<Tz>) -> Result<Loaded, Vec<Diagnostic>> {
     let (statements, mut diagnostics) = parse(pack);
-    // A statement that could not be parsed would only be missed by all that refer to it: names and types that can be
-    // checked without it still are.
-    let catalog = match resolve(statements, time_zone) {
-        Ok(catalog) if diagnostics.is_empty() => catalog,
-        Ok(_) => return Err(diagnostics),
-        Err(found) => {
-            diagnostics.extend(found);
-            return Err(diagnostics);
-        }
-    };
-    let pipeline = plan(&catalog)?;
-    Ok(Loaded { catalog, pipeline })
+    let (catalog, found) = resolve_all(statements, time_zone);
+    diagnostics.extend(found);
+    match plan(&catalog) {
+        Ok(pipeline) if diagnostics.is_empty() => return Ok(Loaded { catalog, pipeline }),
+        Ok(_) => {}
+        // What a broken statement declares would only be missed by all that refer to it.
+        Err(found) if diagnostics.is_empty() => diagnostics = found,
+        Err(found) => diagnostics.extend(found.into_iter().filter(|d| !is_about_names(d))),
+    }
+    diagnostics.sort_by_key(|d| d.span);
+    Err(diagnostics)
+}
+
+fn is_about_names(finding: &Diagnostic) -> bool {
+    matches!(finding.code, UNKNOWN_COLUMN | UNKNOWN_RELATION)
 }
 
 fn print_findings(diagnostics: &[Diagnostic], pack: &Pack, form: OutputForm) -> Result<(), Failure> {

@@ -28,14 +28,20 @@ pub fn plan(catalog: &Catalog) -> std::result::Result<Pipeline, Vec<Diagnostic>>
     let ordered = in_order(catalog, rewritten, &mut findings);
     let ctx = session::session(catalog.time_zone);
     let planned = read_definitions(&ctx, catalog, ordered, &mut findings);
-    if !findings.is_empty() {
-        return Err(findings);
+    let optimised = optimise(&ctx, catalog, planned, &mut findings);
+    let pipeline = build(&ctx, catalog, optimised, &mut findings);
+    if findings.is_empty() {
+        return Ok(pipeline);
     }
-    let optimised = match optimise(&ctx, planned) {
-        Ok(optimised) => optimised,
-        Err(finding) => return Err(vec![finding]),
-    };
-    build(&ctx, catalog, optimised)
+    findings.sort_by_key(|f| f.span);
+    Err(findings)
+}
+
+/// The names that a query may read.
+fn relation_names(catalog: &Catalog) -> Vec<String> {
+    let sources = catalog.sources.iter().map(|s| s.name.to_string());
+    let queries = catalog.queries.iter().filter(|q| !matches!(q.role, QueryRole::Sink(_)));
+    sources.chain(queries.map(|q| q.name.to_string())).collect()
 }
 
 /// A definition whose syntax has been planned.
@@ -97,12 +103,16 @@ fn read_definitions(
     for source in catalog.sources.iter().filter(|s| changes_of.contains(&s.name.to_string())) {
         register(ctx, &changes_name(&source.name), sinks::changes_schema(&source.schema()), None, findings);
     }
-    let mut failed: BTreeSet<String> = BTreeSet::new();
+    let relations = relation_names(catalog);
+    // What refers to itself was left out of the order, and has its finding already.
+    let ordered_names: BTreeSet<&str> = ordered.iter().map(|r| r.definition.name.as_ref()).collect();
+    let mut failed: BTreeSet<String> =
+        catalog.queries.iter().map(|q| q.name.to_string()).filter(|q| !ordered_names.contains(q.as_str())).collect();
     let mut planned = Vec::new();
     for rewritten in &ordered {
         let definition = rewritten.definition.clone();
         let name = definition.name.to_string();
-        if rewritten.reads.iter().chain(&rewritten.changes_of).any(|r| failed.contains(r)) {
+        if rewritten.is_refused || rewritten.reads.iter().chain(&rewritten.changes_of).any(|r| failed.contains(r)) {
             failed.insert(name);
             continue;
         }
@@ -112,7 +122,7 @@ fn read_definitions(
             Ok(plan) => plan,
             Err(error) => {
                 failed.insert(name);
-                findings.push(error.into_diagnostic(&definition));
+                findings.push(error.into_diagnostic(&definition, &relations));
                 continue;
             }
         };
@@ -192,8 +202,9 @@ struct Usage {
 }
 
 /// Optimises the definitions that stand alone, readers first, so that each yields only the columns that are read.
-fn optimise(ctx: &SessionContext, planned: Vec<Planned>) -> std::result::Result<Usage, Diagnostic> {
+fn optimise(ctx: &SessionContext, catalog: &Catalog, planned: Vec<Planned>, findings: &mut Vec<Diagnostic>) -> Usage {
     let state = ctx.state();
+    let relations = relation_names(catalog);
     let mut usage = Usage { definitions: Vec::new(), columns: BTreeMap::new() };
     for Planned { definition, plan, stands_alone } in planned.into_iter().rev() {
         if !stands_alone {
@@ -207,7 +218,13 @@ fn optimise(ctx: &SessionContext, planned: Vec<Planned>) -> std::result::Result<
             let plan = if all_read { plan } else { keep_columns(&definition, plan, &used)? };
             Ok(state.optimize(&plan)?)
         })();
-        let plan = optimised.map_err(|e: PlanError| e.into_diagnostic(&definition))?;
+        let plan = match optimised {
+            Ok(plan) => plan,
+            Err(error) => {
+                findings.push(PlanError::into_diagnostic(error, &definition, &relations));
+                continue;
+            }
+        };
         let _ = plan.apply_with_subqueries(|node| {
             if let LogicalPlan::TableScan(scan) = node {
                 let all = 0..scan.source.schema().fields().len();
@@ -219,7 +236,7 @@ fn optimise(ctx: &SessionContext, planned: Vec<Planned>) -> std::result::Result<
         usage.definitions.push(Optimised { definition, plan });
     }
     usage.definitions.reverse();
-    Ok(usage)
+    usage
 }
 
 /// Drops columns that nobody reads; key columns stay, for they tell rows apart.
@@ -238,7 +255,7 @@ fn keep_columns(definition: &QueryDefinition, plan: LogicalPlan, used: &BTreeSet
 }
 
 /// Makes relations of sources, definitions and sinks, in order.
-fn build(ctx: &SessionContext, catalog: &Catalog, usage: Usage) -> std::result::Result<Pipeline, Vec<Diagnostic>> {
+fn build(ctx: &SessionContext, catalog: &Catalog, usage: Usage, findings: &mut Vec<Diagnostic>) -> Pipeline {
     let state = ctx.state();
     let mut builder = Builder {
         state: &state,
@@ -250,7 +267,7 @@ fn build(ctx: &SessionContext, catalog: &Catalog, usage: Usage) -> std::result::
         emit: None,
         allowed_lateness_ms: 0,
     };
-    let mut findings = Vec::new();
+    let relations = relation_names(catalog);
     for source in &catalog.sources {
         let whole = usage.columns.contains_key(&changes_name(&source.name));
         let used = usage.columns.get(source.name.as_ref()).cloned().unwrap_or_default();
@@ -267,15 +284,12 @@ fn build(ctx: &SessionContext, catalog: &Catalog, usage: Usage) -> std::result::
             Ok(sink) => sink_plans.extend(sink),
             // What reads a definition that failed would only repeat its finding.
             Err(PlanError::Refused { code: "C0202", .. }) if !findings.is_empty() => {}
-            Err(error) => findings.push(error.into_diagnostic(&definition)),
+            Err(error) => findings.push(error.into_diagnostic(&definition, &relations)),
         }
-    }
-    if !findings.is_empty() {
-        return Err(findings);
     }
     let order: BTreeMap<&str, usize> = catalog.queries.iter().enumerate().map(|(i, q)| (q.name.as_ref(), i)).collect();
     sink_plans.sort_by_key(|s: &super::SinkPlan| order.get(s.name.as_ref()).copied());
-    Ok(Pipeline { time_zone: catalog.time_zone, relations: builder.relations, sinks: sink_plans })
+    Pipeline { time_zone: catalog.time_zone, relations: builder.relations, sinks: sink_plans }
 }
 
 /// Adds a source with the columns that are read, its key and its event time.

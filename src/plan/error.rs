@@ -1,6 +1,11 @@
 //! Why a query was not planned, before it becomes a finding with a position.
 
+use std::ops::ControlFlow;
+
+use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser;
+use datafusion::sql::sqlparser::ast::{Expr, Spanned, Visit, Visitor};
 
 use crate::catalog::QueryDefinition;
 use crate::dialect::{Diagnostic, Span};
@@ -35,56 +40,143 @@ pub(super) fn refuse<T>(code: &'static str, message: impl Into<String>, hint: im
 
 impl PlanError {
     /// Turns the error into a finding about a definition.
-    pub(super) fn into_diagnostic(self, definition: &QueryDefinition) -> Diagnostic {
+    ///
+    /// `relations` are the names that the pack declares, for suggestions.
+    pub(super) fn into_diagnostic(self, definition: &QueryDefinition, relations: &[String]) -> Diagnostic {
         match self {
             Self::Refused { code, message, hint } => Diagnostic::new(code, definition.span, message).hint(hint),
             Self::Operator(error) => Diagnostic::new("C0290", definition.span, error.to_string()),
-            Self::DataFusion(error) => from_datafusion(&error, definition),
+            Self::DataFusion(error) => from_datafusion(&error, definition, relations),
         }
     }
 }
 
-/// The stable code of each kind of message that DataFusion's planner gives.
-const CODES: [(&str, &str); 8] = [
-    ("column", "C0201"),
-    ("No field named", "C0201"),
-    ("table", "C0202"),
-    ("Invalid function", "C0203"),
-    ("function", "C0203"),
+/// A column that none of the relations read has.
+pub const UNKNOWN_COLUMN: &str = "C0201";
+/// A relation that the pack does not declare.
+pub const UNKNOWN_RELATION: &str = "C0202";
+const UNKNOWN_FUNCTION: &str = "C0203";
+const WRONG_ARGUMENTS: &str = "C0206";
+
+/// The stable code of each other kind of message that DataFusion's planner gives, by a part of its text.
+const CODES: [(&str, &str); 5] = [
     ("GROUP BY", "C0204"),
     ("coerc", "C0205"),
-    ("type", "C0205"),
+    ("Cannot infer common argument type", "C0205"),
+    ("ambiguous", "C0207"),
+    ("UNION", "C0208"),
 ];
 
-fn from_datafusion(error: &DataFusionError, definition: &QueryDefinition) -> Diagnostic {
+fn from_datafusion(error: &DataFusionError, definition: &QueryDefinition, relations: &[String]) -> Diagnostic {
     let found = error.diagnostic();
-    let span = found.and_then(|d| d.span).map_or(definition.span, |s| Span {
+    let text = error.strip_backtrace();
+    let span = found.and_then(|d| d.span).map(|s| Span {
         file: definition.file,
         line: s.start.line,
         column: s.start.column,
         end_line: s.end.line,
         end_column: s.end.column,
     });
-    let text = error.strip_backtrace();
-    let first = text.lines().next().unwrap_or_default();
-    let plain = ["Error during planning: ", "Schema error: ", "This feature is not implemented: ", "SQL error: "]
-        .iter()
-        .fold(first, |t, prefix| t.strip_prefix(prefix).unwrap_or(t));
-    let message = found.map_or_else(|| plain.to_owned(), |d| d.message.clone());
+    if let Some(finding) = unknown_name(error, span.unwrap_or(definition.span), relations) {
+        return finding;
+    }
+    if let Some(finding) = wrong_function(&text, span, definition) {
+        return finding;
+    }
+    let message = found.map_or_else(|| plain(&text).to_owned(), |d| d.message.clone());
     let code = CODES.iter().find(|(part, _)| text.contains(part)).map_or("C0200", |(_, code)| code);
-    // DataFusion's list of valid fields and its "did you mean" are the remedy.
-    let (message, hint) = match message.split_once(". Did you mean ").or_else(|| message.split_once(" Did you mean ")) {
-        Some((message, guess)) => (message.to_owned(), Some(format!("Did you mean {guess}"))),
-        None => (message, None),
-    };
-    let hint = hint
-        .or_else(|| found.and_then(|d| d.helps.first().map(|h| h.message.clone())))
-        .or_else(|| plain.split_once(". Valid fields are ").map(|(_, fields)| format!("Valid columns are {fields}")));
-    let finding = Diagnostic::new(code, span, lower_first(&message));
-    match hint {
-        Some(hint) => finding.hint(hint),
+    let finding = Diagnostic::new(code, span.unwrap_or(definition.span), lower_first(&message));
+    match found.and_then(|d| d.helps.first()) {
+        Some(help) => finding.hint(help.message.clone()),
         None => finding,
     }
+}
+
+/// The first line of a message without DataFusion's own headings.
+fn plain(text: &str) -> &str {
+    let headings = [
+        "type_coercion",
+        "caused by",
+        "Error during planning: ",
+        "Schema error: ",
+        "This feature is not implemented: ",
+        "SQL error: ",
+        "Internal error: ",
+    ];
+    let lines = text.lines().map(str::trim);
+    let line = lines.into_iter().find(|line| !headings[..2].contains(line)).unwrap_or_default();
+    headings.iter().fold(line, |line, heading| line.strip_prefix(heading).unwrap_or(line))
+}
+
+/// A column or relation that does not exist, with the one that was probably meant.
+fn unknown_name(error: &DataFusionError, span: Span, relations: &[String]) -> Option<Diagnostic> {
+    if let DataFusionError::SchemaError(schema, _) = error.find_root()
+        && let SchemaError::FieldNotFound { field, valid_fields } = schema.as_ref()
+    {
+        let known: Vec<&str> = valid_fields.iter().map(|c| c.name.as_str()).collect();
+        let finding = Diagnostic::new(UNKNOWN_COLUMN, span, format!("column `{}` does not exist", field.name));
+        return Some(finding.hint(suggest(&field.name, &known, "Columns here are")));
+    }
+    let message = error.diagnostic()?.message.clone();
+    let name = message.strip_prefix("table '")?.strip_suffix("' not found")?;
+    let known: Vec<&str> = relations.iter().map(String::as_str).filter(|r| !r.contains(['.', '('])).collect();
+    let finding = Diagnostic::new(UNKNOWN_RELATION, span, format!("relation `{name}` does not exist"));
+    Some(finding.hint(suggest(name, &known, "The pack declares")))
+}
+
+/// The name that is most like a word, else all of them.
+fn suggest(word: &str, known: &[&str], all: &str) -> String {
+    let near = known.iter().map(|k| (strsim::damerau_levenshtein(word, k), k)).min();
+    match near {
+        Some((distance, name)) if distance <= 1 + word.len() / 4 => format!("Did you mean `{name}`?"),
+        _ => format!("{all} {}.", known.join(", ")),
+    }
+}
+
+/// A function that does not exist, or that does not take what it was given; the place is that of the call.
+fn wrong_function(text: &str, span: Option<Span>, definition: &QueryDefinition) -> Option<Diagnostic> {
+    let quoted = |after: &str| text.split_once(after)?.1.split_once('\'').map(|(name, _)| name.to_owned());
+    if let Some(name) = quoted("Invalid function '") {
+        let span = span.unwrap_or_else(|| call_of(definition, &name));
+        let finding = Diagnostic::new(UNKNOWN_FUNCTION, span, format!("function `{name}` does not exist"));
+        let guess = quoted("Did you mean '").map(|guess| format!("Did you mean `{guess}`?"));
+        return Some(
+            finding.hint(guess.unwrap_or_else(|| "Functions are those of DataFusion and the calendar.".into())),
+        );
+    }
+    let name = quoted("unction '")?;
+    let about_arguments = ["signature", "requires", "expects", "expected", "coerce", "arguments"];
+    if !about_arguments.iter().any(|word| text.contains(word)) {
+        return None;
+    }
+    let given = text.split_once("but received ").map(|(_, rest)| rest.split(" (DataType").next().unwrap_or(rest));
+    let takes: Vec<&str> = text.split(" requires ").skip(1).filter_map(|part| part.split([',', '.']).next()).collect();
+    let hint = match (given, takes.is_empty()) {
+        (Some(given), false) => format!("It was given {given}; it takes {}: cast the argument.", takes.join(", ")),
+        _ => plain(text).to_owned(),
+    };
+    let message = format!("function `{name}` does not take these arguments");
+    Some(Diagnostic::new(WRONG_ARGUMENTS, span.unwrap_or_else(|| call_of(definition, &name)), message).hint(hint))
+}
+
+/// Where a query calls a function.
+fn call_of(definition: &QueryDefinition, name: &str) -> Span {
+    struct Find<'a>(&'a str, Option<sqlparser::tokenizer::Span>);
+    impl Visitor for Find<'_> {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Function(f) if f.name.to_string().eq_ignore_ascii_case(self.0) => {
+                    self.1 = Some(f.name.span());
+                    ControlFlow::Break(())
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    let mut find = Find(name, None);
+    let _ = Visit::visit(&definition.query, &mut find);
+    find.1.map_or(definition.span, |span| Span::of(definition.file, span))
 }
 
 fn lower_first(message: &str) -> String {

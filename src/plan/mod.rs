@@ -23,6 +23,7 @@ mod sinks;
 mod tests;
 
 pub use definitions::plan;
+pub use error::{UNKNOWN_COLUMN, UNKNOWN_RELATION};
 pub use explain::{explain, mermaid};
 pub use pipeline::{Distribution, Input, OperatorPlan, Pipeline, Relation, RelationId, SinkPlan};
 pub use segment::Segment;

@@ -26,6 +26,8 @@ pub(super) struct Rewritten {
     pub(super) reads: Vec<String>,
     /// Names of tables it reads by `CHANGES`.
     pub(super) changes_of: Vec<String>,
+    /// Whether something in it was refused already.
+    pub(super) is_refused: bool,
 }
 
 /// Functions whose value depends on when they are called.
@@ -145,13 +147,15 @@ fn span(definition: &QueryDefinition, span: datafusion::sql::sqlparser::tokenize
 }
 
 fn rewrite_one(catalog: &Catalog, definition: QueryDefinition, findings: &mut Vec<Diagnostic>) -> Rewritten {
+    let n_findings = findings.len();
     let mut rewriter =
         Rewriter { catalog, definition: definition.clone(), reads: Vec::new(), changes_of: Vec::new(), findings };
     let mut query = definition.query.clone();
     rewriter.refuse_order(&query);
     let _ = VisitMut::visit(&mut query, &mut rewriter);
     let (reads, changes_of) = (rewriter.reads, rewriter.changes_of);
-    Rewritten { definition: QueryDefinition { query, ..definition }, reads, changes_of }
+    let is_refused = findings.len() > n_findings;
+    Rewritten { definition: QueryDefinition { query, ..definition }, reads, changes_of, is_refused }
 }
 
 struct Rewriter<'a> {

@@ -12,7 +12,7 @@ mod watermark;
 pub use change_batch::{ChangeBatch, Order};
 pub use key::{encode_key, kafka_partition, murmur2};
 pub use ports::{
-    CommitError, Delta, OutputTopic, PartitionStatus, PollLimit, Polled, Restored, SealedEpoch, Sink, Source,
+    CommitError, Delta, Headers, OutputTopic, PartitionStatus, PollLimit, Polled, Restored, SealedEpoch, Sink, Source,
     SourceError, StateLog, TombstoneForm, Undeliverable,
 };
 pub use record::{RecordBatchBytes, RecordMeta, RecordView, SourcePartition};

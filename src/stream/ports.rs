@@ -88,6 +88,9 @@ pub struct Delta {
     pub bytes: Vec<u8>,
 }
 
+/// The headers of one record: names and values.
+pub type Headers = Vec<(String, Vec<u8>)>;
+
 /// One epoch, ready to be committed as a whole: positions, outputs, deltas.
 #[derive(Clone, Debug, Default)]
 pub struct SealedEpoch {
@@ -98,7 +101,7 @@ pub struct SealedEpoch {
     /// Encoded output records. `partition` in their meta is -1 where the key decides.
     pub outputs: Vec<(OutputTopic, RecordBatchBytes)>,
     /// Header blocks of the outputs: entry `i` belongs to `outputs[i]` and has one list a record, or is empty.
-    pub headers: Vec<Vec<Vec<(String, Vec<u8>)>>>,
+    pub headers: Vec<Vec<Headers>>,
     /// Logged state.
     pub deltas: Vec<Delta>,
 }

@@ -66,6 +66,7 @@ pub struct KernelStep {
 }
 
 /// The window functions computed by kernels of ours.
+#[expect(missing_docs, reason = "each variant says what its column, offset and frame are for")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum WindowKernel {
     /// The number of the row in its partition, from 1.
