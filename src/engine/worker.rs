@@ -135,6 +135,14 @@ pub enum WorkerError {
 }
 
 impl WorkerError {
+    /// Whether the cluster did not answer.
+    fn is_unreachable(&self) -> bool {
+        matches!(
+            self,
+            Self::Source(SourceError::Unreachable(_)) | Self::Restore(RestoreError::Log(SourceError::Unreachable(_)))
+        )
+    }
+
     /// Whether the worker may go on after a restore.
     fn is_passing(&self) -> bool {
         matches!(
@@ -164,6 +172,8 @@ pub struct Worker {
     partitions: BTreeMap<SourcePartition, PartitionStatus>,
     n_committed: u64,
     is_restored: bool,
+    /// Whether the state was ever restored: a cluster that is gone after that is waited for.
+    was_restored: bool,
     pipeline_is_logged: bool,
     last_commit: Option<Instant>,
 }
@@ -205,6 +215,7 @@ impl Worker {
             partitions: BTreeMap::new(),
             n_committed: 0,
             is_restored: false,
+            was_restored: false,
             pipeline_is_logged: false,
             last_commit: None,
             pipeline,
@@ -232,7 +243,7 @@ impl Worker {
                     return Ok(Ended::CaughtUp);
                 }
                 Ok(Progress::Going) => backoff = self.options.backoff_min,
-                Err(error) if error.is_passing() && self.ends.log.is_some() => {
+                Err(error) if self.ends.log.is_some() && self.may_go_on(&error) => {
                     tracing::warn!(%error, "epoch dropped; restoring the state");
                     metrics::count_restart();
                     self.status.restarted();
@@ -243,6 +254,11 @@ impl Worker {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Whether a restore may repair it. At the first start a cluster that does not answer is the operator's to mend.
+    fn may_go_on(&self, error: &WorkerError) -> bool {
+        error.is_passing() || (self.was_restored && error.is_unreachable())
     }
 
     fn advance(&mut self) -> Result<Progress, WorkerError> {
@@ -462,6 +478,8 @@ impl Worker {
         self.n_committed = resumed.epoch;
         self.pipeline_is_logged = false;
         self.is_restored = true;
+        self.was_restored = true;
+        self.status.restored(self.n_committed);
         tracing::info!(epoch = self.n_committed, elapsed_ms = started.elapsed().as_millis() as u64, "restored state");
         Ok(())
     }
