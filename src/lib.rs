@@ -12,5 +12,6 @@ pub mod operators;
 pub mod catalog;
 pub mod plan;
 pub mod engine;
+pub mod server;
 pub mod testing;
 pub mod cli;
