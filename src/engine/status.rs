@@ -346,8 +346,7 @@ mod tests {
     }
 
     fn commit(keeper: &mut StatusKeeper, number: u64, n_rows: u64, latencies_ms: &[u64]) {
-        let mut run = EpochRun::default();
-        run.rows_in = vec![n_rows; 3];
+        let run = EpochRun { changes: vec![], refused: vec![], duplicate: vec![], rows_in: vec![n_rows; 3] };
         let counts = SourceCounts { read: n_rows, used: n_rows, ..SourceCounts::default() };
         keeper.committed(CommittedEpoch {
             number,
