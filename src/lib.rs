@@ -51,6 +51,8 @@ pub mod catalog;
 pub mod plan;
 /// Layer 4: a pipeline while it lives.
 pub mod engine;
+/// Layer 5: HTTP: health, measurements, status.
+pub mod server;
 /// Layer 5: what stands in for the roadside.
 pub mod testing;
 /// Layer 6: the commands, and the only place that prints.

@@ -1,14 +1,61 @@
 //! Measurements: one named function each, so that names and labels stand in one place.
 //!
-//! Where they go is decided by the recorder that `server/` installs; without one they cost nothing.
+//! Units are seconds, bytes, rows and records. Labels are names from the pack or words from a fixed list, never a key or a
+//! device. Where measurements go is decided by the recorder that `server/` installs; without one they cost nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use metrics::{counter, gauge, histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-/// Records of a source that met one fate: `used`, `duplicate`, `late` or `rejected`.
-pub fn count_records(source: &str, fate: &'static str, n_records: u64) {
-    counter!("curb_records_total", "source" => source.to_string(), "fate" => fate).increment(n_records);
+/// The upper bounds of the buckets of all histograms, in seconds: the same everywhere, so that workers can be summed up.
+pub const BUCKETS_SECONDS: [f64; 16] =
+    [0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+
+/// Says what each measurement means, for whoever reads the exposition.
+pub fn describe() {
+    describe_gauge!("curb_build_info", "The version of the program, as a label");
+    describe_counter!(
+        "curb_records_consumed_total",
+        "Records read and committed, by source and by what became of them"
+    );
+    describe_counter!("curb_records_produced_total", "Records committed, by sink");
+    describe_counter!("curb_records_undeliverable_total", "Records left out because their topic does not take them");
+    describe_counter!("curb_relation_rows_total", "Rows that a relation took in and gave out");
+    describe_gauge!("curb_relation_watermark_timestamp_seconds", "The watermark of a relation, since the Unix epoch");
+    describe_gauge!("curb_relation_watermark_lag_seconds", "How far a relation's watermark is behind the clock");
+    describe_gauge!("curb_consumer_lag_records", "Records of a source that have not been read");
+    describe_gauge!("curb_state_rows", "Rows or keys of state of a relation");
+    describe_gauge!("curb_state_bytes", "Bytes of memory of the state of a relation");
+    describe_counter!("curb_state_logged_bytes_total", "Bytes of logged state in committed epochs");
+    describe_histogram!("curb_e2e_latency_seconds", "From a record's timestamp to the commit of what follows from it");
+    describe_histogram!(
+        "curb_stage_duration_seconds",
+        "Time per epoch in each stage; poll includes waiting for records"
+    );
+    describe_histogram!("curb_epoch_duration_seconds", "From the records of an epoch to its commit");
+    describe_counter!("curb_transactions_total", "Epochs handed to the broker, by result");
+    describe_counter!("curb_restarts_total", "Epochs dropped, after which the state was restored");
+    describe_gauge!("curb_loaded", "1 if all tables have been read to the end noted at start");
+}
+
+/// The version of the program.
+pub fn set_build_info(version: &'static str) {
+    gauge!("curb_build_info", "version" => version).set(1.0);
+}
+
+/// Records of a source that met one fate: `used`, `duplicate`, `late` or `rejected`. The fates sum to all that was read.
+pub fn count_consumed(source: &str, fate: &'static str, n_records: u64) {
+    counter!("curb_records_consumed_total", "source" => source.to_string(), "fate" => fate).increment(n_records);
+}
+
+/// Records committed to a sink.
+pub fn count_produced(sink: &str, n_records: u64) {
+    counter!("curb_records_produced_total", "sink" => sink.to_string()).increment(n_records);
+}
+
+/// A record that its topic does not take was left out of a committed epoch.
+pub fn count_undeliverable(output: &str) {
+    counter!("curb_records_undeliverable_total", "output" => output.to_string()).increment(1);
 }
 
 /// Rows that a relation took in and gave out in a committed epoch.
@@ -17,24 +64,16 @@ pub fn count_relation_rows(relation: &str, n_in: u64, n_out: u64) {
     counter!("curb_relation_rows_total", "relation" => relation.to_string(), "direction" => "out").increment(n_out);
 }
 
-/// Records committed to a sink.
-pub fn count_sink_rows(sink: &str, n_rows: u64) {
-    counter!("curb_sink_rows_total", "sink" => sink.to_string()).increment(n_rows);
-}
-
-/// A record that its topic does not take was left out of a committed epoch.
-pub fn count_undeliverable(output: &str) {
-    counter!("curb_undeliverable_total", "output" => output.to_string()).increment(1);
-}
-
-/// The watermark of a relation, in milliseconds since the Unix epoch.
-pub fn set_watermark(relation: &str, watermark_ms: i64) {
-    gauge!("curb_watermark_ms", "relation" => relation.to_string()).set(watermark_ms as f64);
+/// The watermark of a relation, and how far it is behind the clock, both in milliseconds.
+pub fn set_watermark(relation: &str, watermark_ms: i64, lag_ms: i64) {
+    let relation = || relation.to_string();
+    gauge!("curb_relation_watermark_timestamp_seconds", "relation" => relation()).set(watermark_ms as f64 / 1000.0);
+    gauge!("curb_relation_watermark_lag_seconds", "relation" => relation()).set(lag_ms as f64 / 1000.0);
 }
 
 /// Records of a source that are in its topic but have not been read.
 pub fn set_lag(source: &str, n_records: i64) {
-    gauge!("curb_source_lag_records", "source" => source.to_string()).set(n_records as f64);
+    gauge!("curb_consumer_lag_records", "source" => source.to_string()).set(n_records as f64);
 }
 
 /// The state that a relation holds.
@@ -45,24 +84,42 @@ pub fn set_state_size(relation: &str, n_rows: usize, n_bytes: usize) {
 
 /// From each record's Kafka timestamp to the commit of what follows from it, in milliseconds.
 pub fn observe_latencies(latencies_ms: impl Iterator<Item = u64>) {
-    let seconds = histogram!("curb_latency_seconds");
+    let seconds = histogram!("curb_e2e_latency_seconds");
     latencies_ms.for_each(|ms| seconds.record(ms as f64 / 1000.0));
+}
+
+/// Measures a stage of an epoch (`poll`, `decode`, `execute`, `encode`, `commit`) until it is dropped.
+pub struct StageTimer {
+    stage: &'static str,
+    started: Instant,
+}
+
+impl StageTimer {
+    /// Begins now.
+    pub fn start(stage: &'static str) -> Self {
+        Self { stage, started: Instant::now() }
+    }
+}
+
+impl Drop for StageTimer {
+    fn drop(&mut self) {
+        histogram!("curb_stage_duration_seconds", "stage" => self.stage).record(self.started.elapsed().as_secs_f64());
+    }
 }
 
 /// How long an epoch took, from its first record to its commit.
 pub fn observe_epoch(duration: Duration) {
-    counter!("curb_epochs_total").increment(1);
-    histogram!("curb_epoch_seconds").record(duration.as_secs_f64());
+    histogram!("curb_epoch_duration_seconds").record(duration.as_secs_f64());
 }
 
-/// How long the commit of an epoch took.
-pub fn observe_commit(duration: Duration) {
-    histogram!("curb_commit_seconds").record(duration.as_secs_f64());
+/// How the commit of an epoch ended: `commit`, `abort`, `unknown`, `fenced` or `fatal`.
+pub fn count_transaction(result: &'static str) {
+    counter!("curb_transactions_total", "result" => result).increment(1);
 }
 
 /// Bytes of logged state in a committed epoch.
 pub fn count_delta_bytes(n_bytes: u64) {
-    counter!("curb_delta_bytes_total").increment(n_bytes);
+    counter!("curb_state_logged_bytes_total").increment(n_bytes);
 }
 
 /// An epoch was dropped and the state restored.

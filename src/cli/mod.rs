@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything else to stderr. The exit code says what kind of failure it was.
 
 mod check;
+mod demo;
 mod explain;
 mod load;
 mod replay;
@@ -27,6 +28,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::CheckArgs),
+    Demo(demo::DemoArgs),
     Explain(explain::ExplainArgs),
     Replay(replay::ReplayArgs),
     // Boxed: it has many options.
@@ -120,6 +122,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let outcome = match &cli.command {
         Command::Check(args) => check::run(args),
+        Command::Demo(args) => demo::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Run(args) => run::run(args),

@@ -20,6 +20,6 @@ pub use encode::EncodeError;
 pub use intake::{IntakeError, SourceCounts};
 pub use replay::{Replay, ReplayError, ReplayOptions, ReplayProgress, event_times};
 pub use restore::RestoreError;
-pub use status::{LatencyStatus, RelationStatus, SourceStatus, Status, StatusBoard};
+pub use status::{LatencyStatus, Phase, RelationStatus, SinkStatus, SourceStatus, Status, StatusBoard};
 pub use watermark::Watermarks;
 pub use worker::{Clock, Ended, Ends, Worker, WorkerError, WorkerOptions};

@@ -20,9 +20,28 @@ const RATE_WINDOW: Duration = Duration::from_secs(1);
 /// Latencies above an hour count as an hour.
 const LATENCY_MS_MAX: u64 = 3_600_000;
 
+/// What a worker is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// It has not begun.
+    #[default]
+    Starting,
+    /// It waits for its partitions, or brings its state to the last committed epoch.
+    Restoring,
+    /// It reads the tables to the end noted at start; nothing leaves yet.
+    Loading,
+    /// It handles what arrives.
+    Running,
+    /// It has ended.
+    Stopped,
+}
+
 /// A pipeline at a moment.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Status {
+    /// What the worker is doing.
+    pub phase: Phase,
     /// The number of the last committed epoch; 0 before the first.
     pub epoch: u64,
     /// Whether the state is that of the last committed epoch; false while it is being restored.
@@ -102,12 +121,28 @@ pub struct LatencyStatus {
 #[derive(Clone, Debug, Default)]
 pub struct StatusBoard {
     status: Arc<Mutex<Status>>,
+    last_turn: Arc<Mutex<Option<Instant>>>,
 }
 
 impl StatusBoard {
     /// The status now.
     pub fn snapshot(&self) -> Status {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Shows another status.
+    pub fn show(&self, status: Status) {
+        self.update(|shown| *shown = status);
+    }
+
+    /// Notes that the worker's loop has come round.
+    pub fn turned(&self) {
+        *self.last_turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// How long ago the worker's loop last came round; none if it never did.
+    pub fn since_last_turn(&self) -> Option<Duration> {
+        self.last_turn.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())
     }
 
     fn update(&self, change: impl FnOnce(&mut Status)) {
@@ -165,7 +200,7 @@ impl StatusKeeper {
         status.sinks = pipeline.sinks.iter().map(|s| SinkStatus { name: s.name.clone(), rows: 0 }).collect();
         let n_relations = pipeline.relations.len();
         let board = StatusBoard::default();
-        board.update(|shown| *shown = status);
+        board.show(status);
         Self {
             board,
             source_of_relation,
@@ -177,6 +212,11 @@ impl StatusKeeper {
 
     pub(super) fn board(&self) -> &StatusBoard {
         &self.board
+    }
+
+    /// Shows what the worker is doing now.
+    pub(super) fn enter(&self, phase: Phase) {
+        self.board.update(|status| status.phase = phase);
     }
 
     /// Adds a committed epoch.
@@ -197,22 +237,35 @@ impl StatusKeeper {
             }),
             _ => None,
         };
+        metrics::set_loaded(epoch.loaded);
         self.board.update(|status| {
             status.epoch = epoch.number;
             status.loaded = epoch.loaded;
+            status.phase = if epoch.loaded { Phase::Running } else { Phase::Loading };
             status.latency = latency.unwrap_or(status.latency);
             for (id, relation) in status.relations.iter_mut().enumerate() {
-                relation.rows_in += epoch.run.rows_in.get(id).copied().unwrap_or(0);
-                relation.rows_out += epoch.run.changes.get(id).map_or(0, |c| c.len() as u64);
+                let n_in = epoch.run.rows_in.get(id).copied().unwrap_or(0);
+                let n_out = epoch.run.changes.get(id).map_or(0, |c| c.len() as u64);
+                relation.rows_in += n_in;
+                relation.rows_out += n_out;
+                if n_in + n_out > 0 {
+                    metrics::count_relation_rows(&relation.name, n_in, n_out);
+                }
             }
             for (relation, counts) in epoch.counts {
                 let source = self.source_of_relation.get(*relation).copied().flatten();
                 if let Some(source) = source.and_then(|s| status.sources.get_mut(s)) {
                     source.counts.add(counts);
+                    metrics::count_consumed(&source.name, "used", counts.used);
+                    metrics::count_consumed(&source.name, "duplicate", counts.duplicate);
+                    metrics::count_consumed(&source.name, "late", counts.late);
+                    metrics::count_consumed(&source.name, "rejected", counts.rejected);
                 }
             }
             for sink in &mut status.sinks {
-                sink.rows += epoch.sink_rows.get(&sink.name).copied().unwrap_or(0);
+                let n_rows = epoch.sink_rows.get(&sink.name).copied().unwrap_or(0);
+                sink.rows += n_rows;
+                metrics::count_produced(&sink.name, n_rows);
             }
         });
         self.watermarks(epoch.watermarks);
@@ -238,32 +291,26 @@ impl StatusKeeper {
         });
     }
 
-    /// Whether rates and sizes are due to be shown again; they are too dear for every epoch.
-    pub(super) fn is_sample_due(&self) -> bool {
-        self.rates_since.elapsed() >= RATE_WINDOW
+    /// Shows rates and sizes again, if it is time: sizes are too dear for every epoch.
+    pub(super) fn sample_if_due(&mut self, sizes: impl FnOnce() -> Vec<StateSize>) {
+        let elapsed = self.rates_since.elapsed();
+        if elapsed >= RATE_WINDOW {
+            self.sample(elapsed, &sizes());
+            self.rates_since = Instant::now();
+        }
     }
 
-    /// Shows rates since the last sample, and the sizes of the relations' state.
-    pub(super) fn sample(&mut self, sizes: &[StateSize]) {
-        let seconds = self.rates_since.elapsed().as_secs_f64().max(f64::MIN_POSITIVE);
+    /// Shows rates since the last sample, `elapsed` ago, and the sizes of the relations' state.
+    fn sample(&mut self, elapsed: Duration, sizes: &[StateSize]) {
+        let seconds = elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
         self.board.update(|status| {
             for ((relation, size), then) in status.relations.iter_mut().zip(sizes).zip(&mut self.rows_in_then) {
                 relation.rows_in_per_second = (relation.rows_in - *then) as f64 / seconds;
                 relation.state_rows = size.rows;
                 relation.state_bytes = size.bytes;
                 *then = relation.rows_in;
-                metrics::set_state_size(&relation.name, size.rows, size.bytes);
-                if let Some(watermark_ms) = relation.watermark_ms {
-                    metrics::set_watermark(&relation.name, watermark_ms);
-                }
-            }
-            for source in &status.sources {
-                if let Some(lag) = source.lag {
-                    metrics::set_lag(&source.name, lag);
-                }
             }
         });
-        self.rates_since = Instant::now();
     }
 
     /// Counts an output record that was left out.
@@ -277,6 +324,7 @@ impl StatusKeeper {
             status.restarts += 1;
             status.restored = false;
             status.loaded = false;
+            status.phase = Phase::Restoring;
         });
     }
 
@@ -286,5 +334,82 @@ impl StatusKeeper {
             status.restored = true;
             status.epoch = epoch;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::resolve;
+    use crate::dialect::{Pack, parse};
+    use crate::plan::plan;
+
+    const RULES: &str = "
+        CREATE STREAM passages (passage_id VARCHAR NOT NULL, at TIMESTAMP WITH TIME ZONE NOT NULL)
+            WITH (topic = 'passages', format = 'json', event_time = 'at');
+        CREATE TABLE devices (device_id VARCHAR PRIMARY KEY) WITH (topic = 'devices', format = 'json');
+        CREATE SINK out WITH (topic = 'out', format = 'json') AS SELECT passage_id FROM passages;";
+
+    fn keeper() -> StatusKeeper {
+        let (statements, errors) = parse(&Pack::from_text("rules.sql", RULES));
+        assert!(errors.is_empty(), "{errors:?}");
+        StatusKeeper::new(&plan(&resolve(statements, None).unwrap()).unwrap())
+    }
+
+    fn commit(keeper: &mut StatusKeeper, number: u64, n_rows: u64, latencies_ms: &[u64]) {
+        let run = EpochRun { changes: vec![], refused: vec![], duplicate: vec![], rows_in: vec![n_rows; 3] };
+        let counts = SourceCounts { read: n_rows, used: n_rows, ..SourceCounts::default() };
+        keeper.committed(CommittedEpoch {
+            number,
+            loaded: number > 1,
+            run: &run,
+            watermarks: &[Watermark(5), Watermark::MIN, Watermark::MAX],
+            counts: &[(0, counts)],
+            sink_rows: &BTreeMap::from([("out".into(), n_rows)]),
+            latencies_ms: &mut latencies_ms.iter().copied(),
+        });
+    }
+
+    #[test]
+    fn committed_epochs_add_up_and_the_first_load_is_a_phase_of_its_own() {
+        let mut keeper = keeper();
+        commit(&mut keeper, 1, 10, &[]);
+        assert_eq!(keeper.board().snapshot().phase, Phase::Loading);
+        commit(&mut keeper, 2, 5, &[]);
+        let status = keeper.board().snapshot();
+        assert_eq!((status.epoch, status.phase, status.sinks[0].rows), (2, Phase::Running, 15));
+        assert_eq!((status.relations[0].rows_in, status.sources[0].counts.read), (15, 15));
+        let watermarks: Vec<_> = status.relations.iter().map(|r| r.watermark_ms).collect();
+        assert_eq!(watermarks, [Some(5), None, None], "only instants are shown");
+        keeper.restarted();
+        let status = keeper.board().snapshot();
+        assert_eq!((status.restarts, status.loaded, status.phase), (1, false, Phase::Restoring));
+    }
+
+    #[test]
+    fn a_rate_is_what_came_since_the_last_sample_and_falls_to_nothing() {
+        let mut keeper = keeper();
+        commit(&mut keeper, 1, 30, &[]);
+        let sizes = [StateSize { rows: 4, bytes: 40 }; 3];
+        let rate = |keeper: &StatusKeeper| keeper.board().snapshot().relations[0].rows_in_per_second;
+        keeper.sample(Duration::from_secs(2), &sizes);
+        assert_eq!(rate(&keeper), 15.0);
+        assert_eq!(keeper.board().snapshot().relations[0].state_bytes, 40);
+        commit(&mut keeper, 2, 5, &[]);
+        keeper.sample(Duration::from_secs(1), &sizes);
+        assert_eq!(rate(&keeper), 5.0);
+        keeper.sample(Duration::from_secs(1), &sizes);
+        assert_eq!(rate(&keeper), 0.0);
+        keeper.sample_if_due(|| panic!("not a second has passed"));
+    }
+
+    #[test]
+    fn latencies_are_those_of_all_records_since_the_start() {
+        let mut keeper = keeper();
+        commit(&mut keeper, 1, 99, &[2; 99]);
+        commit(&mut keeper, 2, 1, &[90]);
+        commit(&mut keeper, 3, 0, &[]);
+        let latency = keeper.board().snapshot().latency;
+        assert_eq!((latency.n_records, latency.p50_ms, latency.p99_ms, latency.max_ms), (100, 2, 2, 90));
     }
 }

@@ -14,10 +14,10 @@ use super::epoch::OpenEpoch;
 use super::intake::{Fates, Intake, IntakeError, SourceCounts, Taken, fates};
 use super::refusal::encode_refusals;
 use super::restore::{RestoreError, logged_pipeline, restore};
-use super::status::{CommittedEpoch, StatusBoard, StatusKeeper};
+use super::status::{CommittedEpoch, Phase, StatusBoard, StatusKeeper};
 use super::watermark::Watermarks;
 use crate::format::json::Wire;
-use crate::metrics;
+use crate::metrics::{self, StageTimer};
 use crate::plan::{OperatorPlan, Pipeline};
 use crate::stream::{
     CommitError, OutputTopic, PartitionStatus, PollLimit, Polled, SealedEpoch, ShardCount, Sink, Source, SourceError,
@@ -232,11 +232,18 @@ impl Worker {
 
     /// Runs until the input ends, a stop is asked for, or an error cannot be repaired by a restore.
     pub fn run(&mut self) -> Result<Ended, WorkerError> {
+        let ended = self.turn();
+        self.status.enter(Phase::Stopped);
+        ended
+    }
+
+    fn turn(&mut self) -> Result<Ended, WorkerError> {
         let mut backoff = self.options.backoff_min;
         loop {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(Ended::Stopped);
             }
+            self.status.board().turned();
             match self.advance() {
                 Ok(Progress::EndOfInput) => return Ok(Ended::EndOfInput),
                 Ok(Progress::Going) if self.options.until_caught_up && self.is_caught_up() => {
@@ -263,7 +270,9 @@ impl Worker {
 
     fn advance(&mut self) -> Result<Progress, WorkerError> {
         if !self.is_restored {
+            self.status.enter(Phase::Restoring);
             self.restore()?;
+            self.status.enter(Phase::Loading);
         }
         self.epoch()
     }
@@ -287,6 +296,7 @@ impl Worker {
         if let Some(last) = self.last_commit {
             self.pause(self.options.commit_interval_min.saturating_sub(last.elapsed()));
         }
+        let _timer = StageTimer::start("poll");
         let paused: Vec<Arc<str>> = if self.options.pause_streams_while_loading && !self.is_loaded() {
             let is_stream = |r: &&crate::plan::Relation| matches!(r.operator, OperatorPlan::SourceStream(..));
             self.pipeline.relations.iter().filter(is_stream).map(|r| r.name.clone()).collect()
@@ -306,6 +316,7 @@ impl Worker {
 
     /// Raw records to rows; event times to watermarks.
     fn decode(&mut self, polled: Polled) -> Result<Taken, WorkerError> {
+        let _timer = StageTimer::start("decode");
         for (partition, status) in &polled.partitions {
             let relation = self.pipeline.relations.iter().position(|r| r.name == partition.relation);
             if let Some(relation) = relation {
@@ -327,8 +338,10 @@ impl Worker {
         let times = EpochTimes { before, after, loaded: self.is_loaded() };
         if taken.records.is_empty() && !self.dataflow.is_due(&self.pipeline, &times) {
             self.status.watermarks(&times.after);
+            self.status.sample_if_due(|| self.dataflow.state_sizes());
             return Ok(None);
         }
+        let _timer = StageTimer::start("execute");
         let rows = std::mem::take(&mut taken.rows);
         let run = self.dataflow.run(&self.pipeline, rows, &times)?;
         let fates = fates(&self.pipeline, &taken, &run);
@@ -337,6 +350,7 @@ impl Worker {
 
     /// Rows to records, state to deltas: the epoch as a value.
     fn encode(&mut self, computed: &Computed) -> Result<OpenEpoch, WorkerError> {
+        let _timer = StageTimer::start("encode");
         let mut epoch = OpenEpoch::open(self.n_committed + 1, self.positions.clone());
         let record_name = |sequence: u64| computed.taken.name(&self.pipeline, sequence);
         for (sink, encoder) in self.pipeline.sinks.iter().zip(&mut self.sinks) {
@@ -364,16 +378,17 @@ impl Worker {
 
     /// Makes the epoch visible as a whole, then takes it into account.
     fn commit(&mut self, epoch: OpenEpoch, computed: &Computed) -> Result<(), WorkerError> {
-        let started = Instant::now();
+        let timer = StageTimer::start("commit");
         let sink_rows = epoch.rows().clone();
         let sealed: SealedEpoch = epoch.seal();
         let number = sealed.number;
         let delta_bytes = sealed.deltas.iter().map(|d| d.bytes.len() as u64).sum();
-        self.ends.sink.commit(sealed)?;
+        self.ends.sink.commit(sealed).inspect_err(|e| metrics::count_transaction(e.result()))?;
+        drop(timer);
+        metrics::count_transaction("commit");
         self.n_committed = number;
         self.pipeline_is_logged = true;
         self.last_commit = Some(Instant::now());
-        metrics::observe_commit(started.elapsed());
         metrics::count_delta_bytes(delta_bytes);
         self.note_undeliverable();
         self.show(number, &sink_rows, computed);
@@ -413,27 +428,7 @@ impl Worker {
             latencies_ms: &mut latencies_ms(),
         });
         metrics::observe_latencies(latencies_ms());
-        if self.status.is_sample_due() {
-            self.status.sample(&self.dataflow.state_sizes());
-        }
-        for (id, relation) in self.pipeline.relations.iter().enumerate() {
-            let n_in = computed.run.rows_in.get(id).copied().unwrap_or(0);
-            let n_out = computed.run.changes.get(id).map_or(0, |c| c.len() as u64);
-            if n_in + n_out > 0 {
-                metrics::count_relation_rows(&relation.name, n_in, n_out);
-            }
-        }
-        for (relation, counts) in &counts {
-            let Some(relation) = self.pipeline.relations.get(*relation) else { continue };
-            metrics::count_records(&relation.name, "used", counts.used);
-            metrics::count_records(&relation.name, "duplicate", counts.duplicate);
-            metrics::count_records(&relation.name, "late", counts.late);
-            metrics::count_records(&relation.name, "rejected", counts.rejected);
-        }
-        for (sink, n_rows) in sink_rows {
-            metrics::count_sink_rows(sink, *n_rows);
-        }
-        metrics::set_loaded(computed.times.loaded);
+        self.status.sample_if_due(|| self.dataflow.state_sizes());
     }
 
     /// What is logged of the epoch beside its operators' state.

@@ -5,15 +5,17 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
 use rdkafka::bindings as rd;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use crate::stream::SourceError;
 
-use super::client::create;
+use super::client::{PlainContext, create};
+use super::failure::read_failure;
 use super::producer::{WriterContext, flush};
 
 /// A Kafka broker in this process; it ends when it is dropped.
@@ -113,5 +115,60 @@ impl DemoProducer {
             return Err(SourceError::Unreachable("records were not taken in time".to_owned()));
         }
         self.poll()
+    }
+}
+
+/// A record of an output topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DemoRecord {
+    /// The topic.
+    pub topic: String,
+    /// The value; none for a tombstone.
+    pub value: Option<Vec<u8>>,
+}
+
+/// Reads topics from their beginning, for whoever looks on. It belongs to no group.
+pub struct DemoReader {
+    consumer: BaseConsumer<PlainContext>,
+}
+
+impl DemoReader {
+    /// Connects to `brokers` and begins to read all partitions of the topics, which are named with their number of partitions.
+    ///
+    /// `fetch_wait_ms` is how long the broker keeps a question that it has no records for.
+    pub fn connect(brokers: &str, topics: &[(&str, i32)], fetch_wait_ms: u32) -> Result<Self, SourceError> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", brokers);
+        config.set("group.id", "looking-on");
+        config.set("enable.auto.commit", "false");
+        config.set("isolation.level", "read_committed");
+        // Records that the broker dropped before they were read are an error, or the count of the others would be wrong.
+        config.set("auto.offset.reset", "error");
+        config.set("fetch.wait.max.ms", fetch_wait_ms.to_string());
+        let consumer: BaseConsumer<PlainContext> = create(&config, PlainContext::default())?;
+        let failed = |e: KafkaError| SourceError::Io(format!("could not read the output topics: {e}"));
+        let mut list = TopicPartitionList::new();
+        for (topic, n_partitions) in topics {
+            for partition in 0..*n_partitions {
+                list.add_partition_offset(topic, partition, Offset::Beginning).map_err(failed)?;
+            }
+        }
+        consumer.assign(&list).map_err(failed)?;
+        Ok(Self { consumer })
+    }
+
+    /// The next record, if one comes within `wait`.
+    pub fn poll(&self, wait: Duration) -> Result<Option<DemoRecord>, SourceError> {
+        match self.consumer.poll(wait) {
+            None => Ok(None),
+            Some(Ok(record)) => {
+                let value = record.payload().map(<[u8]>::to_vec);
+                Ok(Some(DemoRecord { topic: record.topic().to_owned(), value }))
+            }
+            Some(Err(error)) => {
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+                read_failure(code, "output topics", &error.to_string()).map_or(Ok(None), Err)
+            }
+        }
     }
 }

@@ -26,7 +26,7 @@ mod topics;
 mod tests;
 
 pub use connect::{Connection, connect, shards};
-pub use demo::{DemoBroker, DemoProducer};
+pub use demo::{DemoBroker, DemoProducer, DemoReader, DemoRecord};
 pub use settings::{Settings, SourceTopic};
 pub use sink::KafkaSink;
 pub use source::KafkaSource;

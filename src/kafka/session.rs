@@ -203,10 +203,9 @@ impl Session {
     /// Fails unless the state was restored under the assignment that holds now.
     pub(super) fn check(&self) -> Result<(), SourceError> {
         let mut progress = self.lock();
-        if self.consumer.assignment_lost() || self.consumer.context().number() != progress.assignment {
-            if !matches!(progress.standing, Standing::Unrestored(_)) {
-                progress.standing = Standing::Unrestored("the group has changed its assignment".to_owned());
-            }
+        let has_changed = self.consumer.assignment_lost() || self.consumer.context().number() != progress.assignment;
+        if has_changed && !matches!(progress.standing, Standing::Unrestored(_)) {
+            progress.standing = Standing::Unrestored("the group has changed its assignment".to_owned());
         }
         match &progress.standing {
             Standing::Unrestored(why) => Err(SourceError::AssignmentLost(why.clone())),

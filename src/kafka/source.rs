@@ -167,8 +167,8 @@ impl KafkaSource {
             let taken = relation.queue.take(max, |arrival| handle(arrival, &name, &topic, partitions, taking, now))?;
             n_empty = if taken == 0 { n_empty + 1 } else { 0 };
         }
-        if taking.n_records > 0 {
-            self.record_bytes = (taking.n_bytes / taking.n_records).max(1);
+        if let Some(mean) = taking.n_bytes.checked_div(taking.n_records) {
+            self.record_bytes = mean.max(1);
         }
         Ok(())
     }

@@ -14,8 +14,8 @@ use crate::stream::{ChangeBatch, Order, Watermark};
 
 /// What counts as a repetition.
 ///
-/// A record repeats an earlier one when its key is remembered and its event time lies before the first record's event time
-/// + `unique_for_ms`, or before the first's altogether. A key is forgotten when the watermark passes that end. A record
+/// A record repeats an earlier one when its key is remembered and its event time lies before the first record's event time plus
+/// `unique_for_ms`, or before the first's altogether. A key is forgotten when the watermark passes that end. A record
 /// without event time is neither remembered nor dropped. Logged: the keys with the event time at which they are forgotten.
 #[derive(Clone, Debug)]
 pub struct DeduplicateSpec {

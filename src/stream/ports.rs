@@ -195,3 +195,15 @@ pub enum CommitError {
     #[error("{0}")]
     Fatal(String),
 }
+
+impl CommitError {
+    /// How the transaction ended, in one word, as measurements name it.
+    pub fn result(&self) -> &'static str {
+        match self {
+            Self::Aborted(_) => "abort",
+            Self::Unknown(_) => "unknown",
+            Self::Fenced(_) => "fenced",
+            Self::Fatal(_) => "fatal",
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! `curb demo`: the safe-riding rules at work on simulated devices, with a broker in this process.
+
+mod devices;
+mod figures;
+mod interrupt;
+mod pack;
+mod screen;
+mod tally;
+mod world;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, IsTerminal, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use self::figures::{Figures, Rates};
+use self::interrupt::stop_on_signal;
+use self::screen::Screen;
+use self::tally::Tally;
+use self::world::{PIPELINE, World, WorldSettings};
+use super::Failure;
+use crate::engine::{Phase, Status, StatusBoard};
+use crate::server::{ServeError, ServerHandle, serve};
+
+/// Where HTTP is served unless told otherwise.
+const HTTP_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8642);
+/// How often a terminal is drawn.
+const FRAME_INTERVAL: Duration = Duration::from_millis(250);
+/// How often a line is written elsewhere.
+const LINE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a stop is looked for.
+const LOOK_ON: Duration = Duration::from_millis(20);
+
+/// Watch the safe-riding rules at work on simulated devices: no broker, no set-up
+#[derive(Debug, Args)]
+pub(super) struct DemoArgs {
+    /// End after this time, as 10s or 2m; without it Ctrl-C ends the demo
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    exit_after: Option<Duration>,
+    /// Records sent per second
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(10..=20_000))]
+    rate: u32,
+    /// The same seed gives the same people and rides
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Where to serve HTTP [default: 127.0.0.1:8642, or a free port if that one is taken]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+}
+
+pub(super) fn run(args: &DemoArgs) -> Result<(), Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    stop_on_signal(stop.clone())?;
+    let stdout = io::stdout();
+    let is_terminal = stdout.is_terminal();
+    show(args, &stop, &mut Screen::new(stdout.lock(), is_terminal)).map(|_| ())
+}
+
+/// What a demo came to.
+struct Outcome {
+    status: Status,
+    tally: Tally,
+    /// From the start until the first action was shown.
+    first_action: Option<Duration>,
+}
+
+/// Runs a demo until its time is over, `stop` is set, or nobody looks any more; shows it on `screen`.
+fn show<W: Write>(args: &DemoArgs, stop: &AtomicBool, screen: &mut Screen<W>) -> Result<Outcome, Failure> {
+    let started = Instant::now();
+    let mut world = World::start(WorldSettings { rate: args.rate, seed: args.seed }).map_err(Failure::Failed)?;
+    let server = serve_http(args.http, world.board())?;
+    let http = server.address();
+    let (began_at, time_zone) = (world.began_at(), world.time_zone());
+    let mut view = View { screen, rates: Rates::new(started), first_action: None, shown_at: None, is_closed: false };
+    let is_over = |since: Instant| args.exit_after.is_some_and(|time| since.elapsed() >= time);
+    while !stop.load(Ordering::Relaxed) && !is_over(started) && !view.is_closed {
+        world.look_on(LOOK_ON).map_err(Failure::Failed)?;
+        let (status, tally, elapsed) = (&world.board().snapshot(), world.tally(), started.elapsed());
+        view.rates.update(status, Instant::now());
+        let rates = &Rates::clone(&view.rates);
+        view.show(&Figures { status, tally, rates, elapsed, began_at, time_zone, http })?;
+    }
+    let elapsed = started.elapsed();
+    let (status, tally) = world.finish().map_err(Failure::Failed)?;
+    let (rates, first_action) = (&view.rates, view.first_action);
+    let figures = Figures { status: &status, tally: &tally, rates, elapsed, began_at, time_zone, http };
+    let summary = figures.summary(first_action);
+    // Whoever has stopped reading needs no summary.
+    match view.screen.write(&summary) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => return Err(e.into()),
+        _ => {}
+    }
+    Ok(Outcome { status, tally, first_action })
+}
+
+/// What was shown, and when.
+struct View<'a, W: Write> {
+    screen: &'a mut Screen<W>,
+    rates: Rates,
+    first_action: Option<Duration>,
+    shown_at: Option<Instant>,
+    /// Whether the reader of a pipe has gone.
+    is_closed: bool,
+}
+
+impl<W: Write> View<'_, W> {
+    /// Shows the figures if it is time, and at once when there is a first action.
+    fn show(&mut self, figures: &Figures<'_>) -> io::Result<()> {
+        let is_first_action = self.first_action.is_none() && figures.tally.n_records() > 0;
+        let interval = if self.screen.is_terminal() { FRAME_INTERVAL } else { LINE_INTERVAL };
+        let is_time = self.shown_at.is_none_or(|at| at.elapsed() >= interval);
+        // Until the tables are read there is nothing to tell but that, which a terminal shows.
+        let is_worth_a_line = self.screen.is_terminal() || figures.status.phase == Phase::Running;
+        if !(is_first_action || is_time && is_worth_a_line) {
+            return Ok(());
+        }
+        self.shown_at = Some(Instant::now());
+        let shown = if self.screen.is_terminal() {
+            self.screen.draw(&figures.frame())
+        } else {
+            self.screen.write(&figures.line())
+        };
+        match shown {
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => self.is_closed = true,
+            other => other?,
+        }
+        if is_first_action {
+            self.first_action = Some(figures.elapsed);
+        }
+        Ok(())
+    }
+}
+
+/// Serves HTTP where asked; where nothing was asked and the usual port is taken, on a free one.
+fn serve_http(asked: Option<SocketAddr>, board: &StatusBoard) -> Result<ServerHandle, Failure> {
+    let served = match (asked, serve(asked.unwrap_or(HTTP_DEFAULT), PIPELINE, board.clone())) {
+        (None, Err(ServeError::Bind { .. })) => serve(SocketAddr::new(HTTP_DEFAULT.ip(), 0), PIPELINE, board.clone()),
+        (_, served) => served,
+    };
+    served.map_err(|e| Failure::Configuration(e.into()))
+}
+
+/// Reads `10s`, `500ms`, `2m` or `1h`; a bare number is seconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit_ms = match text.get(digits.len()..) {
+        Some("ms") => 1,
+        Some("s" | "") => 1_000,
+        Some("m" | "min") => 60_000,
+        Some("h") => 3_600_000,
+        _ => return Err("the unit must be ms, s, m or h".to_owned()),
+    };
+    let n: u64 = digits.parse().map_err(|_| "write a whole number and a unit, as 10s".to_owned())?;
+    n.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(|| "that is too long".to_owned())
+}

@@ -1,0 +1,238 @@
+//! The live figures of a demo as text: a frame for a terminal, a line for a file, and the summary at the end.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+
+use super::tally::{KindCount, Tally};
+use crate::engine::Status;
+
+/// Rates are taken over at least this time.
+const RATE_WINDOW: Duration = Duration::from_secs(1);
+/// The sources that are sent without end.
+const FLOWING: [&str; 2] = ["captures", "passages"];
+
+/// What is shown of a demo at a moment.
+pub(super) struct Figures<'a> {
+    pub(super) status: &'a Status,
+    pub(super) tally: &'a Tally,
+    pub(super) rates: &'a Rates,
+    /// Since the start of the program's demo.
+    pub(super) elapsed: Duration,
+    /// When event time began.
+    pub(super) began_at: DateTime<Utc>,
+    pub(super) time_zone: Tz,
+    pub(super) http: SocketAddr,
+}
+
+/// Records per second of the flowing sources, over the last second or so.
+#[derive(Clone, Debug)]
+pub(super) struct Rates {
+    since: Instant,
+    read_then: [u64; 2],
+    per_second: [f64; 2],
+}
+
+impl Rates {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { since: now, read_then: [0; 2], per_second: [0.0; 2] }
+    }
+
+    pub(super) fn update(&mut self, status: &Status, now: Instant) {
+        let elapsed = now.duration_since(self.since);
+        if elapsed < RATE_WINDOW {
+            return;
+        }
+        let read = FLOWING.map(|name| n_read(status, name));
+        for ((rate, read), then) in self.per_second.iter_mut().zip(read).zip(self.read_then) {
+            *rate = read.saturating_sub(then) as f64 / elapsed.as_secs_f64();
+        }
+        (self.since, self.read_then) = (now, read);
+    }
+}
+
+fn n_read(status: &Status, source: &str) -> u64 {
+    status.sources.iter().find(|s| &*s.name == source).map_or(0, |s| s.counts.read)
+}
+
+impl Figures<'_> {
+    /// Some twenty lines, to be drawn again in place.
+    pub(super) fn frame(&self) -> String {
+        let mut text =
+            String::from("Curb demo: simulated devices, a broker in this process, the safe-riding rules\n\n");
+        let [captures, passages] = FLOWING.map(|name| grouped(n_read(self.status, name)));
+        let [captures_rate, passages_rate] = self.rates.per_second;
+        let latency = &self.status.latency;
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  captures    {captures:>9}  {captures_rate:>6.0}/s");
+        let _ = writeln!(text, "  passages    {passages:>9}  {passages_rate:>6.0}/s");
+        let _ = writeln!(
+            text,
+            "  commits     {:>9}  latency p50 {} ms, p99 {} ms",
+            grouped(self.status.epoch),
+            latency.p50_ms,
+            latency.p99_ms
+        );
+        let _ = writeln!(text, "  event time  {}\n", self.event_time());
+        text.push_str(&table(self.tally));
+        text.push_str("\n  newest\n");
+        let mut newest = self.tally.newest();
+        for _ in 0..5 {
+            let _ = writeln!(text, "  {}", newest.next().unwrap_or(""));
+        }
+        let _ = writeln!(text, "\n  {} s   http://{}   Ctrl-C ends", self.elapsed.as_secs(), self.http);
+        text
+    }
+
+    /// What a file or a pipe gets every second.
+    pub(super) fn line(&self) -> String {
+        let [captures_rate, passages_rate] = self.rates.per_second;
+        let total = self.tally.total();
+        let latency = &self.status.latency;
+        let mut text = format!(
+            "{:>4.1} s  captures {} ({captures_rate:.0}/s)  passages {} ({passages_rate:.0}/s)  actions {} issued, {} updated, {} \
+             withdrawn  latency p50 {} ms, p99 {} ms  event time {}",
+            self.elapsed.as_secs_f64(),
+            grouped(n_read(self.status, "captures")),
+            grouped(n_read(self.status, "passages")),
+            grouped(total.issued),
+            grouped(total.updated),
+            grouped(total.withdrawn),
+            latency.p50_ms,
+            latency.p99_ms,
+            self.event_time()
+        );
+        if let Some(newest) = self.tally.newest().next() {
+            let _ = write!(text, "\n        newest: {newest}");
+        }
+        text.push('\n');
+        text
+    }
+
+    /// What a demo came to.
+    pub(super) fn summary(&self, first_action: Option<Duration>) -> String {
+        let mut text = format!("{:.1} s, event time {}", self.elapsed.as_secs_f64(), self.event_time());
+        if let (Some(reached), Some(first)) = (self.reached(), first_action) {
+            let days = (reached - self.began_at).num_minutes() as f64 / 1440.0;
+            let _ = write!(text, " ({days:.1} days), first action after {:.2} s", first.as_secs_f64());
+        }
+        let _ = writeln!(
+            text,
+            "\n\n  {:<22}{:>10}{:>10}{:>10}{:>10}{:>10}",
+            "source", "read", "used", "duplicate", "late", "rejected"
+        );
+        for source in &self.status.sources {
+            let c = &source.counts;
+            let [read, used, duplicate, late, rejected] =
+                [c.read, c.used, c.duplicate, c.late, c.rejected].map(grouped);
+            let _ = writeln!(text, "  {:<22}{read:>10}{used:>10}{duplicate:>10}{late:>10}{rejected:>10}", source.name);
+        }
+        let _ = writeln!(text, "\n{}", table(self.tally));
+        let latency = &self.status.latency;
+        let _ = writeln!(
+            text,
+            "{} commits; from a record's timestamp to its commit p50 {} ms, p99 {} ms, max {} ms",
+            grouped(self.status.epoch),
+            latency.p50_ms,
+            latency.p99_ms,
+            latency.max_ms
+        );
+        text
+    }
+
+    /// The watermark of the stream of passages.
+    fn reached(&self) -> Option<DateTime<Utc>> {
+        let passages = self.status.relations.iter().find(|r| &*r.name == "passages")?;
+        DateTime::from_timestamp_millis(passages.watermark_ms?)
+    }
+
+    fn event_time(&self) -> String {
+        let shown = |at: DateTime<Utc>| at.with_timezone(&self.time_zone).format("%Y-%m-%d %H:%M").to_string();
+        self.reached().map_or("-".to_owned(), shown)
+    }
+}
+
+/// Actions by kind.
+fn table(tally: &Tally) -> String {
+    let mut text = format!("  {:<22}{:>9}{:>9}{:>11}\n", "action", "issued", "updated", "withdrawn");
+    for KindCount { kind, issued, updated, withdrawn } in tally.kinds() {
+        let [issued, updated, withdrawn] = [issued, updated, withdrawn].map(|n| grouped(*n));
+        let _ = writeln!(text, "  {kind:<22}{issued:>9}{updated:>9}{withdrawn:>11}");
+    }
+    text
+}
+
+/// A number with a comma every three digits.
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{SourceCounts, SourceStatus};
+
+    fn status(captures: u64, passages: u64) -> Status {
+        let source = |name: &str, read| SourceStatus {
+            name: name.into(),
+            counts: SourceCounts { read, used: read, ..SourceCounts::default() },
+            lag: None,
+        };
+        Status { sources: vec![source("captures", captures), source("passages", passages)], ..Status::default() }
+    }
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped).join(" "), "0 999 1,000 1,234,567");
+    }
+
+    #[test]
+    fn a_rate_is_what_was_read_since_the_last_second() {
+        let start = Instant::now();
+        let mut rates = Rates::new(start);
+        rates.update(&status(50, 400), start + Duration::from_millis(500));
+        assert_eq!(rates.per_second, [0.0, 0.0], "not yet a second");
+        rates.update(&status(100, 800), start + Duration::from_secs(2));
+        assert_eq!(rates.per_second, [50.0, 400.0]);
+        rates.update(&status(100, 810), start + Duration::from_secs(3));
+        assert_eq!(rates.per_second, [0.0, 10.0]);
+    }
+
+    #[test]
+    fn a_frame_always_has_the_same_number_of_lines_and_fits_a_small_terminal() {
+        let (status, mut tally, rates) = (status(1_234, 56_789), Tally::new(), Rates::new(Instant::now()));
+        let frame = |tally: &Tally| {
+            Figures {
+                status: &status,
+                tally,
+                rates: &rates,
+                elapsed: Duration::from_secs(3),
+                began_at: DateTime::UNIX_EPOCH,
+                time_zone: chrono_tz::Asia::Shanghai,
+                http: ([127, 0, 0, 1], 8642).into(),
+            }
+            .frame()
+        };
+        let empty = frame(&tally);
+        let action = serde_json::json!({"action": "reminder", "person_id": "P1", "month": "2026-06", "n": 2,
+            "ride_started_at": "2026-06-03T17:21:00.000+08:00", "points": null, "status": "issued", "revision": 1});
+        tally.take(action.to_string().as_bytes()).unwrap();
+        let filled = frame(&tally);
+        assert_eq!(empty.lines().count(), filled.lines().count());
+        assert!(filled.lines().count() <= 24 && filled.lines().all(|l| l.chars().count() <= 80), "{filled}");
+        assert!(
+            filled.contains("1,234") && filled.contains("P1 is reminded") && filled.contains("http://127.0.0.1:8642")
+        );
+    }
+}

@@ -1,0 +1,70 @@
+//! The demo from end to end, as a user calls it, without a terminal.
+
+use std::net::TcpListener;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::screen::Screen;
+use super::{DemoArgs, HTTP_DEFAULT, Outcome, parse_duration, serve_http, show};
+use crate::cli::Failure;
+use crate::engine::{Phase, StatusBoard};
+
+/// A demo of three seconds, with what it printed.
+fn demo(is_terminal: bool) -> (Outcome, String) {
+    let args = DemoArgs {
+        exit_after: Some(Duration::from_secs(3)),
+        rate: 500,
+        seed: 7,
+        http: Some(([127, 0, 0, 1], 0).into()),
+    };
+    let mut out = Vec::new();
+    let outcome = show(&args, &AtomicBool::new(false), &mut Screen::new(&mut out, is_terminal));
+    let outcome = outcome.unwrap_or_else(|failure| panic!("{failure:?}"));
+    (outcome, String::from_utf8(out).unwrap())
+}
+
+#[test]
+fn a_demo_issues_actions_and_its_counts_add_up() {
+    let (outcome, text) = demo(false);
+    let status = &outcome.status;
+    assert_eq!((status.phase, status.restarts), (Phase::Stopped, 0));
+    let counts = |name: &str| status.sources.iter().find(|s| &*s.name == name).unwrap().counts;
+    let (captures, passages) = (counts("captures"), counts("passages"));
+    assert!((100..2_000).contains(&passages.read), "{passages:?}");
+    assert!(captures.read > 10 && captures.read < passages.read / 2, "{captures:?}");
+    for source in &status.sources {
+        let c = source.counts;
+        assert_eq!((c.used, c.late, c.rejected), (c.read, 0, 0), "{}: simulated records are sound", source.name);
+    }
+    // A ride is a reminder at first, and every action follows from a capture.
+    let kinds = outcome.tally.kinds();
+    assert_eq!(kinds[0].kind, "reminder");
+    assert!(kinds[0].issued > 5 && kinds[0].issued <= captures.read, "{kinds:?}");
+    let written: u64 = status.sinks.iter().filter(|s| s.name.ends_with("_actions")).map(|s| s.rows).sum();
+    assert_eq!(outcome.tally.n_records(), written, "every committed action was read back");
+    assert!(status.latency.n_records >= captures.read + passages.read);
+    assert!(status.latency.p50_ms <= status.latency.p99_ms && status.latency.p99_ms <= status.latency.max_ms);
+    assert!(outcome.first_action.is_some_and(|after| after < Duration::from_secs(3)));
+    assert!(!text.contains('\x1b'), "nothing is drawn where there is no terminal");
+    assert!(text.contains("newest: ") && text.contains("reminder") && text.contains("commits; "), "{text}");
+}
+
+#[test]
+fn a_usual_port_that_is_taken_is_replaced_but_one_that_was_asked_for_is_an_error() {
+    // It may be taken by another program already, which serves as well.
+    let _taken = TcpListener::bind(HTTP_DEFAULT);
+    let board = StatusBoard::default();
+    let server = serve_http(None, &board).unwrap_or_else(|failure| panic!("{failure:?}"));
+    assert_ne!(server.address().port(), HTTP_DEFAULT.port());
+    assert!(matches!(serve_http(Some(server.address()), &board), Err(Failure::Configuration(_))));
+}
+
+#[test]
+fn durations_are_whole_numbers_with_a_unit() {
+    for (text, ms) in [("10s", 10_000), ("500ms", 500), ("2m", 120_000), ("1h", 3_600_000), ("7", 7_000)] {
+        assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
+    }
+    for text in ["", "s", "10 s", "1.5s", "3d", "99999999999999999999s", "18446744073709551615h"] {
+        assert!(parse_duration(text).is_err(), "{text}");
+    }
+}
