@@ -148,4 +148,3 @@ pub enum OperatorError {
     #[error("logged state does not fit: {0}")]
     State(String),
 }
-

@@ -205,7 +205,9 @@ fn optimise(ctx: &SessionContext, planned: Vec<Planned>) -> std::result::Result<
         let used = usage.columns.get(&name).cloned().unwrap_or_default();
         let optimised = (|| {
             let plan = if all_read { plan } else { keep_columns(&definition, plan, &used)? };
-            Ok(state.optimize(&plan)?)
+            let plan = state.optimize(&plan)?;
+            check_subqueries(&plan)?;
+            Ok(plan)
         })();
         let plan = optimised.map_err(|e: PlanError| e.into_diagnostic(&definition))?;
         let _ = plan.apply_with_subqueries(|node| {
@@ -220,6 +222,27 @@ fn optimise(ctx: &SessionContext, planned: Vec<Planned>) -> std::result::Result<
     }
     usage.definitions.reverse();
     Ok(usage)
+}
+
+/// Refuses subqueries that the optimiser could not turn into joins.
+fn check_subqueries(plan: &LogicalPlan) -> Result<()> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|e| {
+            e.apply(|e| {
+                found |= matches!(e, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_));
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    if !found {
+        return Ok(());
+    }
+    refuse(
+        "C0404",
+        "a subquery stands where it cannot be turned into a join",
+        "LEFT JOIN what it reads (SELECT DISTINCT for IN and EXISTS), and ask whether a column of it IS NOT NULL.",
+    )
 }
 
 /// Drops columns that nobody reads; key columns stay, for they tell rows apart.
@@ -408,6 +431,7 @@ fn name_relation(
     facts.broadcast = builder.is_broadcast(&rest);
     if let QueryRole::Table { key: Some(key) } = &definition.role {
         facts.keys.insert(0, declared_key(definition, key, &rest)?);
+        facts.declared = true;
     }
     let schema = rest.schema().clone();
     builder.add(NewRelation {
