@@ -63,9 +63,13 @@ pub struct DataflowError {
 impl Dataflow {
     /// Builds every shard of every operator, empty.
     pub fn new(pipeline: &Pipeline, n_shards: ShardCount) -> Result<Self, DataflowError> {
+        // Where all rows go to shard 0 the others would have a say of their own: an aggregate of nothing is a row, too.
+        let is_single = |relation: &Relation| {
+            !relation.inputs.is_empty() && relation.inputs.iter().all(|i| i.distribution == Distribution::Single)
+        };
         let build = |relation: &Relation| {
             (0..n_shards.0)
-                .map(|_| relation.operator.build())
+                .map(|shard| if shard > 0 && is_single(relation) { Ok(None) } else { relation.operator.build() })
                 .collect::<Result<Vec<Shard>, _>>()
                 .map_err(|source| failed(relation, source))
         };

@@ -111,7 +111,9 @@ impl SinkEncoder {
     /// The Kafka key of each row; none if the sink has no key.
     fn kafka_keys(&self, changes: &ChangeBatch) -> Result<Option<BinaryArray>, String> {
         if self.key.is_empty() {
-            return Ok(None);
+            // A table of one row has a key without columns; a stream may have no key at all.
+            let of_no_columns = || BinaryArray::from_iter_values((0..changes.len()).map(|_| b"[]"));
+            return Ok(self.upsert.then(of_no_columns));
         }
         let columns: Vec<ArrayRef> = self.key.iter().map(|c| changes.rows.column(*c).clone()).collect();
         self.encoder.key_text(&columns).map(Some).map_err(|e| e.to_string())

@@ -321,7 +321,11 @@ impl KeyedDifferences {
         key_text: &KeyText,
     ) -> Result<(Vec<Transition>, Order), OperatorError> {
         let keys = self.key_codec.decode(transitions.iter().map(|t| self.keys.key(t.key)))?;
-        let texts = key_text(&keys)?;
+        // The key of a table of one row has no columns, and is written as an empty list.
+        let texts = match keys.is_empty() {
+            true => BinaryArray::from_iter_values(transitions.iter().map(|_| b"[]")),
+            false => key_text(&keys)?,
+        };
         if texts.len() != transitions.len() {
             return Err(OperatorError::Function(format!("{} keys, but {} texts", transitions.len(), texts.len())));
         }

@@ -22,6 +22,8 @@ use crate::catalog::{Emit, RelationKind};
 pub(super) struct Facts {
     /// Sets of columns that identify a row, the declared or shortest one first.
     pub(super) keys: Vec<Vec<usize>>,
+    /// Whether the first key was declared, not found.
+    pub(super) declared: bool,
     /// (column, key): the key identifies a row among those where the column is 1.
     pub(super) unique_when: Vec<(usize, Vec<usize>)>,
     /// The column that holds a stream's event time.

@@ -216,7 +216,9 @@ fn optimise(ctx: &SessionContext, catalog: &Catalog, planned: Vec<Planned>, find
         let used = usage.columns.get(&name).cloned().unwrap_or_default();
         let optimised = (|| {
             let plan = if all_read { plan } else { keep_columns(&definition, plan, &used)? };
-            Ok(state.optimize(&plan)?)
+            let plan = state.optimize(&plan)?;
+            check_subqueries(&plan)?;
+            Ok(plan)
         })();
         let plan = match optimised {
             Ok(plan) => plan,
@@ -237,6 +239,27 @@ fn optimise(ctx: &SessionContext, catalog: &Catalog, planned: Vec<Planned>, find
     }
     usage.definitions.reverse();
     usage
+}
+
+/// Refuses subqueries that the optimiser could not turn into joins.
+fn check_subqueries(plan: &LogicalPlan) -> Result<()> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|e| {
+            e.apply(|e| {
+                found |= matches!(e, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_));
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    if !found {
+        return Ok(());
+    }
+    refuse(
+        "C0404",
+        "a subquery stands where it cannot be turned into a join",
+        "LEFT JOIN what it reads (SELECT DISTINCT for IN and EXISTS), and ask whether a column of it IS NOT NULL.",
+    )
 }
 
 /// Drops columns that nobody reads; key columns stay, for they tell rows apart.
@@ -422,6 +445,7 @@ fn name_relation(
     facts.broadcast = builder.is_broadcast(&rest);
     if let QueryRole::Table { key: Some(key) } = &definition.role {
         facts.keys.insert(0, declared_key(definition, key, &rest)?);
+        facts.declared = true;
     }
     let schema = rest.schema().clone();
     builder.add(NewRelation {

@@ -80,16 +80,22 @@ pub(super) fn keys(builder: &Builder<'_>, plan: &LogicalPlan) -> Vec<Vec<usize>>
     let ones = columns_equal_to_one(builder, plan);
     let by_filter = facts.unique_when.iter().filter(|(rank, _)| ones.contains(rank)).map(|(_, key)| key);
     let mut found: Vec<Vec<usize>> = Vec::new();
-    for key in facts.keys.iter().chain(by_filter) {
+    let mut is_declared = false;
+    // A table of the first of each group is one of groups: their key goes before that of the rows, if it is as short.
+    let (declared, inferred) = facts.keys.split_at(usize::from(facts.declared));
+    for (idx, key) in declared.iter().chain(by_filter).chain(inferred).enumerate() {
         let outputs: Option<Vec<usize>> =
             key.iter().map(|column| origins.iter().position(|o| *o == Some((leaf, *column)))).collect();
         if let Some(outputs) = outputs
             && !found.contains(&outputs)
         {
+            is_declared |= idx < declared.len();
             found.push(outputs);
         }
     }
-    found.sort_by_key(Vec::len);
+    if let Some(inferred) = found.get_mut(usize::from(is_declared)..) {
+        inferred.sort_by_key(Vec::len);
+    }
     found
 }
 

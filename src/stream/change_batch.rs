@@ -127,6 +127,9 @@ impl ChangeBatch {
         if self.weights.iter().all(|w| *w > 0) || self.len() < 2 {
             return Ok(self);
         }
+        if self.rows.num_columns() == 0 {
+            return self.consolidate_without_columns();
+        }
         let fields = self.rows.schema().fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
         let encoded = RowConverter::new(fields)?.convert_columns(self.rows.columns())?;
         let hasher = RandomState::with_seeds(1, 2, 3, 4);
@@ -144,5 +147,12 @@ impl ChangeBatch {
             weights: weights.into_iter().filter(|w| *w != 0).collect(),
             order: Order::Unordered,
         })
+    }
+
+    /// Without columns all rows are equal.
+    fn consolidate_without_columns(self) -> Result<Self, ArrowError> {
+        let net: i64 = self.weights.iter().sum();
+        let n_rows = usize::from(net != 0);
+        Ok(Self { rows: self.rows.slice(0, n_rows), weights: vec![net; n_rows].into(), order: Order::Unordered })
     }
 }

@@ -6,7 +6,7 @@ use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchemaRef, NullEquality};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan};
+use datafusion::logical_expr::{Expr, ExprSchemable, Join, JoinType, LogicalPlan};
 
 use super::super::builder::{Builder, Facts, NewRelation, arrow_schema, normalise, project_columns, schema_of};
 use super::super::cut::{Needed, columns_of, cut, unwrap};
@@ -34,6 +34,14 @@ pub(in super::super) fn cut_join(builder: &mut Builder<'_>, join: Join, needed: 
     let wanted: Vec<Expr> = original.iter().filter(|c| needed.contains(c)).cloned().map(Expr::Column).collect();
     let (join, kind) = orient(join)?;
     let (as_of, filter) = split_as_of(join.filter.clone());
+    let as_of = as_of.map(|(time, version)| same_type(&join, time, version)).transpose()?;
+    if join.null_aware && (join.on.len() != 1 || filter.is_some()) {
+        return refuse(
+            "C0417",
+            "NOT IN with a further condition between the two queries is not supported",
+            "Write NOT EXISTS (SELECT 1 FROM .. WHERE ..), and say there what a null is to mean.",
+        );
+    }
     let mut read: Needed = needed.clone();
     read.extend(filter.iter().flat_map(|f| columns_of(std::slice::from_ref(f))));
     let (left_on, right_on): (Vec<Expr>, Vec<Expr>) = join.on.iter().cloned().unzip();
@@ -55,7 +63,11 @@ pub(in super::super) fn cut_join(builder: &mut Builder<'_>, join: Join, needed: 
     let spec = spec(builder, &join, kind, &left, &right, filter.as_ref(), as_of.is_some(), &schema)?;
     let facts = facts(builder, &left, &right, kind, as_of.is_some());
     let meaning = meaning(&spec, &join, filter.as_ref());
-    let (left_distribution, right_distribution) = distributions(builder, &left, &right, spec.n_keys)?;
+    let (left_distribution, right_distribution) = match spec.null_aware {
+        // One null on the right decides about all rows on the left.
+        true => (Distribution::Single, Distribution::Single),
+        false => distributions(builder, &left, &right, spec.n_keys)?,
+    };
     let is_stream = left.kind == RelationKind::Stream;
     let (node, operator) = if is_stream {
         ("lookup_join", OperatorPlan::LookupJoin(LookupJoinSpec { join: spec }))
@@ -120,6 +132,25 @@ fn split_as_of(filter: Option<Expr>) -> (Option<(Expr, Expr)>, Option<Expr>) {
         }
     }
     (marker, conjunction(rest))
+}
+
+/// Brings the instant asked for to the type of the versions; what is no instant is refused.
+fn same_type(join: &Join, time: Expr, version: Expr) -> Result<(Expr, Expr)> {
+    let given = time.get_type(join.left.schema().as_ref())?;
+    let wanted = version.get_type(join.right.schema().as_ref())?;
+    if given == wanted {
+        return Ok((time, version));
+    }
+    match given {
+        DataType::Timestamp(..) | DataType::Date32 => {
+            Ok((time.cast_to(&wanted, join.left.schema().as_ref())?, version))
+        }
+        other => refuse(
+            "C0416",
+            format!("FOR SYSTEM_TIME AS OF needs an instant, not {other}"),
+            "Write FOR SYSTEM_TIME AS OF <timestamp>; CAST(text AS TIMESTAMP) makes one of a text.",
+        ),
+    }
 }
 
 fn cut_side(
@@ -215,11 +246,8 @@ fn spec(
         Some(filter) => Some(predicate(builder, filter.clone(), &schema_of(both)?)?),
         None => None,
     };
-    let keys: Vec<DataType> = left
-        .on
-        .iter()
-        .map(|e| datafusion::logical_expr::ExprSchemable::get_type(e, left.plan.schema().as_ref()))
-        .collect::<std::result::Result<_, _>>()?;
+    let keys: Vec<DataType> =
+        left.on.iter().map(|e| e.get_type(left.plan.schema().as_ref())).collect::<std::result::Result<_, _>>()?;
     Ok(TableJoinSpec {
         kind,
         n_keys: keys.len(),

@@ -127,6 +127,10 @@ pub(in super::super) fn fuse_aggregate(
     aggregate: &Aggregate,
     input: &LogicalPlan,
 ) -> Result<Option<LogicalPlan>> {
+    // Without group keys there is a row also where there is no partition.
+    if aggregate.group_expr.is_empty() {
+        return Ok(None);
+    }
     let Some(id) = fusible(builder, input, &aggregate.group_expr) else { return Ok(None) };
     let partition = partition_after(builder, id, input, &aggregate.group_expr);
     let output = arrow_schema(&aggregate.schema);
@@ -243,7 +247,9 @@ fn facts(builder: &Builder<'_>, window: &Window, layout: &Layout, input: &Logica
     let functions = functions(window)?;
     let columns = input.schema().columns();
     let in_layout = |key: &Vec<usize>| -> Option<Vec<usize>> {
-        key.iter().map(|k| columns.get(*k).and_then(|c| layout.position(&Expr::Column(c.clone())))).collect()
+        // A partition key lies twice, and only the second place keeps its name.
+        let place = |c: &Column| layout.exprs.iter().rposition(|e| *e == Expr::Column(c.clone()));
+        key.iter().map(|k| columns.get(*k).and_then(place)).collect()
     };
     let mut keys: Vec<Vec<usize>> = lineage::keys(builder, input).iter().filter_map(in_layout).collect();
     // The partition keys may also be read under their own names.

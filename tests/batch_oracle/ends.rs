@@ -1,0 +1,197 @@
+//! Ends that cut epochs at random and lose commits at random.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use curb::local::MemoryStateLog;
+use curb::plan::Pipeline;
+use curb::stream::{
+    CommitError, OutputTopic, PartitionStatus, PollLimit, Polled, RecordMeta, SealedEpoch, Sink, Source, SourceError,
+    SourcePartition, TombstoneForm,
+};
+use fastrand::Rng;
+use serde_json::Value;
+
+use crate::world::History;
+
+/// Hands a history over in pieces of random size.
+pub(crate) struct RandomSource {
+    history: History,
+    next: usize,
+    rows_max: usize,
+    told: bool,
+    rng: Rng,
+}
+
+impl RandomSource {
+    pub(crate) fn new(history: &History, rows_max: usize, rng: Rng) -> Self {
+        Self { history: history.clone(), next: 0, rows_max, told: false, rng }
+    }
+
+    fn position(&self, relation: &Arc<str>) -> i64 {
+        self.history.records.iter().take(self.next).filter(|r| r.relation == *relation).count() as i64
+    }
+}
+
+impl Source for RandomSource {
+    fn poll(&mut self, _: PollLimit, _: Duration, _: &[Arc<str>]) -> Result<Polled, SourceError> {
+        let mut polled = Polled { end_of_input: self.next == self.history.records.len(), ..Polled::default() };
+        let n = self.rng.usize(1..=self.rows_max).min(self.history.records.len() - self.next);
+        for sequence in 0..n {
+            let record = &self.history.records[self.next];
+            let offset = self.position(&record.relation);
+            let meta = RecordMeta {
+                partition: 0,
+                offset,
+                timestamp_ms: Some(0),
+                sequence: sequence as u64,
+                key: None,
+                value: None,
+            };
+            let value = record.value.as_ref().map(Value::to_string);
+            let (relation, key) = (record.relation.clone(), record.key.clone());
+            polled.records.entry(relation).or_default().push(
+                meta,
+                Some(key.as_bytes()),
+                value.as_deref().map(str::as_bytes),
+            );
+            self.next += 1;
+        }
+        for relation in &self.history.relations {
+            if !self.told || polled.records.contains_key(relation) {
+                let partition = SourcePartition { relation: relation.clone(), partition: 0 };
+                let position = self.position(relation);
+                let status = PartitionStatus { position, end: Some(position), caught_up: true, idle: false };
+                polled.partitions.insert(partition, status);
+            }
+        }
+        self.told = true;
+        Ok(polled)
+    }
+
+    fn rewind(&mut self, positions: &BTreeMap<SourcePartition, i64>) -> Result<(), SourceError> {
+        self.next = positions.values().sum::<i64>() as usize;
+        self.told = false;
+        Ok(())
+    }
+}
+
+/// What all sinks held after an epoch.
+#[derive(Clone, Debug)]
+pub(crate) struct Epoch {
+    /// How many records had been read.
+    pub(crate) n_records: usize,
+    /// By sink its rows, sorted.
+    pub(crate) content: BTreeMap<String, Vec<String>>,
+}
+
+/// Everything that was committed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Committed {
+    pub(crate) epochs: Vec<Epoch>,
+    /// By sink all rows that it wrote, in order; tombstones are left out.
+    pub(crate) appended: BTreeMap<String, Vec<Value>>,
+    /// The ids in the headers.
+    pub(crate) ids: Vec<String>,
+    /// How it was run.
+    pub(crate) text: String,
+    held: BTreeMap<String, BTreeMap<Vec<u8>, String>>,
+}
+
+/// A run that is being followed. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Followed {
+    committed: Arc<Mutex<Committed>>,
+    log: MemoryStateLog,
+    upserts: BTreeMap<String, bool>,
+}
+
+impl Followed {
+    pub(crate) fn new(pipeline: &Pipeline) -> Self {
+        let mut committed = Committed::default();
+        committed.epochs.push(Epoch { n_records: 0, content: BTreeMap::new() });
+        Self {
+            committed: Arc::new(Mutex::new(committed)),
+            log: MemoryStateLog::default(),
+            upserts: pipeline.sinks.iter().map(|s| (s.name.to_string(), s.upsert)).collect(),
+        }
+    }
+
+    pub(crate) fn log(&self) -> MemoryStateLog {
+        self.log.clone()
+    }
+
+    pub(crate) fn take(&self) -> Committed {
+        self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn commit(&self, epoch: SealedEpoch) {
+        let mut committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        for (idx, (topic, records)) in epoch.outputs.iter().enumerate() {
+            let OutputTopic::Sink(name) = topic else {
+                panic!("records were refused: {topic:?} {}", String::from_utf8_lossy(&records.data));
+            };
+            for (place, record) in records.iter().enumerate() {
+                let headers = epoch.headers.get(idx).and_then(|h| h.get(place)).into_iter().flatten();
+                committed.ids.extend(headers.map(|(_, id)| String::from_utf8_lossy(id).into_owned()));
+                let is_upsert = self.upserts.get(name.as_ref()).copied().unwrap_or_default();
+                let value = record.value.map(|v| serde_json::from_slice::<Value>(v).expect("sinks write JSON"));
+                if let Some(value) = &value {
+                    committed.appended.entry(name.to_string()).or_default().push(value.clone());
+                }
+                let n = committed.appended.get(name.as_ref()).map_or(0, Vec::len);
+                // Rows of an appending sink are told apart by their place.
+                let key = if is_upsert { record.key.unwrap_or_default().to_vec() } else { n.to_be_bytes().to_vec() };
+                let held = committed.held.entry(name.to_string()).or_default();
+                match value {
+                    Some(value) => {
+                        let old = held.insert(key, value.to_string());
+                        assert_ne!(old.as_deref(), Some(value.to_string().as_str()), "the same row was written twice");
+                    }
+                    None => assert!(held.remove(&key).is_some(), "a tombstone for a key that is not there"),
+                }
+            }
+        }
+        let content = committed.held.iter().map(|(name, held)| {
+            let mut rows: Vec<String> = held.values().cloned().collect();
+            rows.sort();
+            (name.clone(), rows)
+        });
+        let content = content.collect();
+        let n_records = epoch.positions.values().sum::<i64>() as usize;
+        committed.epochs.push(Epoch { n_records, content });
+        self.log.append(epoch.number, epoch.deltas, epoch.positions);
+    }
+}
+
+/// Commits, or does not, or does and says that it does not know.
+pub(crate) struct RandomSink {
+    followed: Followed,
+    crashes: f64,
+    rng: Rng,
+}
+
+impl RandomSink {
+    pub(crate) fn new(followed: Followed, crashes: f64, rng: Rng) -> Self {
+        Self { followed, crashes, rng }
+    }
+}
+
+impl Sink for RandomSink {
+    fn tombstones(&self) -> TombstoneForm {
+        TombstoneForm::NoValue
+    }
+
+    fn commit(&mut self, epoch: SealedEpoch) -> Result<(), CommitError> {
+        let crashes = self.rng.f64() < self.crashes;
+        match self.rng.u32(0..3) {
+            0 if crashes => Err(CommitError::Aborted("test".into())),
+            1 if crashes => Err(CommitError::Unknown("test".into())),
+            _ => {
+                self.followed.commit(epoch);
+                if crashes { Err(CommitError::Unknown("test".into())) } else { Ok(()) }
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The sources that all shapes read, and the way from SQL to a pipeline.
+
+use std::sync::Arc;
+
+use curb::catalog::{Catalog, resolve};
+use curb::dialect::{Diagnostic, Pack, parse, render};
+use curb::plan::{Pipeline, plan};
+
+/// Tables of several kinds, a stream, and one whose identifiers are unique.
+pub(crate) const SOURCES: &str = "
+SET TIME ZONE = 'Europe/London';
+CREATE TABLE t (
+    id VARCHAR PRIMARY KEY, g VARCHAR, n BIGINT, x DOUBLE, m DECIMAL(10, 2), b BOOLEAN,
+    at TIMESTAMP WITH TIME ZONE, d DATE, tags VARCHAR[]
+) WITH (topic = 't', format = 'json');
+CREATE TABLE u (id VARCHAR PRIMARY KEY, g VARCHAR, n BIGINT, k BIGINT NOT NULL, at TIMESTAMP WITH TIME ZONE)
+    WITH (topic = 'u', format = 'json');
+CREATE TABLE w (id BIGINT PRIMARY KEY, lo BIGINT, hi BIGINT) WITH (topic = 'w', format = 'json', broadcast = true);
+CREATE TABLE v (g VARCHAR, since TIMESTAMP WITH TIME ZONE, val BIGINT, PRIMARY KEY (g, since))
+    WITH (topic = 'v', format = 'json', valid_from = 'since');
+CREATE TABLE p (since TIMESTAMP WITH TIME ZONE PRIMARY KEY, val BIGINT)
+    WITH (topic = 'p', format = 'json', valid_from = 'since', broadcast = true);
+CREATE STREAM s (id VARCHAR NOT NULL, g VARCHAR, n BIGINT, x DOUBLE, b BOOLEAN, at TIMESTAMP WITH TIME ZONE NOT NULL)
+    WITH (topic = 's', format = 'json', event_time = 'at', watermark_delay = '30 minutes');
+CREATE STREAM q (id VARCHAR PRIMARY KEY, g VARCHAR, n BIGINT, at TIMESTAMP WITH TIME ZONE NOT NULL)
+    WITH (topic = 'q', format = 'json', event_time = 'at', watermark_delay = '30 minutes', unique_for = '400 days');
+";
+
+/// Plans a pack of the sources and these rules. An error is the text that a user would see.
+pub(crate) fn compile(rules: &str) -> Result<(Catalog, Arc<Pipeline>), String> {
+    let pack = Pack::from_text("rules.sql", format!("{SOURCES}{rules}"));
+    let shown = |findings: Vec<Diagnostic>| render(&findings, &pack);
+    let (statements, findings) = parse(&pack);
+    if !findings.is_empty() {
+        return Err(shown(findings));
+    }
+    let catalog = resolve(statements, None).map_err(shown)?;
+    let pipeline = plan(&catalog).map_err(shown)?;
+    Ok((catalog, Arc::new(pipeline)))
+}

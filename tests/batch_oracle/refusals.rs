@@ -1,0 +1,39 @@
+//! What cannot be streamed is refused with a code and a hint, and never gives a wrong result.
+
+use crate::pack;
+
+fn refused(code: &str, query: &str) {
+    let rules =
+        format!("CREATE TABLE r AS {query}; CREATE SINK k WITH (topic = 'k', format = 'json') AS SELECT * FROM r;");
+    match pack::compile(&rules) {
+        Ok(_) => panic!("was planned: {query}"),
+        Err(text) => {
+            assert!(text.contains(code), "{query}\n{text}");
+            assert!(text.contains("hint: "), "without a hint: {query}\n{text}");
+        }
+    }
+}
+
+#[test]
+fn queries_that_cannot_be_streamed_are_refused_with_a_hint() {
+    refused("C0412", "SELECT t.id FROM t FULL JOIN u ON t.id = u.id");
+    refused("C0415", "SELECT t.id, u.id AS b FROM t JOIN u ON t.n < u.n");
+    refused("C0415", "SELECT t.id, u.id AS b FROM t CROSS JOIN u");
+    refused("C0303", "SELECT id FROM t ORDER BY id");
+    refused("C0304", "SELECT id FROM t LIMIT 3");
+    refused("C0420", "SELECT g, n, count(*) AS c FROM t GROUP BY ROLLUP (g, n)");
+    refused("C0426", "SELECT DISTINCT ON (g) g, id FROM t");
+    refused("C0310", "SELECT id, now() AS n FROM t");
+    refused("C0402", "SELECT id FROM t UNION ALL SELECT id FROM s");
+    refused("C0410", "SELECT s.id FROM s JOIN q ON s.id = q.id");
+    refused("C0413", "SELECT t.id FROM t LEFT JOIN s ON s.id = t.id");
+    refused("C0414", "SELECT t.id, v.val FROM t JOIN v FOR SYSTEM_TIME AS OF t.at ON TRUE");
+    refused("C0430", "SELECT id, row_number() OVER (PARTITION BY g ORDER BY at) AS r FROM s");
+    refused("C0421", "SELECT g, array_agg(id ORDER BY id) AS ids FROM s GROUP BY g");
+    refused("C0422", "SELECT array_agg(id ORDER BY id) AS ids FROM t");
+    refused("C0401", "SELECT 1 AS one");
+    refused("C0404", "SELECT id, CASE WHEN id IN (SELECT id FROM u) THEN 1 ELSE 0 END AS known FROM t");
+    refused("C0416", "SELECT t.id, v.val FROM t JOIN v FOR SYSTEM_TIME AS OF t.n ON v.g = t.g");
+    refused("C0417", "SELECT id FROM t WHERE n NOT IN (SELECT n FROM u WHERE u.g = t.g)");
+    refused("C0446", "SELECT g FROM t");
+}
