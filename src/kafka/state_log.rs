@@ -99,6 +99,11 @@ impl KafkaStateLog {
         let n_partitions = self.session.partitions.get(&topic).copied().unwrap_or(0);
         let consumer: Arc<BaseConsumer<PlainContext>> =
             Arc::new(create(&settings.state_consumer(), PlainContext::default())?);
+        // Otherwise the client would look for the topic's leaders only after a second.
+        let known = consumer.fetch_metadata(Some(&topic), ANSWER_TIMEOUT);
+        serve_events(&consumer);
+        let connection = &consumer.context().connection;
+        known.map_err(|e| connection.explain(&format!("find topic `{topic}`"), &settings.brokers, &e))?;
         let wake = Arc::new(Wake::default());
         let mut queue = RecordQueue::new(consumer.clone(), &topic, n_partitions, wake.clone())?;
         let mut reading = Reading {
