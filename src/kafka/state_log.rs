@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::stream::{Delta, Restored, SourceError, SourcePartition, StateLog};
 
@@ -165,7 +165,7 @@ impl StateLog for KafkaStateLog {
         let positions = reconcile(committed, logged, &self.session.settings.pipeline)?;
         self.session.restored(positions.clone(), assignment);
         self.session.check()?;
-        info!(epoch, n_deltas, elapsed_ms = started.elapsed().as_millis() as u64, "restored state");
+        debug!(epoch, n_deltas, elapsed_ms = started.elapsed().as_millis() as u64, "read the state topic");
         Ok(Restored { positions, n_deltas, epoch })
     }
 }
