@@ -91,9 +91,10 @@ pub(super) fn worker_failure(error: WorkerError) -> Failure {
     match error {
         WorkerError::Source(error) | WorkerError::Restore(RestoreError::Log(error)) => source_failure(error),
         WorkerError::Commit(CommitError::Fenced(_)) => Failure::Fenced(error.into()),
-        WorkerError::Restore(RestoreError::Pipeline(_) | RestoreError::Delta(_)) => Failure::Configuration(
-            anyhow!(error).context("run the pack and version that wrote the state, or choose a new --pipeline name"),
-        ),
+        WorkerError::Restore(RestoreError::Pipeline(_) | RestoreError::Delta(_)) => Failure::Configuration(anyhow!(
+            "{:#}; run the pack and version that wrote the state, or choose a new --pipeline name",
+            anyhow!(error)
+        )),
         WorkerError::Restore(RestoreError::Position { .. }) => Failure::Policy(error.into()),
         _ => Failure::Failed(error.into()),
     }
@@ -102,7 +103,7 @@ pub(super) fn worker_failure(error: WorkerError) -> Failure {
 /// What the operator must do about an error of the cluster.
 pub(super) fn source_failure(error: SourceError) -> Failure {
     match error {
-        SourceError::Unreachable(_) => Failure::Unreachable(error.into()),
+        SourceError::Unreachable(_) => Failure::Unreachable(anyhow!("{error}; check the address and the network")),
         SourceError::Configuration(_) => Failure::Configuration(error.into()),
         SourceError::Fenced(_) => Failure::Fenced(error.into()),
         SourceError::Policy(_) => Failure::Policy(error.into()),

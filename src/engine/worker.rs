@@ -2,26 +2,29 @@
 //!
 //! An epoch that was not committed leaves nothing behind: all operators are rebuilt from the state log, in place.
 
+mod error;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::dataflow::{Dataflow, DataflowError, EpochRun, EpochTimes};
-use super::delta::{DeltaCodec, DeltaError, EpochRecord, Logged, PartitionRecord};
-use super::encode::{EncodeError, SinkEncoder};
+pub use self::error::WorkerError;
+use super::dataflow::{Dataflow, EpochRun, EpochTimes};
+use super::delta::{DeltaCodec, EpochRecord, Logged, PartitionRecord};
+use super::encode::SinkEncoder;
 use super::epoch::OpenEpoch;
-use super::intake::{Fates, Intake, IntakeError, SourceCounts, Taken, fates};
+use super::intake::{Fates, Intake, SourceCounts, Taken, fates};
 use super::refusal::encode_refusals;
-use super::restore::{RestoreError, logged_pipeline, restore};
+use super::restore::{logged_pipeline, restore};
 use super::status::{CommittedEpoch, Phase, StatusBoard, StatusKeeper};
 use super::watermark::Watermarks;
 use crate::format::json::Wire;
 use crate::metrics::{self, StageTimer};
 use crate::plan::{OperatorPlan, Pipeline};
 use crate::stream::{
-    CommitError, OutputTopic, PartitionStatus, PollLimit, Polled, SealedEpoch, ShardCount, Sink, Source, SourceError,
-    SourcePartition, StateLog, Watermark,
+    OutputTopic, PartitionStatus, PollLimit, Polled, SealedEpoch, ShardCount, Sink, Source, SourcePartition, StateLog,
+    Watermark,
 };
 
 /// The longest pause after failed epochs.
@@ -106,52 +109,6 @@ pub enum Ended {
     CaughtUp,
     /// The input has ended for good.
     EndOfInput,
-}
-
-/// Why a worker stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum WorkerError {
-    /// The source failed.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// An epoch could not be committed, and cannot be repeated.
-    #[error(transparent)]
-    Commit(#[from] CommitError),
-    /// The state could not be restored.
-    #[error(transparent)]
-    Restore(#[from] RestoreError),
-    /// A source cannot be decoded.
-    #[error(transparent)]
-    Intake(#[from] IntakeError),
-    /// A relation could not be computed.
-    #[error(transparent)]
-    Dataflow(#[from] DataflowError),
-    /// A sink could not be encoded.
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
-    /// State could not be encoded.
-    #[error(transparent)]
-    Delta(#[from] DeltaError),
-}
-
-impl WorkerError {
-    /// Whether the cluster did not answer.
-    fn is_unreachable(&self) -> bool {
-        matches!(
-            self,
-            Self::Source(SourceError::Unreachable(_)) | Self::Restore(RestoreError::Log(SourceError::Unreachable(_)))
-        )
-    }
-
-    /// Whether the worker may go on after a restore.
-    fn is_passing(&self) -> bool {
-        matches!(
-            self,
-            Self::Commit(CommitError::Aborted(_) | CommitError::Unknown(_))
-                | Self::Source(SourceError::AssignmentLost(_))
-                | Self::Restore(RestoreError::Log(SourceError::AssignmentLost(_)))
-        )
-    }
 }
 
 /// A running pipeline.

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
-use tracing::info;
+use rdkafka::groups::GroupList;
+use tracing::{info, warn};
 
 use crate::stream::{SourceError, SourcePartition};
 
+use super::client::ANSWER_TIMEOUT;
 use super::failure::read_failure;
 use super::membership::GroupConsumer;
 use super::settings::Settings;
@@ -108,6 +110,7 @@ impl Session {
         let wanted: i32 = topics.iter().filter_map(|t| self.partitions.get(*t)).sum();
         let subscribed = self.consumer.subscription().is_ok_and(|s| s.count() > 0);
         if !subscribed {
+            self.wait_until_alone()?;
             self.consumer.subscribe(&topics).map_err(|e| {
                 SourceError::Configuration(format!("could not subscribe to {}: {e}", topics.join(", ")))
             })?;
@@ -134,6 +137,50 @@ impl Session {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Waits until no worker of another number is a member: to join would take partitions from it, and stop both.
+    ///
+    /// A worker of the same number is replaced instead. One that has died is a member until its session ends.
+    fn wait_until_alone(&self) -> Result<(), SourceError> {
+        if self.settings.simulated {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let mut was_told = false;
+        loop {
+            let others = match self.consumer.fetch_group_list(Some(&self.settings.pipeline), ANSWER_TIMEOUT) {
+                Ok(list) => self.others(&list),
+                Err(error) => {
+                    warn!(%error, "could not ask for the members of the group");
+                    return Ok(());
+                }
+            };
+            if others.is_empty() {
+                return Ok(());
+            }
+            let others = others.join(", ");
+            if started.elapsed() > ASSIGNMENT_TIMEOUT {
+                return Err(SourceError::Policy(format!(
+                    "group `{}` has another member: {others}; a pipeline has one worker, so stop that one first, or start \
+                     this one with its instance number to replace it",
+                    self.settings.pipeline
+                )));
+            }
+            if !was_told {
+                info!(others, "waiting for other members of the group to leave");
+                was_told = true;
+            }
+            self.serve()?;
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    /// The client ids of the group's members, our own left out.
+    fn others(&self, groups: &GroupList) -> Vec<String> {
+        let own = self.settings.member_client_id();
+        let members = groups.groups().iter().flat_map(|g| g.members());
+        members.filter(|m| m.client_id() != own).map(|m| format!("`{}`", m.client_id())).collect()
     }
 
     fn refuse_new_partitions(&self, assigned: &BTreeSet<(String, i32)>) -> Result<(), SourceError> {

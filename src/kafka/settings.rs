@@ -126,6 +126,16 @@ impl Settings {
         Ok(())
     }
 
+    /// How the client of a role names itself to the cluster.
+    fn client_id(&self, role: &str) -> String {
+        self.properties.get("client.id").cloned().unwrap_or_else(|| format!("{}-{role}", self.worker()))
+    }
+
+    /// How this worker's member of the group names itself.
+    pub(super) fn member_client_id(&self) -> String {
+        self.client_id("source")
+    }
+
     fn base(&self, role: &str) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.extend(self.properties.clone());
@@ -134,9 +144,7 @@ impl Settings {
         // What is shown is for the subscriber of the log to decide.
         let debug = self.properties.contains_key("debug");
         config.set_log_level(if debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
-        if !self.properties.contains_key("client.id") {
-            config.set("client.id", format!("{}-{role}", self.worker()));
-        }
+        config.set("client.id", self.client_id(role));
         // A broker that is back must be found soon: an open transaction waits for it.
         if !self.properties.contains_key("reconnect.backoff.max.ms") {
             config.set("reconnect.backoff.max.ms", "2000");

@@ -9,7 +9,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer};
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
 use crate::stream::{
     CommitError, Delta, OutputTopic, RecordBatchBytes, SealedEpoch, Sink, SourcePartition, TombstoneForm, Undeliverable,
@@ -262,7 +262,7 @@ impl Output<'_> {
             }
             let fits = record_bytes(sent.key, sent.value, headers) <= limit_bytes;
             if !fits || !self.send(sent)? {
-                error!(topic, bytes, limit_bytes, "a record is too large for its topic and was left out");
+                debug!(topic, bytes, limit_bytes, "a record is too large for its topic and is left out");
                 if self.undeliverable.len() < MAX_UNDELIVERABLE {
                     self.undeliverable.push(Undeliverable {
                         output: output.clone(),

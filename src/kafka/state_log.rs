@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::stream::{Delta, Restored, SourceError, SourcePartition, StateLog};
 
@@ -99,6 +99,11 @@ impl KafkaStateLog {
         let n_partitions = self.session.partitions.get(&topic).copied().unwrap_or(0);
         let consumer: Arc<BaseConsumer<PlainContext>> =
             Arc::new(create(&settings.state_consumer(), PlainContext::default())?);
+        // Otherwise the client would look for the topic's leaders only after a second.
+        let known = consumer.fetch_metadata(Some(&topic), ANSWER_TIMEOUT);
+        serve_events(&consumer);
+        let connection = &consumer.context().connection;
+        known.map_err(|e| connection.explain(&format!("find topic `{topic}`"), &settings.brokers, &e))?;
         let wake = Arc::new(Wake::default());
         let mut queue = RecordQueue::new(consumer.clone(), &topic, n_partitions, wake.clone())?;
         let mut reading = Reading {
@@ -160,7 +165,7 @@ impl StateLog for KafkaStateLog {
         let positions = reconcile(committed, logged, &self.session.settings.pipeline)?;
         self.session.restored(positions.clone(), assignment);
         self.session.check()?;
-        info!(epoch, n_deltas, elapsed_ms = started.elapsed().as_millis() as u64, "restored state");
+        debug!(epoch, n_deltas, elapsed_ms = started.elapsed().as_millis() as u64, "read the state topic");
         Ok(Restored { positions, n_deltas, epoch })
     }
 }

@@ -60,6 +60,7 @@ fn produce(brokers: &str, topic: &str, key_columns: &str, file: &str) -> Result<
     let key_columns: Vec<&str> = key_columns.split(',').filter(|c| *c != "-").collect();
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("enable.idempotence", "true").set("partitioner", "murmur2_random");
+    config.set("message.max.bytes", "16000000");
     let producer: BaseProducer = config.create()?;
     for line in input.lines() {
         let line = line?;
@@ -90,6 +91,7 @@ fn consume(brokers: &str, topic: &str) -> Result<(), Box<dyn Error>> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("group.id", "kafka-client").set("enable.auto.commit", "false");
     config.set("isolation.level", "read_committed").set("enable.partition.eof", "true");
+    config.set("fetch.wait.max.ms", "20");
     let reader: BaseConsumer = config.create()?;
     let metadata = reader.fetch_metadata(Some(topic), TIMEOUT)?;
     let n_partitions = metadata.topics().first().map_or(0, |t| t.partitions().len());

@@ -38,6 +38,17 @@ SINK_KEYS = {"disposal_actions": None, "party_actions": None, "reviews": "captur
 BROKERS = CURB = CLIENT = None
 
 
+BAD_INPUT_PACK = """
+SET TIME ZONE = 'Asia/Shanghai';
+CREATE TABLE items (item_id VARCHAR NOT NULL PRIMARY KEY, at TIMESTAMP WITH TIME ZONE NOT NULL, n INT)
+WITH (topic = 'items', format = 'json', event_time = 'at', retention = '400 days');
+CREATE STREAM events (event_id VARCHAR NOT NULL, at TIMESTAMP WITH TIME ZONE NOT NULL, item_id VARCHAR)
+WITH (topic = 'events', format = 'json', event_time = 'at');
+CREATE SINK copies WITH (topic = 'copies', format = 'json') AS SELECT item_id, n FROM items;
+CREATE SINK seen WITH (topic = 'seen', format = 'json') AS SELECT event_id, item_id FROM events;
+"""
+
+
 def hyphens(name):
     """The topic of a relation."""
     return name.replace("_", "-")
@@ -46,7 +57,8 @@ def hyphens(name):
 class Rig:
     """Topics, a pack that uses them, and workers that run it."""
 
-    def __init__(self, name, pack=None):
+    def __init__(self, name, pack=None, brokers=None):
+        self.brokers = brokers or BROKERS
         self.prefix = f"{name}-{time.time_ns() % 10**9}"
         self.dir = tempfile.mkdtemp(prefix=f"curb-{name}.")
         self.pack = os.path.join(self.dir, "pack")
@@ -85,25 +97,25 @@ class Rig:
 
     def create(self, name, n_partitions, *settings):
         """Makes a topic."""
-        self.client("create", BROKERS, self.topic(name), str(n_partitions), *settings)
+        self.client("create", self.brokers, self.topic(name), str(n_partitions), *settings)
 
     def produce(self, name, key, lines):
         """Writes lines into a source's topic."""
         if lines:
             data = "".join(line + "\n" for line in lines).encode()
-            self.client("produce", BROKERS, self.topic(name), ",".join(key) or "-", "-", data=data)
+            self.client("produce", self.brokers, self.topic(name), ",".join(key) or "-", "-", data=data)
 
     def read(self, name):
         """The committed records of a topic, by partition and offset."""
-        return [json.loads(line) for line in self.client("consume", BROKERS, self.topic(name)).split("\n") if line]
+        return [json.loads(line) for line in self.client("consume", self.brokers, self.topic(name)).split("\n") if line]
 
-    def start(self, *args, brokers=None, environment=None):
+    def start(self, *args, brokers=None, environment=None, create=True):
         """Starts a worker; its log is `self.log(number)`."""
         self.n_runs += 1
         with open(os.path.join(self.dir, f"worker-{self.n_runs}.log"), "wb") as log:
             worker = subprocess.Popen(
-                [CURB, "run", self.pack, "--brokers", brokers or BROKERS, "--pipeline", self.prefix, "--create-topics",
-                 *args], stdout=log, stderr=log, env={**os.environ, **(environment or {})})
+                [CURB, "run", self.pack, "--brokers", brokers or self.brokers, "--pipeline", self.prefix,
+                 *(["--create-topics"] if create else []), *args], stdout=log, stderr=log, env={**os.environ, **(environment or {})})
         self.workers.append(worker)
         return worker
 
@@ -151,10 +163,10 @@ class Rig:
 class SafeRiding(Rig):
     """The pack with generated sources, halved by order within each relation."""
 
-    def __init__(self, name, hostile=False):
-        super().__init__(name)
+    def __init__(self, name, brokers=None):
+        super().__init__(name, brokers=brokers)
         self.input = os.path.join(self.dir, "input")
-        generate_safe_riding.generate(SEED, CAPTURES, max(30, CAPTURES // 20), self.input, hostile=hostile)
+        generate_safe_riding.generate(SEED, CAPTURES, max(30, CAPTURES // 20), self.input)
         self.lines = {s.name: self.source_lines(s) for s in safe_riding.SOURCES}
         for source in safe_riding.SOURCES:
             # In order of time and in one partition, so that no passage is late however epochs are cut.
@@ -311,6 +323,110 @@ class PackOnKafka(unittest.TestCase):
         self.assertGreater(sum(epochs), KILLS, "hardly an epoch was committed between the kills")
         rig.catch_up()
         self.assert_equal_to_oracle(rig, rig.outputs(), rig.input)
+
+    def test_a_broker_that_is_killed_is_waited_for(self):
+        directory = tempfile.mkdtemp(prefix="curb-own-broker.")
+        script = lambda name, *options: subprocess.run(  # noqa: E731
+            [os.path.join(HERE, name), *options, directory], check=True, stdout=subprocess.DEVNULL)
+        self.addCleanup(script, "stop")
+        script("start")
+        with open(os.path.join(directory, "bootstrap"), encoding="utf-8") as file:
+            rig = self.rig(SafeRiding("broker", brokers=file.read().strip()))
+        first, second = rig.halves()
+        for name in ("devices", "passages"):
+            rig.produce_all({name: first.pop(name) + second.pop(name)})
+        worker = rig.start()
+        for half in (first, second):
+            rig.produce_all(half)
+            script("stop", "--keep", "--kill")
+            time.sleep(5)
+            script("start")
+        rig.wait_for("reading on", lambda: worker.poll() is not None or len(rig.read("disposal_actions")) > 0)
+        time.sleep(5)
+        worker.send_signal(signal.SIGTERM)
+        self.assertEqual(worker.wait(60), 0, rig.log(1)[-3000:])
+        rig.catch_up()
+        self.assert_equal_to_oracle(rig, rig.outputs(), rig.input)
+
+    def test_bad_input_is_refused_with_its_reason_and_stops_nothing(self):
+        rig = self.rig(Rig("bad", BAD_INPUT_PACK))
+        rig.create("items", 2, "max.message.bytes=5000000")
+        rig.create("events", 2, "max.message.bytes=5000000")
+        big, day = "x" * (2 << 20), "2026-01-01T00:00:00Z"
+        item = lambda key, at=day, n="1", more="": f'{{"item_id":"{key}","at":"{at}","n":{n}{more}}}'  # noqa: E731
+        good = [item("a"), item("unknown", more=',"x":{"y":[1]}'), item("padded", more=f',"x":"{big}"'), item(""),
+                item("gone"), '{"_tombstone":true,"item_id":"gone"}', '{"_tombstone":true,"item_id":"never"}',
+                item("ancient", "1970-01-01T00:00:00Z"), item("null", n="null")]
+        bad = [item("text", n='"seven"'), item("wide", n="99999999999"), item("fraction", n="1.5"),
+               item("future", "2262-04-11T23:47:16Z"), item("no time", "yesterday"), item("null time").replace(f'"{day}"', "null"),
+               item("array").replace('{"item_id"', '[{"item_id"')]
+        keyless = ["{", "[]", "null", item("keyless")]
+        rig.produce("items", ("item_id",), good + bad[:-1])
+        rig.produce("items", (), [bad[-1], *keyless])
+        event = lambda key, at=day, more="": f'{{"event_id":"{key}","at":"{at}"{more}}}'  # noqa: E731
+        rig.produce("events", (), [event("1"), "not json", event("2", "1970-01-01T00:00:00Z"), event("3", "2262-04-11T23:47:16Z"),
+                                   event("4", more=',"item_id":{"a":1}'), event("5", more=f',"item_id":"{big}"'),
+                                   event("deep", more=',"x":' + "[" * 5000 + "]" * 5000)])
+        said = rig.catch_up()
+        content = {r["key"]: r["value"] for r in rig.read("copies") if r["value"]}
+        self.assertEqual(set(content), {"a", "unknown", "padded", "", "ancient", "null"}, said)
+        refused = rig.read("items.rejected")
+        self.assertEqual(len(refused), len(bad) + len(keyless), refused)
+        for record in refused + rig.read("events.rejected"):
+            headers = record["headers"]
+            self.assertTrue(headers["curb_reason"] and len(headers["curb_sha256"]) == 64, headers)
+        seen = {r["value"]["event_id"] for r in rig.read("seen")}
+        self.assertLessEqual({"1", "2"}, seen)
+        self.assertFalse({"3", "4"} & seen)
+        # The row of 2 MiB is larger than the sink's topic takes: it is left out, and the log says so.
+        self.assertNotIn("5", seen)
+        self.assertIn("larger than its topic takes", said)
+        n_records = [len(rig.read(name)) for name in ("copies", "seen", "items.rejected", "events.rejected")]
+        rig.produce("items", ("item_id",), [item("after")])
+        rig.catch_up()
+        n_records[0] += 1
+        self.assertEqual(
+            [len(rig.read(name)) for name in ("copies", "seen", "items.rejected", "events.rejected")], n_records)
+
+    def test_what_is_wrong_is_said_with_its_remedy(self):
+        rig = self.rig(Rig("said", BAD_INPUT_PACK))
+        said = rig.run("--until-caught-up", code=3, create=False)
+        for name in (rig.topic("items"), rig.topic("events.late"), f"{rig.prefix}.state", "--create-topics"):
+            self.assertIn(name, said)
+        began = time.monotonic()
+        said = rig.run("--until-caught-up", code=4, brokers="127.0.0.1:9")
+        self.assertLess(time.monotonic() - began, 15)
+        self.assertIn("127.0.0.1:9", said)
+        self.assertIn("broker unreachable", said)
+        said = rig.run("-X", "no.such.property=1", code=3)
+        self.assertIn("`no.such.property`", said)
+        said = rig.run("-X", "enable.idempotence=false", code=3)
+        self.assertIn("`enable.idempotence`", said)
+        self.assertEqual(rig.catch_up().count("error:"), 0, "empty topics")
+        said = rig.run("--until-caught-up", "--shards", "5", code=3)
+        self.assertIn("8 partitions", said)
+        self.assertIn("5 shards", said)
+
+    def test_of_two_workers_one_works(self):
+        rig = self.rig(Rig("two", BAD_INPUT_PACK))
+        first = rig.start()
+        rig.wait_until_loaded()
+        other = rig.start("--instance", "1")
+        number = rig.n_runs
+        rig.produce("items", ("item_id",), ['{"item_id":"a","at":"2026-01-01T00:00:00Z","n":1}'])
+        rig.wait_for("row", lambda: rig.read("copies"), 20)
+        self.assertEqual(other.wait(90), 6, rig.log(number))
+        self.assertIn("another member", rig.log(number))
+        self.assertIsNone(first.poll(), "the worker that was there goes on")
+
+        successor = rig.start()
+        rig.wait_until_loaded()
+        rig.produce("items", ("item_id",), ['{"item_id":"b","at":"2026-01-01T00:00:00Z","n":1}'])
+        self.assertEqual(first.wait(30), 5, rig.log(1))
+        self.assertIn("fenced by a newer instance", rig.log(1))
+        rig.wait_for("row", lambda: len(rig.read("copies")) == 2, 20)
+        successor.send_signal(signal.SIGINT)
+        self.assertEqual(successor.wait(30), 0, rig.log())
 
 
 def main(arguments):

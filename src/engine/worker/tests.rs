@@ -11,7 +11,7 @@ use crate::dialect::{Pack, parse};
 use crate::engine::{Replay, ReplayOptions, event_times};
 use crate::local::{Collected, FileInput, FileSource, MemorySink, MemoryStateLog};
 use crate::plan::plan;
-use crate::stream::{RecordBatchBytes, RecordMeta, TombstoneForm};
+use crate::stream::{CommitError, RecordBatchBytes, RecordMeta, SourceError, TombstoneForm};
 
 const RULES: &str = "
     CREATE STREAM passages (
@@ -322,6 +322,41 @@ fn a_fenced_worker_stops_and_a_lost_assignment_is_restored() {
     };
     assert!(matches!(run(SourceError::Fenced("newer".into())), Err(WorkerError::Source(SourceError::Fenced(_)))));
     assert_eq!(run(SourceError::AssignmentLost("rebalance".into())).unwrap(), Ended::EndOfInput);
+}
+
+/// A state log that cannot be reached a number of times.
+struct FarLog {
+    failures: VecDeque<bool>,
+    log: MemoryStateLog,
+}
+
+impl StateLog for FarLog {
+    fn restore(
+        &mut self,
+        apply: &mut dyn FnMut(crate::stream::Delta) -> Result<(), String>,
+    ) -> Result<crate::stream::Restored, SourceError> {
+        match self.failures.pop_front() {
+            Some(true) => Err(SourceError::Unreachable("gone".into())),
+            _ => self.log.restore(apply),
+        }
+    }
+}
+
+#[test]
+fn a_cluster_that_goes_away_is_waited_for_but_one_that_was_never_there_is_not() {
+    let run = |failures: &[bool], polls: Vec<Result<Polled, SourceError>>| {
+        let log = MemoryStateLog::default();
+        let ends = Ends {
+            source: Box::new(ScriptedSource { polls: polls.into(), paused: Arc::default() }),
+            sink: Box::new(MemorySink::new(log.clone(), TombstoneForm::NoValue)),
+            log: Some(Box::new(FarLog { failures: failures.iter().copied().collect(), log })),
+            clock: Box::new(|| 0),
+        };
+        Worker::new(pipeline(RULES), ends, options(1, 10), Arc::default()).unwrap().run()
+    };
+    let gone = || Err(SourceError::Unreachable("gone".into()));
+    assert_eq!(run(&[false, true, true, false], vec![gone()]).unwrap(), Ended::EndOfInput);
+    assert!(run(&[true], vec![]).unwrap_err().is_unreachable());
 }
 
 #[test]
