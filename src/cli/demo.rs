@@ -73,7 +73,7 @@ struct Outcome {
 /// Runs a demo until its time is over, `stop` is set, or nobody looks any more; shows it on `screen`.
 fn show<W: Write>(args: &DemoArgs, stop: &AtomicBool, screen: &mut Screen<W>) -> Result<Outcome, Failure> {
     let started = Instant::now();
-    let mut world = World::start(WorldSettings { rate: args.rate, seed: args.seed }).map_err(Failure::Failed)?;
+    let mut world = World::start(WorldSettings { rate: args.rate, seed: args.seed })?;
     let server = serve_http(args.http, world.board())?;
     let http = server.address();
     let (began_at, time_zone) = (world.began_at(), world.time_zone());

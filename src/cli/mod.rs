@@ -7,9 +7,11 @@ mod demo;
 mod explain;
 mod load;
 mod replay;
+mod run;
+mod service;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -29,6 +31,8 @@ enum Command {
     Demo(demo::DemoArgs),
     Explain(explain::ExplainArgs),
     Replay(replay::ReplayArgs),
+    // Boxed: it has many options.
+    Run(Box<run::RunArgs>),
 }
 
 /// How a command prints.
@@ -38,6 +42,16 @@ enum OutputForm {
     #[default]
     Text,
     /// For programs.
+    Json,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum LogForm {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
     Json,
 }
 
@@ -52,6 +66,12 @@ enum Failure {
     Usage(anyhow::Error),
     /// Files or settings must be changed first. Exit code 3.
     Configuration(anyhow::Error),
+    /// The cluster does not answer. Exit code 4.
+    Unreachable(anyhow::Error),
+    /// A newer instance has taken over. Exit code 5.
+    Fenced(anyhow::Error),
+    /// Going on would break a promise; a person must decide. Exit code 6.
+    Policy(anyhow::Error),
 }
 
 impl Failure {
@@ -60,13 +80,21 @@ impl Failure {
             Self::Refused | Self::Failed(_) => 1,
             Self::Usage(_) => 2,
             Self::Configuration(_) => 3,
+            Self::Unreachable(_) => 4,
+            Self::Fenced(_) => 5,
+            Self::Policy(_) => 6,
         })
     }
 
     fn error(&self) -> Option<&anyhow::Error> {
         match self {
             Self::Refused => None,
-            Self::Failed(error) | Self::Usage(error) | Self::Configuration(error) => Some(error),
+            Self::Failed(error)
+            | Self::Usage(error)
+            | Self::Configuration(error)
+            | Self::Unreachable(error)
+            | Self::Fenced(error)
+            | Self::Policy(error) => Some(error),
         }
     }
 }
@@ -88,12 +116,16 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    log_to_stderr();
+    match &cli.command {
+        Command::Run(args) => log_to_stderr("info", args.log_format),
+        _ => log_to_stderr("warn", LogForm::Text),
+    }
     let outcome = match &cli.command {
         Command::Check(args) => check::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Run(args) => run::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -106,11 +138,15 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Log lines go to stderr, from warnings on; `CURB_LOG` chooses otherwise.
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("CURB_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+/// Log lines go to stderr, from `level` on; `CURB_LOG` chooses otherwise.
+fn log_to_stderr(level: &str, form: LogForm) {
+    let filter = EnvFilter::try_from_env("CURB_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     // A second call in one process keeps the first subscriber.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
+    let _ = match form {
+        LogForm::Text => subscriber.with_ansi(io::stderr().is_terminal()).try_init(),
+        LogForm::Json => subscriber.json().flatten_event(true).try_init(),
+    };
 }
 
 /// Prints data. A reader that has closed the pipe has seen enough.

@@ -82,6 +82,7 @@ pub(super) fn restore(
         codec: DeltaCodec::new(usize::MAX),
         dataflow: Dataflow::new(pipeline, n_shards)?,
         last: None,
+        unknown: None,
     };
     let restored = match log {
         Some(log) => {
@@ -108,6 +109,8 @@ struct Reading<'a> {
     codec: DeltaCodec,
     dataflow: Dataflow,
     last: Option<EpochRecord>,
+    /// A relation with logged state that the pipeline does not have.
+    unknown: Option<String>,
 }
 
 impl Reading<'_> {
@@ -117,9 +120,9 @@ impl Reading<'_> {
             Some(Logged::Epoch(record)) => self.note(record),
             Some(Logged::State { operator_id, relation, batch }) => {
                 let Some(id) = self.relation_of(&operator_id, &relation) else {
-                    return Err(RestoreError::Pipeline(format!(
-                        "there is no relation like the logged `{relation}` (operator {operator_id})"
-                    )));
+                    // What an epoch says of its pipeline names all differences, but may be read later.
+                    self.unknown.get_or_insert(relation);
+                    return Ok(());
                 };
                 self.dataflow
                     .restore(id, delta.shard, &batch)
@@ -149,6 +152,9 @@ impl Reading<'_> {
     }
 
     fn finish(mut self, restored: Restored) -> Result<Resumed, RestoreError> {
+        if let Some(relation) = self.unknown {
+            return Err(RestoreError::Pipeline(format!("`{relation}` is gone or has changed")));
+        }
         if self.codec.is_incomplete() {
             return Err(DeltaError::Corrupted("its last parts are missing").into());
         }

@@ -44,6 +44,8 @@ pub struct Status {
     pub phase: Phase,
     /// The number of the last committed epoch; 0 before the first.
     pub epoch: u64,
+    /// Whether the state is that of the last committed epoch; false while it is being restored.
+    pub restored: bool,
     /// Whether all tables have been read to the end noted at start.
     pub loaded: bool,
     /// How often the state was restored because an epoch failed.
@@ -320,8 +322,18 @@ impl StatusKeeper {
     pub(super) fn restarted(&self) {
         self.board.update(|status| {
             status.restarts += 1;
+            status.restored = false;
             status.loaded = false;
             status.phase = Phase::Restoring;
+        });
+    }
+
+    /// Notes that the state was restored to an epoch.
+    pub(super) fn restored(&self, epoch: u64) {
+        self.board.update(|status| {
+            status.restored = true;
+            status.phase = Phase::Loading;
+            status.epoch = epoch;
         });
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! An epoch that was not committed leaves nothing behind: all operators are rebuilt from the state log, in place.
 
+mod options;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,13 +18,14 @@ use super::refusal::encode_refusals;
 use super::restore::{RestoreError, logged_pipeline, restore};
 use super::status::{CommittedEpoch, Phase, StatusBoard, StatusKeeper};
 use super::watermark::Watermarks;
-use crate::format::json::Wire;
 use crate::metrics::{self, StageTimer};
 use crate::plan::{OperatorPlan, Pipeline};
 use crate::stream::{
-    CommitError, OutputTopic, PartitionStatus, PollLimit, Polled, SealedEpoch, ShardCount, Sink, Source, SourceError,
-    SourcePartition, StateLog, Watermark,
+    CommitError, OutputTopic, PartitionStatus, Polled, SealedEpoch, Sink, Source, SourceError, SourcePartition,
+    StateLog, Watermark,
 };
+
+pub use options::WorkerOptions;
 
 /// The longest pause after failed epochs.
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
@@ -40,61 +43,6 @@ pub struct Ends {
     pub log: Option<Box<dyn StateLog>>,
     /// The wall clock.
     pub clock: Clock,
-}
-
-/// How a worker runs.
-#[derive(Clone, Debug)]
-pub struct WorkerOptions {
-    /// The number of shards.
-    pub n_shards: ShardCount,
-    /// How much one epoch takes.
-    pub limit: PollLimit,
-    /// How long a poll waits for the first record.
-    pub poll_wait: Duration,
-    /// The shortest time between two commits.
-    pub commit_interval_min: Duration,
-    /// How many bytes of a late or rejected record are handed on.
-    pub raw_bytes_max: usize,
-    /// How tables' records look.
-    pub wire: Wire,
-    /// Whether streams are held back until the first load is complete. False where the reading order does that.
-    pub pause_streams_while_loading: bool,
-    /// The first pause after a failed epoch; it doubles as long as epochs fail.
-    pub backoff_min: Duration,
-    /// Where watermarks go at the end of input.
-    pub end_watermark: Watermark,
-    /// Whether to stop when everything that was there at start has been committed.
-    pub until_caught_up: bool,
-}
-
-impl WorkerOptions {
-    /// For a service on Kafka.
-    pub fn live(n_shards: ShardCount) -> Self {
-        Self {
-            n_shards,
-            limit: PollLimit { records: 100_000, bytes: 64 << 20 },
-            poll_wait: Duration::from_millis(100),
-            commit_interval_min: Duration::from_millis(20),
-            raw_bytes_max: 64 << 10,
-            wire: Wire::Kafka,
-            pause_streams_while_loading: true,
-            backoff_min: Duration::from_millis(100),
-            end_watermark: Watermark::MAX,
-            until_caught_up: false,
-        }
-    }
-
-    /// For a replay of files, whose epochs are 100,000 records whatever their size.
-    pub fn replay(n_shards: ShardCount) -> Self {
-        Self {
-            limit: PollLimit { records: 100_000, bytes: usize::MAX },
-            poll_wait: Duration::ZERO,
-            commit_interval_min: Duration::ZERO,
-            wire: Wire::Lines,
-            pause_streams_while_loading: false,
-            ..Self::live(n_shards)
-        }
-    }
 }
 
 /// Why a worker stopped without an error.
@@ -135,6 +83,14 @@ pub enum WorkerError {
 }
 
 impl WorkerError {
+    /// Whether the cluster did not answer.
+    fn is_unreachable(&self) -> bool {
+        matches!(
+            self,
+            Self::Source(SourceError::Unreachable(_)) | Self::Restore(RestoreError::Log(SourceError::Unreachable(_)))
+        )
+    }
+
     /// Whether the worker may go on after a restore.
     fn is_passing(&self) -> bool {
         matches!(
@@ -164,6 +120,8 @@ pub struct Worker {
     partitions: BTreeMap<SourcePartition, PartitionStatus>,
     n_committed: u64,
     is_restored: bool,
+    /// Whether the state was ever restored: a cluster that is gone after that is waited for.
+    was_restored: bool,
     pipeline_is_logged: bool,
     last_commit: Option<Instant>,
 }
@@ -205,6 +163,7 @@ impl Worker {
             partitions: BTreeMap::new(),
             n_committed: 0,
             is_restored: false,
+            was_restored: false,
             pipeline_is_logged: false,
             last_commit: None,
             pipeline,
@@ -239,7 +198,7 @@ impl Worker {
                     return Ok(Ended::CaughtUp);
                 }
                 Ok(Progress::Going) => backoff = self.options.backoff_min,
-                Err(error) if error.is_passing() && self.ends.log.is_some() => {
+                Err(error) if self.ends.log.is_some() && self.may_go_on(&error) => {
                     tracing::warn!(%error, "epoch dropped; restoring the state");
                     metrics::count_restart();
                     self.status.restarted();
@@ -252,11 +211,15 @@ impl Worker {
         }
     }
 
+    /// Whether a restore may repair it. At the first start a cluster that does not answer is the operator's to mend.
+    fn may_go_on(&self, error: &WorkerError) -> bool {
+        error.is_passing() || (self.was_restored && error.is_unreachable())
+    }
+
     fn advance(&mut self) -> Result<Progress, WorkerError> {
         if !self.is_restored {
             self.status.enter(Phase::Restoring);
             self.restore()?;
-            self.status.enter(Phase::Loading);
         }
         self.epoch()
     }
@@ -457,6 +420,8 @@ impl Worker {
         self.n_committed = resumed.epoch;
         self.pipeline_is_logged = false;
         self.is_restored = true;
+        self.was_restored = true;
+        self.status.restored(self.n_committed);
         tracing::info!(epoch = self.n_committed, elapsed_ms = started.elapsed().as_millis() as u64, "restored state");
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Opens a worker's connection to its cluster: checks the topics, notes their ends, makes the three handles.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use tracing::info;
@@ -26,6 +26,15 @@ pub struct Connection {
     pub sink: KafkaSink,
     /// Reads the logged state; must be called before the source is.
     pub state_log: KafkaStateLog,
+}
+
+/// Asks for the number of shards that the pipeline was first started with; none before its first start.
+pub fn shards(settings: &Settings) -> Result<Option<u32>, SourceError> {
+    settings.check()?;
+    let probe: Probe = create(&settings.probe(), PlainContext::default())?;
+    let state = settings.state_topic();
+    let found = topics::existing(settings, &probe, &BTreeSet::from([state.clone()]))?;
+    Ok(found.get(&state).and_then(|n| u32::try_from(*n).ok()))
 }
 
 /// Connects a worker to its cluster.

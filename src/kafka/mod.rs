@@ -25,7 +25,7 @@ mod topics;
 #[cfg(test)]
 mod tests;
 
-pub use connect::{Connection, connect};
+pub use connect::{Connection, connect, shards};
 pub use demo::{DemoBroker, DemoProducer, DemoReader, DemoRecord};
 pub use settings::{Settings, SourceTopic};
 pub use sink::KafkaSink;

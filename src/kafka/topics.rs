@@ -65,7 +65,8 @@ fn wanted_topics(settings: &Settings) -> BTreeSet<String> {
     sources.chain(settings.outputs.values().cloned()).chain([settings.state_topic()]).collect()
 }
 
-fn existing(
+/// The number of partitions of those of the `wanted` topics that exist.
+pub(super) fn existing(
     settings: &Settings,
     probe: &Probe,
     wanted: &BTreeSet<String>,

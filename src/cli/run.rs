@@ -1,0 +1,256 @@
+//! `curb run`: a pack as a service, Kafka to Kafka, exactly once.
+
+mod config;
+pub(super) mod topics;
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use chrono_tz::Tz;
+use clap::Args;
+use clap::builder::BoolishValueParser;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use self::config::{ConfigFile, environment_properties, parse_property};
+use super::load::{Loaded, load};
+use super::service::{Service, on_thread, panicked, source_failure};
+use super::{Failure, LogForm, OutputForm};
+use crate::engine::{Ended, Status, StatusBoard, WorkerOptions};
+use crate::kafka::{self, Connection, Settings};
+use crate::stream::{ShardCount, SourceError};
+
+/// The number of shards of a pipeline that is started for the first time, unless one is given.
+const DEFAULT_SHARDS: u32 = 8;
+/// How often the log says how far the first load is.
+const LOADING_NOTE_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the log says that the pipeline runs.
+const RUNNING_NOTE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Run a pack as a service: from Kafka topics to Kafka topics, exactly once
+///
+/// Settings come from the configuration file, then from CURB_* variables, then from flags; the last one wins.
+/// A variable CURB_KAFKA_SASL_PASSWORD sets the Kafka property sasl.password, and so on.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// The pack: a folder of .sql files, or one file
+    pack: PathBuf,
+    /// Bootstrap servers of the cluster, separated by commas
+    #[arg(long, value_name = "HOST:PORT", env = "CURB_BROKERS")]
+    brokers: Option<String>,
+    /// The name of the pipeline: its consumer group, its transactional ids, and the topic NAME.state
+    #[arg(long, value_name = "NAME", env = "CURB_PIPELINE")]
+    pipeline: Option<String>,
+    /// The number of this worker; a new worker of the same number replaces the old one [default: 0]
+    #[arg(long, value_name = "N", env = "CURB_INSTANCE")]
+    instance: Option<u32>,
+    /// A folder of this worker's own. It may be lost at any time: the state topic alone restores everything
+    #[arg(long, value_name = "DIR", env = "CURB_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+    /// The number of shards, fixed at the first start [default: that of the state topic, or 8]
+    #[arg(long, value_name = "N", env = "CURB_SHARDS")]
+    shards: Option<u32>,
+    /// Serve metrics, health and the console at this address
+    #[arg(long, value_name = "ADDR", env = "CURB_HTTP")]
+    http: Option<String>,
+    /// Make topics that are missing
+    #[arg(long, env = "CURB_CREATE_TOPICS", value_parser = BoolishValueParser::new())]
+    create_topics: bool,
+    /// Stop with exit code 0 when everything that was in the topics at start has been processed and committed
+    #[arg(long, env = "CURB_UNTIL_CAUGHT_UP", value_parser = BoolishValueParser::new())]
+    until_caught_up: bool,
+    /// The time zone, instead of the pack's own
+    #[arg(long, value_name = "ZONE", env = "CURB_TIME_ZONE")]
+    time_zone: Option<Tz>,
+    /// A configuration file in TOML
+    #[arg(long, value_name = "FILE", env = "CURB_CONFIG")]
+    config: Option<PathBuf>,
+    /// A property of the Kafka client librdkafka, for instance security.protocol=ssl
+    #[arg(short = 'X', value_name = "PROPERTY=VALUE", value_parser = parse_property)]
+    properties: Vec<(String, String)>,
+    /// How to log
+    #[arg(long, value_enum, default_value_t, env = "CURB_LOG_FORMAT")]
+    pub(super) log_format: LogForm,
+}
+
+/// The settings of a run, from all places.
+struct RunSettings {
+    kafka: Settings,
+    shards: Option<u32>,
+    http: Option<String>,
+    create_topics: bool,
+    until_caught_up: bool,
+}
+
+pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
+    let file = args.config.as_deref().map_or_else(|| Ok(ConfigFile::default()), ConfigFile::read);
+    let file = file.map_err(Failure::Configuration)?;
+    let loaded = load(&args.pack, args.time_zone, OutputForm::Text)?;
+    let settings = settings(args, file, &loaded)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let outcome = runtime.block_on(serve(loaded, settings));
+    // Threads that wait for the cluster have nothing left to say.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn settings(args: &RunArgs, file: ConfigFile, loaded: &Loaded) -> Result<RunSettings, Failure> {
+    let needed = |given: Option<String>, name: &str, flag: &str| {
+        given.filter(|text| !text.trim().is_empty()).ok_or_else(|| {
+            let (variable, key) = (format!("CURB_{}", name.to_uppercase()), name);
+            Failure::Usage(anyhow!("no {name} given: use {flag}, {variable}, or `{key}` in the --config file"))
+        })
+    };
+    let mut properties: BTreeMap<String, String> = file.properties().map_err(Failure::Configuration)?;
+    let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    properties.extend(environment_properties(variables));
+    properties.extend(args.properties.iter().cloned());
+    if let Some(dir) = args.state_dir.as_ref().or(file.state_dir.as_ref()) {
+        let made = std::fs::create_dir_all(dir);
+        made.with_context(|| format!("state directory `{}`", dir.display())).map_err(Failure::Configuration)?;
+    }
+    let shards = args.shards.or(file.shards);
+    if shards == Some(0) {
+        return Err(Failure::Usage(anyhow!("a pipeline needs at least one shard")));
+    }
+    Ok(RunSettings {
+        kafka: Settings {
+            brokers: needed(args.brokers.clone().or(file.brokers), "brokers", "--brokers HOST:PORT")?,
+            pipeline: needed(args.pipeline.clone().or(file.pipeline), "pipeline", "--pipeline NAME")?,
+            instance: args.instance.or(file.instance).unwrap_or(0),
+            properties,
+            sources: topics::sources(&loaded.catalog)?,
+            outputs: topics::outputs(&loaded.catalog)?,
+            shards: shards.unwrap_or(DEFAULT_SHARDS),
+            simulated: false,
+        },
+        shards,
+        http: args.http.clone().or(file.http),
+        create_topics: args.create_topics || file.create_topics.unwrap_or(false),
+        until_caught_up: args.until_caught_up,
+    })
+}
+
+/// The whole life of the service, from the first connection to the last commit.
+async fn serve(loaded: Loaded, settings: RunSettings) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    let pipeline = Arc::new(loaded.pipeline);
+    let mut options = WorkerOptions::live(ShardCount(DEFAULT_SHARDS));
+    options.until_caught_up = settings.until_caught_up;
+    let http = settings.http.clone();
+    let connecting = on_thread("connect", move || connect(settings))?;
+    let connected = tokio::select! {
+        connected = connecting => connected.map_err(|_| panicked("connect"))?,
+        () = signals.next() => return Ok(()),
+    };
+    let (connection, n_shards) = connected.map_err(source_failure)?;
+    options.n_shards = n_shards;
+    let mut service = Service::start(pipeline, connection, options)?;
+    if let Some(address) = http {
+        serve_http(&address)?;
+    }
+    let notes = note_progress(service.status_board());
+    let ended = tokio::select! {
+        ended = service.ended() => Some(ended),
+        () = signals.next() => None,
+        never = notes => match never {},
+    };
+    match ended {
+        Some(ended) => ended.map(|ended| note_end(ended, &service.status())),
+        None => end(&mut service, &mut signals).await,
+    }
+}
+
+/// Connects, with the number of shards that the pipeline was first started with unless one is given.
+fn connect(settings: RunSettings) -> Result<(Connection, ShardCount), SourceError> {
+    let mut kafka = settings.kafka;
+    if settings.shards.is_none()
+        && let Some(found) = kafka::shards(&kafka)?
+    {
+        kafka.shards = found;
+    }
+    let n_shards = ShardCount(kafka.shards);
+    Ok((kafka::connect(kafka, settings.create_topics)?, n_shards))
+}
+
+/// Ends the service after the running epoch. While the state is being restored no epoch runs: nothing is waited for.
+async fn end(service: &mut Service, signals: &mut Signals) -> Result<(), Failure> {
+    if !service.status().restored {
+        tracing::info!("stopped before the state was restored");
+        return Ok(());
+    }
+    tracing::info!("stopping after the running epoch");
+    service.stop();
+    tokio::select! {
+        ended = service.ended() => ended.map(|ended| note_end(ended, &service.status())),
+        () = signals.next() => Err(Failure::Failed(anyhow!(
+            "stopped at once by a second signal; the running epoch was not committed and will be run again"
+        ))),
+    }
+}
+
+/// The place where the HTTP server is started.
+fn serve_http(address: &str) -> Result<(), Failure> {
+    Err(Failure::Usage(anyhow!("--http {address}: this build has no HTTP server")))
+}
+
+fn note_end(ended: Ended, status: &Status) {
+    let why = match ended {
+        Ended::Stopped => "stopped",
+        Ended::CaughtUp => "caught up",
+        Ended::EndOfInput => "input ended",
+    };
+    let n_records: u64 = status.sources.iter().map(|s| s.counts.read).sum();
+    let n_rows: u64 = status.sinks.iter().map(|s| s.rows).sum();
+    tracing::info!(epoch = status.epoch, n_records, n_rows, "{why}");
+}
+
+/// Says now and then how far the first load is, and that the pipeline runs. Never ends.
+async fn note_progress(board: StatusBoard) -> Infallible {
+    let started = Instant::now();
+    let mut was_loaded = false;
+    let mut noted = started;
+    let mut ticks = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        ticks.tick().await;
+        let status = board.snapshot();
+        let n_read: u64 = status.sources.iter().map(|s| s.counts.read).sum();
+        let lag: i64 = status.sources.iter().filter_map(|s| s.lag).sum();
+        if status.loaded && !was_loaded {
+            let n_rows: u64 = status.sinks.iter().map(|s| s.rows).sum();
+            let elapsed_ms = started.elapsed().as_millis() as u64;
+            tracing::info!(epoch = status.epoch, n_read, n_rows, elapsed_ms, "tables loaded, results are leaving");
+            (was_loaded, noted) = (true, Instant::now());
+        } else if !status.loaded && status.restored && noted.elapsed() >= LOADING_NOTE_INTERVAL {
+            tracing::info!(epoch = status.epoch, n_read, lag, "loading tables, nothing leaves yet");
+            noted = Instant::now();
+        } else if noted.elapsed() >= RUNNING_NOTE_INTERVAL {
+            let p99_ms = status.latency.p99_ms;
+            tracing::info!(epoch = status.epoch, n_read, lag, p99_ms, restarts = status.restarts, "running");
+            noted = Instant::now();
+        }
+        was_loaded &= status.loaded;
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
