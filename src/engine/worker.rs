@@ -363,8 +363,10 @@ impl Worker {
         let now_ms = (self.ends.clock)();
         let counts: Vec<(usize, SourceCounts)> =
             computed.taken.records.iter().zip(&computed.fates).map(|(r, f)| (r.relation, f.counts)).collect();
+        // What a first load reads has lain there, which says nothing of the worker.
+        let is_live = self.status.board().is_loaded();
         let stamps = || computed.taken.records.iter().flat_map(|r| &r.raw.records).filter_map(|m| m.timestamp_ms);
-        let latencies_ms = || stamps().map(|stamp| now_ms.saturating_sub(stamp).max(0) as u64);
+        let latencies_ms = || stamps().filter(|_| is_live).map(|stamp| now_ms.saturating_sub(stamp).max(0) as u64);
         self.status.committed(CommittedEpoch {
             number,
             loaded: computed.times.loaded,

@@ -1,7 +1,6 @@
 //! All that a demo is made of: a broker in this process, simulated devices, a worker as `curb run` has it, and a reader of
 //! the topics that the worker writes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -29,8 +28,6 @@ pub(super) const PIPELINE: &str = "safe-riding";
 const ACTION_SINKS: [&str; 2] = ["disposal_actions", "party_actions"];
 const N_PARTITIONS: i32 = 4;
 const N_SHARDS: u32 = 4;
-/// This broker answers a fetch that finds nothing only when its wait is over, not when a record comes.
-const FETCH_WAIT_MS: u32 = 5;
 /// Event time begins this many months ago, at the first of a month, and runs fast until it has reached the clock. The pack
 /// remembers captures for 1000 days.
 const MONTHS_BACK: u32 = 29;
@@ -72,7 +69,6 @@ impl World {
         // What `curb run` would be told, but for the broker in this process.
         let kafka = Settings {
             pipeline: PIPELINE.to_owned(),
-            properties: BTreeMap::from([("fetch.wait.max.ms".to_owned(), FETCH_WAIT_MS.to_string())]),
             sources: topics::sources(&catalog)?,
             outputs: topics::outputs(&catalog)?,
             shards: N_SHARDS,
@@ -98,7 +94,7 @@ impl World {
         roadside.send_tables(&mut simulation)?;
         let action_topics = ACTION_SINKS.iter().filter_map(|s| kafka.outputs.get(&OutputTopic::Sink((*s).into())));
         let action_topics: Vec<_> = action_topics.map(|topic| (topic.as_str(), N_PARTITIONS)).collect();
-        let reader = DemoReader::connect(&kafka.brokers, &action_topics, FETCH_WAIT_MS)?;
+        let reader = DemoReader::connect(&kafka.brokers, &action_topics)?;
         let stop_worker = Arc::new(AtomicBool::new(false));
         let (worker, board) = start_worker(pipeline.clone(), kafka, stop_worker.clone())?;
         let mut world = Self {

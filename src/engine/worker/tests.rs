@@ -11,7 +11,7 @@ use crate::dialect::{Pack, parse};
 use crate::engine::{Replay, ReplayOptions, event_times};
 use crate::local::{Collected, FileInput, FileSource, MemorySink, MemoryStateLog};
 use crate::plan::plan;
-use crate::stream::{RecordBatchBytes, RecordMeta, TombstoneForm};
+use crate::stream::{PollLimit, RecordBatchBytes, RecordMeta, ShardCount, TombstoneForm};
 
 const RULES: &str = "
     CREATE STREAM passages (
