@@ -27,7 +27,10 @@ pub fn describe() {
     describe_gauge!("curb_state_rows", "Rows or keys of state of a relation");
     describe_gauge!("curb_state_bytes", "Bytes of memory of the state of a relation");
     describe_counter!("curb_state_logged_bytes_total", "Bytes of logged state in committed epochs");
-    describe_histogram!("curb_e2e_latency_seconds", "From a record's timestamp to the commit of what follows from it");
+    describe_histogram!(
+        "curb_e2e_latency_seconds",
+        "From a record's timestamp to the commit of what follows from it, without the first load"
+    );
     describe_histogram!(
         "curb_stage_duration_seconds",
         "Time per epoch in each stage; poll includes waiting for records"

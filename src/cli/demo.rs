@@ -19,13 +19,12 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use self::figures::{Figures, Rates};
+use self::figures::{Figures, Outcome, Rates, TITLE};
 use self::interrupt::stop_on_signal;
 use self::screen::Screen;
-use self::tally::Tally;
 use self::world::{PIPELINE, World, WorldSettings};
 use super::Failure;
-use crate::engine::{Phase, Status, StatusBoard};
+use crate::engine::StatusBoard;
 use crate::server::{ServeError, ServerHandle, serve};
 
 /// Where HTTP is served unless told otherwise.
@@ -59,44 +58,40 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), Failure> {
     stop_on_signal(stop.clone())?;
     let stdout = io::stdout();
     let is_terminal = stdout.is_terminal();
-    show(args, &stop, &mut Screen::new(stdout.lock(), is_terminal)).map(|_| ())
-}
-
-/// What a demo came to.
-struct Outcome {
-    status: Status,
-    tally: Tally,
-    /// From the start until the first action was shown.
-    first_action: Option<Duration>,
+    let mut screen = Screen::new(stdout.lock(), is_terminal);
+    let outcome = show(args, &stop, &mut screen)?;
+    end_of_pipe(screen.write(&outcome.summary()))?;
+    Ok(())
 }
 
 /// Runs a demo until its time is over, `stop` is set, or nobody looks any more; shows it on `screen`.
 fn show<W: Write>(args: &DemoArgs, stop: &AtomicBool, screen: &mut Screen<W>) -> Result<Outcome, Failure> {
     let started = Instant::now();
-    let mut world = World::start(WorldSettings { rate: args.rate, seed: args.seed }).map_err(Failure::Failed)?;
+    let mut world = World::start(WorldSettings { rate: args.rate, seed: args.seed })?;
     let server = serve_http(args.http, world.board())?;
-    let http = server.address();
-    let (began_at, time_zone) = (world.began_at(), world.time_zone());
+    let (began_at, time_zone, http) = (world.began_at(), world.time_zone(), server.address());
     let mut view = View { screen, rates: Rates::new(started), first_action: None, shown_at: None, is_closed: false };
-    let is_over = |since: Instant| args.exit_after.is_some_and(|time| since.elapsed() >= time);
-    while !stop.load(Ordering::Relaxed) && !is_over(started) && !view.is_closed {
+    view.open(http)?;
+    let is_over = || args.exit_after.is_some_and(|time| started.elapsed() >= time);
+    while !stop.load(Ordering::Relaxed) && !is_over() && !view.is_closed {
         world.look_on(LOOK_ON).map_err(Failure::Failed)?;
         let (status, tally, elapsed) = (&world.board().snapshot(), world.tally(), started.elapsed());
         view.rates.update(status, Instant::now());
-        let rates = &Rates::clone(&view.rates);
-        view.show(&Figures { status, tally, rates, elapsed, began_at, time_zone, http })?;
+        let rates = &view.rates.clone();
+        view.show(&Figures { status, tally, rates, elapsed, time_zone, http })?;
     }
     let elapsed = started.elapsed();
+    let first_action = view.first_action;
     let (status, tally) = world.finish().map_err(Failure::Failed)?;
-    let (rates, first_action) = (&view.rates, view.first_action);
-    let figures = Figures { status: &status, tally: &tally, rates, elapsed, began_at, time_zone, http };
-    let summary = figures.summary(first_action);
-    // Whoever has stopped reading needs no summary.
-    match view.screen.write(&summary) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => return Err(e.into()),
-        _ => {}
+    Ok(Outcome { status, tally, elapsed, first_action, began_at, time_zone })
+}
+
+/// Whether the reader of a pipe has gone, who then has seen enough.
+fn end_of_pipe(written: io::Result<()>) -> io::Result<bool> {
+    match written {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(true),
+        other => other.map(|()| false),
     }
-    Ok(Outcome { status, tally, first_action })
 }
 
 /// What was shown, and when.
@@ -110,14 +105,22 @@ struct View<'a, W: Write> {
 }
 
 impl<W: Write> View<'_, W> {
+    /// Says what follows, where no frame does.
+    fn open(&mut self, http: SocketAddr) -> io::Result<()> {
+        if !self.screen.is_terminal() {
+            self.is_closed = end_of_pipe(self.screen.write(&format!("{TITLE}\nhttp://{http}\n\n")))?;
+        }
+        Ok(())
+    }
+
     /// Shows the figures if it is time, and at once when there is a first action.
     fn show(&mut self, figures: &Figures<'_>) -> io::Result<()> {
         let is_first_action = self.first_action.is_none() && figures.tally.n_records() > 0;
         let interval = if self.screen.is_terminal() { FRAME_INTERVAL } else { LINE_INTERVAL };
         let is_time = self.shown_at.is_none_or(|at| at.elapsed() >= interval);
-        // Until the tables are read there is nothing to tell but that, which a terminal shows.
-        let is_worth_a_line = self.screen.is_terminal() || figures.status.phase == Phase::Running;
-        if !(is_first_action || is_time && is_worth_a_line) {
+        // Until there is an action a line would say nothing; a frame shows that the demo has begun.
+        let is_worth_it = self.screen.is_terminal() || self.first_action.is_some();
+        if !(is_first_action || is_time && is_worth_it) {
             return Ok(());
         }
         self.shown_at = Some(Instant::now());
@@ -126,10 +129,7 @@ impl<W: Write> View<'_, W> {
         } else {
             self.screen.write(&figures.line())
         };
-        match shown {
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => self.is_closed = true,
-            other => other?,
-        }
+        self.is_closed = end_of_pipe(shown)?;
         if is_first_action {
             self.first_action = Some(figures.elapsed);
         }

@@ -58,7 +58,7 @@ pub struct Status {
     pub sources: Vec<SourceStatus>,
     /// Every sink, in order of declaration.
     pub sinks: Vec<SinkStatus>,
-    /// From a record's Kafka timestamp to the commit of what follows from it.
+    /// From a record's Kafka timestamp to the commit of what follows from it, without the records of the first load.
     pub latency: LatencyStatus,
 }
 
@@ -128,6 +128,11 @@ impl StatusBoard {
     /// The status now.
     pub fn snapshot(&self) -> Status {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether all tables have been read to the end noted at start.
+    pub(super) fn is_loaded(&self) -> bool {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).loaded
     }
 
     /// Shows another status.
@@ -332,6 +337,7 @@ impl StatusKeeper {
     pub(super) fn restored(&self, epoch: u64) {
         self.board.update(|status| {
             status.restored = true;
+            status.phase = Phase::Loading;
             status.epoch = epoch;
         });
     }

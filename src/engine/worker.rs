@@ -3,6 +3,7 @@
 //! An epoch that was not committed leaves nothing behind: all operators are rebuilt from the state log, in place.
 
 mod error;
+mod options;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,13 +20,13 @@ use super::refusal::encode_refusals;
 use super::restore::{logged_pipeline, restore};
 use super::status::{CommittedEpoch, Phase, StatusBoard, StatusKeeper};
 use super::watermark::Watermarks;
-use crate::format::json::Wire;
 use crate::metrics::{self, StageTimer};
 use crate::plan::{OperatorPlan, Pipeline};
 use crate::stream::{
-    OutputTopic, PartitionStatus, PollLimit, Polled, SealedEpoch, ShardCount, Sink, Source, SourcePartition, StateLog,
-    Watermark,
+    OutputTopic, PartitionStatus, Polled, SealedEpoch, Sink, Source, SourcePartition, StateLog, Watermark,
 };
+
+pub use options::WorkerOptions;
 
 /// The longest pause after failed epochs.
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
@@ -43,61 +44,6 @@ pub struct Ends {
     pub log: Option<Box<dyn StateLog>>,
     /// The wall clock.
     pub clock: Clock,
-}
-
-/// How a worker runs.
-#[derive(Clone, Debug)]
-pub struct WorkerOptions {
-    /// The number of shards.
-    pub n_shards: ShardCount,
-    /// How much one epoch takes.
-    pub limit: PollLimit,
-    /// How long a poll waits for the first record.
-    pub poll_wait: Duration,
-    /// The shortest time between two commits.
-    pub commit_interval_min: Duration,
-    /// How many bytes of a late or rejected record are handed on.
-    pub raw_bytes_max: usize,
-    /// How tables' records look.
-    pub wire: Wire,
-    /// Whether streams are held back until the first load is complete. False where the reading order does that.
-    pub pause_streams_while_loading: bool,
-    /// The first pause after a failed epoch; it doubles as long as epochs fail.
-    pub backoff_min: Duration,
-    /// Where watermarks go at the end of input.
-    pub end_watermark: Watermark,
-    /// Whether to stop when everything that was there at start has been committed.
-    pub until_caught_up: bool,
-}
-
-impl WorkerOptions {
-    /// For a service on Kafka.
-    pub fn live(n_shards: ShardCount) -> Self {
-        Self {
-            n_shards,
-            limit: PollLimit { records: 100_000, bytes: 64 << 20 },
-            poll_wait: Duration::from_millis(100),
-            commit_interval_min: Duration::from_millis(20),
-            raw_bytes_max: 64 << 10,
-            wire: Wire::Kafka,
-            pause_streams_while_loading: true,
-            backoff_min: Duration::from_millis(100),
-            end_watermark: Watermark::MAX,
-            until_caught_up: false,
-        }
-    }
-
-    /// For a replay of files, whose epochs are 100,000 records whatever their size.
-    pub fn replay(n_shards: ShardCount) -> Self {
-        Self {
-            limit: PollLimit { records: 100_000, bytes: usize::MAX },
-            poll_wait: Duration::ZERO,
-            commit_interval_min: Duration::ZERO,
-            wire: Wire::Lines,
-            pause_streams_while_loading: false,
-            ..Self::live(n_shards)
-        }
-    }
 }
 
 /// Why a worker stopped without an error.
@@ -229,7 +175,6 @@ impl Worker {
         if !self.is_restored {
             self.status.enter(Phase::Restoring);
             self.restore()?;
-            self.status.enter(Phase::Loading);
         }
         self.epoch()
     }
@@ -373,8 +318,10 @@ impl Worker {
         let now_ms = (self.ends.clock)();
         let counts: Vec<(usize, SourceCounts)> =
             computed.taken.records.iter().zip(&computed.fates).map(|(r, f)| (r.relation, f.counts)).collect();
+        // What a first load reads has lain there, which says nothing of the worker.
+        let is_live = self.status.board().is_loaded();
         let stamps = || computed.taken.records.iter().flat_map(|r| &r.raw.records).filter_map(|m| m.timestamp_ms);
-        let latencies_ms = || stamps().map(|stamp| now_ms.saturating_sub(stamp).max(0) as u64);
+        let latencies_ms = || stamps().filter(|_| is_live).map(|stamp| now_ms.saturating_sub(stamp).max(0) as u64);
         self.status.committed(CommittedEpoch {
             number,
             loaded: computed.times.loaded,

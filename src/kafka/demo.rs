@@ -17,6 +17,7 @@ use crate::stream::SourceError;
 use super::client::{PlainContext, create};
 use super::failure::read_failure;
 use super::producer::{WriterContext, flush};
+use super::settings::DEMO_FETCH_WAIT_MS;
 
 /// A Kafka broker in this process; it ends when it is dropped.
 pub struct DemoBroker {
@@ -134,9 +135,7 @@ pub struct DemoReader {
 
 impl DemoReader {
     /// Connects to `brokers` and begins to read all partitions of the topics, which are named with their number of partitions.
-    ///
-    /// `fetch_wait_ms` is how long the broker keeps a question that it has no records for.
-    pub fn connect(brokers: &str, topics: &[(&str, i32)], fetch_wait_ms: u32) -> Result<Self, SourceError> {
+    pub fn connect(brokers: &str, topics: &[(&str, i32)]) -> Result<Self, SourceError> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", brokers);
         config.set("group.id", "looking-on");
@@ -144,7 +143,7 @@ impl DemoReader {
         config.set("isolation.level", "read_committed");
         // Records that the broker dropped before they were read are an error, or the count of the others would be wrong.
         config.set("auto.offset.reset", "error");
-        config.set("fetch.wait.max.ms", fetch_wait_ms.to_string());
+        config.set("fetch.wait.max.ms", DEMO_FETCH_WAIT_MS.to_string());
         let consumer: BaseConsumer<PlainContext> = create(&config, PlainContext::default())?;
         let failed = |e: KafkaError| SourceError::Io(format!("could not read the output topics: {e}"));
         let mut list = TopicPartitionList::new();

@@ -11,21 +11,20 @@ mod pages;
 mod tests;
 
 use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
+use std::thread::JoinHandle;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 
 use crate::engine::StatusBoard;
 use exposition::Exposition;
-
-/// Requests under way when the server ends may take this long.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A running server; it ends when it is dropped.
 #[derive(Debug)]
 pub struct ServerHandle {
     address: SocketAddr,
-    runtime: Option<Runtime>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 /// Why a server cannot run.
@@ -51,25 +50,35 @@ pub enum ServeError {
 pub fn serve(address: SocketAddr, pipeline: &str, board: StatusBoard) -> Result<ServerHandle, ServeError> {
     let listener = TcpListener::bind(address).map_err(|source| ServeError::Bind { address, source })?;
     let exposition = Exposition::installed()?;
-    let start = |listener: TcpListener| {
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("curb-http").enable_all().build()?;
-        let listener = {
-            let _entered = runtime.enter();
-            tokio::net::TcpListener::from_std(listener)?
-        };
-        Ok((address, runtime, listener))
-    };
-    let (address, runtime, listener) = start(listener).map_err(ServeError::Start)?;
     let router = pages::router(pages::Served { pipeline: pipeline.into(), board, exposition });
-    runtime.spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "the HTTP server has ended");
-        }
-    });
-    tracing::info!(%address, "serving HTTP");
-    Ok(ServerHandle { address, runtime: Some(runtime) })
+    let handle = start(listener, router).map_err(ServeError::Start)?;
+    tracing::info!(address = %handle.address, "serving HTTP");
+    Ok(handle)
+}
+
+fn start(listener: TcpListener, router: axum::Router) -> std::io::Result<ServerHandle> {
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let listener = {
+        let _entered = runtime.enter();
+        tokio::net::TcpListener::from_std(listener)?
+    };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let run = move || {
+        runtime.block_on(async move {
+            tokio::select! {
+                served = async { axum::serve(listener, router).await } => {
+                    if let Err(error) = served {
+                        tracing::error!(%error, "the HTTP server has ended");
+                    }
+                }
+                _ = stopped => {}
+            }
+        });
+    };
+    let thread = std::thread::Builder::new().name("curb-http".to_owned()).spawn(run)?;
+    Ok(ServerHandle { address, stop: Some(stop), thread: Some(thread) })
 }
 
 impl ServerHandle {
@@ -81,8 +90,11 @@ impl ServerHandle {
 
 impl Drop for ServerHandle {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the HTTP server has panicked");
         }
     }
 }

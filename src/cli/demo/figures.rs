@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
-use super::tally::{KindCount, Tally};
+use super::tally::{KindCount, N_NEWEST, Tally};
 use crate::engine::Status;
 
+/// What a demo is.
+pub(super) const TITLE: &str = "Curb demo: simulated devices, a broker in this process, the safe-riding rules";
 /// Rates are taken over at least this time.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 /// The sources that are sent without end.
@@ -22,10 +24,21 @@ pub(super) struct Figures<'a> {
     pub(super) rates: &'a Rates,
     /// Since the start of the program's demo.
     pub(super) elapsed: Duration,
+    pub(super) time_zone: Tz,
+    pub(super) http: SocketAddr,
+}
+
+/// What a demo came to.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) status: Status,
+    pub(super) tally: Tally,
+    pub(super) elapsed: Duration,
+    /// From the start until the first action was shown.
+    pub(super) first_action: Option<Duration>,
     /// When event time began.
     pub(super) began_at: DateTime<Utc>,
     pub(super) time_zone: Tz,
-    pub(super) http: SocketAddr,
 }
 
 /// Records per second of the flowing sources, over the last second or so.
@@ -33,23 +46,31 @@ pub(super) struct Figures<'a> {
 pub(super) struct Rates {
     since: Instant,
     read_then: [u64; 2],
-    per_second: [f64; 2],
+    /// None until records have come for long enough.
+    per_second: Option<[f64; 2]>,
 }
 
 impl Rates {
     pub(super) fn new(now: Instant) -> Self {
-        Self { since: now, read_then: [0; 2], per_second: [0.0; 2] }
+        Self { since: now, read_then: [0; 2], per_second: None }
+    }
+
+    fn shown(&self) -> [String; 2] {
+        self.per_second.map_or_else(Default::default, |rates| rates.map(|rate| format!("{rate:.0}/s")))
     }
 
     pub(super) fn update(&mut self, status: &Status, now: Instant) {
+        let read = FLOWING.map(|name| n_read(status, name));
+        if read == [0; 2] {
+            self.since = now;
+        }
         let elapsed = now.duration_since(self.since);
         if elapsed < RATE_WINDOW {
             return;
         }
-        let read = FLOWING.map(|name| n_read(status, name));
-        for ((rate, read), then) in self.per_second.iter_mut().zip(read).zip(self.read_then) {
-            *rate = read.saturating_sub(then) as f64 / elapsed.as_secs_f64();
-        }
+        let per_second = |read: u64, then: u64| read.saturating_sub(then) as f64 / elapsed.as_secs_f64();
+        let ([captures, passages], [captures_then, passages_then]) = (read, self.read_then);
+        self.per_second = Some([per_second(captures, captures_then), per_second(passages, passages_then)]);
         (self.since, self.read_then) = (now, read);
     }
 }
@@ -59,16 +80,15 @@ fn n_read(status: &Status, source: &str) -> u64 {
 }
 
 impl Figures<'_> {
-    /// Some twenty lines, to be drawn again in place.
+    /// What fits a terminal of 24 lines, to be drawn again in place.
     pub(super) fn frame(&self) -> String {
-        let mut text =
-            String::from("Curb demo: simulated devices, a broker in this process, the safe-riding rules\n\n");
+        let mut text = format!("{TITLE}\nhttp://{}, Ctrl-C ends\n\n", self.http);
         let [captures, passages] = FLOWING.map(|name| grouped(n_read(self.status, name)));
-        let [captures_rate, passages_rate] = self.rates.per_second;
+        let [captures_rate, passages_rate] = self.rates.shown();
         let latency = &self.status.latency;
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "  captures    {captures:>9}  {captures_rate:>6.0}/s");
-        let _ = writeln!(text, "  passages    {passages:>9}  {passages_rate:>6.0}/s");
+        let _ = writeln!(text, "  captures    {captures:>9}  {captures_rate:>8}");
+        let _ = writeln!(text, "  passages    {passages:>9}  {passages_rate:>8}");
         let _ = writeln!(
             text,
             "  commits     {:>9}  latency p50 {} ms, p99 {} ms",
@@ -76,61 +96,62 @@ impl Figures<'_> {
             latency.p50_ms,
             latency.p99_ms
         );
-        let _ = writeln!(text, "  event time  {}\n", self.event_time());
+        let _ = writeln!(text, "  watermark   {}\n", watermark(self.status, self.time_zone));
         text.push_str(&table(self.tally));
-        text.push_str("\n  newest\n");
+        text.push('\n');
         let mut newest = self.tally.newest();
-        for _ in 0..5 {
+        for _ in 0..N_NEWEST {
             let _ = writeln!(text, "  {}", newest.next().unwrap_or(""));
         }
-        let _ = writeln!(text, "\n  {} s   http://{}   Ctrl-C ends", self.elapsed.as_secs(), self.http);
         text
     }
 
     /// What a file or a pipe gets every second.
     pub(super) fn line(&self) -> String {
-        let [captures_rate, passages_rate] = self.rates.per_second;
         let total = self.tally.total();
+        let [issued, updated, withdrawn] = [total.issued, total.updated, total.withdrawn].map(grouped);
+        let [captures, passages] = FLOWING.map(|name| grouped(n_read(self.status, name)));
+        let [captures_rate, passages_rate] = self.rates.shown();
         let latency = &self.status.latency;
         let mut text = format!(
-            "{:>4.1} s  captures {} ({captures_rate:.0}/s)  passages {} ({passages_rate:.0}/s)  actions {} issued, {} updated, {} \
-             withdrawn  latency p50 {} ms, p99 {} ms  event time {}",
+            "{:>4.1} s  watermark {}  captures {captures} {captures_rate}  passages {passages} {passages_rate}  latency p50 {} ms, \
+             p99 {} ms\n        actions {issued} issued, {updated} updated, {withdrawn} withdrawn",
             self.elapsed.as_secs_f64(),
-            grouped(n_read(self.status, "captures")),
-            grouped(n_read(self.status, "passages")),
-            grouped(total.issued),
-            grouped(total.updated),
-            grouped(total.withdrawn),
+            watermark(self.status, self.time_zone),
             latency.p50_ms,
             latency.p99_ms,
-            self.event_time()
         );
         if let Some(newest) = self.tally.newest().next() {
-            let _ = write!(text, "\n        newest: {newest}");
+            let _ = write!(text, "; the newest: {newest}");
         }
         text.push('\n');
         text
     }
+}
 
-    /// What a demo came to.
-    pub(super) fn summary(&self, first_action: Option<Duration>) -> String {
-        let mut text = format!("{:.1} s, event time {}", self.elapsed.as_secs_f64(), self.event_time());
-        if let (Some(reached), Some(first)) = (self.reached(), first_action) {
+impl Outcome {
+    /// The figures at the end.
+    pub(super) fn summary(&self) -> String {
+        let mut text = format!("{:.1} s", self.elapsed.as_secs_f64());
+        if let Some(reached) = reached(&self.status) {
             let days = (reached - self.began_at).num_minutes() as f64 / 1440.0;
-            let _ = write!(text, " ({days:.1} days), first action after {:.2} s", first.as_secs_f64());
+            let _ = write!(text, ", {days:.1} days of event time");
+        }
+        if let Some(first) = self.first_action {
+            let _ = write!(text, ", first action after {:.2} s", first.as_secs_f64());
         }
         let _ = writeln!(
             text,
-            "\n\n  {:<22}{:>10}{:>10}{:>10}{:>10}{:>10}",
+            "\n\n  {:<22}{:>9}{:>9}{:>11}{:>9}{:>10}",
             "source", "read", "used", "duplicate", "late", "rejected"
         );
         for source in &self.status.sources {
             let c = &source.counts;
             let [read, used, duplicate, late, rejected] =
                 [c.read, c.used, c.duplicate, c.late, c.rejected].map(grouped);
-            let _ = writeln!(text, "  {:<22}{read:>10}{used:>10}{duplicate:>10}{late:>10}{rejected:>10}", source.name);
+            let _ = writeln!(text, "  {:<22}{read:>9}{used:>9}{duplicate:>11}{late:>9}{rejected:>10}", source.name);
         }
-        let _ = writeln!(text, "\n{}", table(self.tally));
+        let _ = writeln!(text, "\n{}", table(&self.tally));
         let latency = &self.status.latency;
         let _ = writeln!(
             text,
@@ -142,17 +163,17 @@ impl Figures<'_> {
         );
         text
     }
+}
 
-    /// The watermark of the stream of passages.
-    fn reached(&self) -> Option<DateTime<Utc>> {
-        let passages = self.status.relations.iter().find(|r| &*r.name == "passages")?;
-        DateTime::from_timestamp_millis(passages.watermark_ms?)
-    }
+/// The watermark of the stream of passages: how far event time has come.
+fn reached(status: &Status) -> Option<DateTime<Utc>> {
+    let passages = status.relations.iter().find(|r| &*r.name == "passages")?;
+    DateTime::from_timestamp_millis(passages.watermark_ms?)
+}
 
-    fn event_time(&self) -> String {
-        let shown = |at: DateTime<Utc>| at.with_timezone(&self.time_zone).format("%Y-%m-%d %H:%M").to_string();
-        self.reached().map_or("-".to_owned(), shown)
-    }
+fn watermark(status: &Status, time_zone: Tz) -> String {
+    let shown = |at: DateTime<Utc>| at.with_timezone(&time_zone).format("%Y-%m-%d %H:%M").to_string();
+    reached(status).map_or("none yet".to_owned(), shown)
 }
 
 /// Actions by kind.
@@ -200,13 +221,15 @@ mod tests {
     #[test]
     fn a_rate_is_what_was_read_since_the_last_second() {
         let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
         let mut rates = Rates::new(start);
-        rates.update(&status(50, 400), start + Duration::from_millis(500));
-        assert_eq!(rates.per_second, [0.0, 0.0], "not yet a second");
-        rates.update(&status(100, 800), start + Duration::from_secs(2));
-        assert_eq!(rates.per_second, [50.0, 400.0]);
-        rates.update(&status(100, 810), start + Duration::from_secs(3));
-        assert_eq!(rates.per_second, [0.0, 10.0]);
+        rates.update(&status(0, 0), at(5_000));
+        rates.update(&status(50, 400), at(5_500));
+        assert_eq!(rates.per_second, None, "nothing is known before a second of records");
+        rates.update(&status(100, 800), at(7_000));
+        assert_eq!(rates.per_second, Some([50.0, 400.0]));
+        rates.update(&status(100, 810), at(8_000));
+        assert_eq!(rates.per_second, Some([0.0, 10.0]));
     }
 
     #[test]
@@ -218,7 +241,6 @@ mod tests {
                 tally,
                 rates: &rates,
                 elapsed: Duration::from_secs(3),
-                began_at: DateTime::UNIX_EPOCH,
                 time_zone: chrono_tz::Asia::Shanghai,
                 http: ([127, 0, 0, 1], 8642).into(),
             }
@@ -230,7 +252,7 @@ mod tests {
         tally.take(action.to_string().as_bytes()).unwrap();
         let filled = frame(&tally);
         assert_eq!(empty.lines().count(), filled.lines().count());
-        assert!(filled.lines().count() <= 24 && filled.lines().all(|l| l.chars().count() <= 80), "{filled}");
+        assert!(filled.lines().count() <= 23 && filled.lines().all(|l| l.chars().count() <= 80), "{filled}");
         assert!(
             filled.contains("1,234") && filled.contains("P1 is reminded") && filled.contains("http://127.0.0.1:8642")
         );

@@ -3,8 +3,9 @@
 use anyhow::anyhow;
 
 use crate::catalog::resolve;
+use crate::cli::load::Loaded;
 use crate::dialect::{Pack, SourceFile, parse, render};
-use crate::plan::{Pipeline, plan};
+use crate::plan::plan;
 
 macro_rules! file {
     ($name:literal) => {
@@ -25,12 +26,12 @@ const FILES: [(&str, &str); 8] = [
 ];
 
 /// Plans the pack.
-pub(super) fn pipeline() -> anyhow::Result<Pipeline> {
+pub(super) fn load() -> anyhow::Result<Loaded> {
     let file = |(path, text): &(&str, &str)| SourceFile { path: (*path).to_owned(), text: (*text).to_owned() };
     let pack = Pack { files: FILES.iter().map(file).collect() };
     let (statements, errors) = parse(&pack);
     let planned = match resolve(statements, None) {
-        Ok(catalog) if errors.is_empty() => plan(&catalog),
+        Ok(catalog) if errors.is_empty() => plan(&catalog).map(|pipeline| Loaded { catalog, pipeline }),
         Ok(_) => Err(errors),
         Err(found) => Err(found),
     };
@@ -41,7 +42,7 @@ pub(super) fn pipeline() -> anyhow::Result<Pipeline> {
 mod tests {
     use std::path::Path;
 
-    use super::{FILES, pipeline};
+    use super::{FILES, load};
 
     #[test]
     fn every_file_of_the_pack_is_built_in() {
@@ -53,6 +54,6 @@ mod tests {
             .collect();
         names.sort();
         assert_eq!(FILES.map(|(path, _)| path.to_owned()).to_vec(), names);
-        assert!(pipeline().is_ok());
+        assert!(load().is_ok());
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde::Deserialize;
 
 /// How many of the newest actions are kept.
-const N_NEWEST: usize = 5;
+pub(super) const N_NEWEST: usize = 4;
 
 /// One row of the sinks of actions.
 #[derive(Clone, Debug, Deserialize)]

@@ -4,13 +4,14 @@ use std::net::TcpListener;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use super::figures::Outcome;
 use super::screen::Screen;
-use super::{DemoArgs, HTTP_DEFAULT, Outcome, parse_duration, serve_http, show};
+use super::{DemoArgs, HTTP_DEFAULT, parse_duration, serve_http, show};
 use crate::cli::Failure;
 use crate::engine::{Phase, StatusBoard};
 
 /// A demo of three seconds, with what it printed.
-fn demo(is_terminal: bool) -> (Outcome, String) {
+fn demo() -> (Outcome, String) {
     let args = DemoArgs {
         exit_after: Some(Duration::from_secs(3)),
         rate: 500,
@@ -18,14 +19,15 @@ fn demo(is_terminal: bool) -> (Outcome, String) {
         http: Some(([127, 0, 0, 1], 0).into()),
     };
     let mut out = Vec::new();
-    let outcome = show(&args, &AtomicBool::new(false), &mut Screen::new(&mut out, is_terminal));
+    let outcome = show(&args, &AtomicBool::new(false), &mut Screen::new(&mut out, false));
     let outcome = outcome.unwrap_or_else(|failure| panic!("{failure:?}"));
-    (outcome, String::from_utf8(out).unwrap())
+    let text = String::from_utf8(out).unwrap() + &outcome.summary();
+    (outcome, text)
 }
 
 #[test]
 fn a_demo_issues_actions_and_its_counts_add_up() {
-    let (outcome, text) = demo(false);
+    let (outcome, text) = demo();
     let status = &outcome.status;
     assert_eq!((status.phase, status.restarts), (Phase::Stopped, 0));
     let counts = |name: &str| status.sources.iter().find(|s| &*s.name == name).unwrap().counts;
@@ -46,7 +48,7 @@ fn a_demo_issues_actions_and_its_counts_add_up() {
     assert!(status.latency.p50_ms <= status.latency.p99_ms && status.latency.p99_ms <= status.latency.max_ms);
     assert!(outcome.first_action.is_some_and(|after| after < Duration::from_secs(3)));
     assert!(!text.contains('\x1b'), "nothing is drawn where there is no terminal");
-    assert!(text.contains("newest: ") && text.contains("reminder") && text.contains("commits; "), "{text}");
+    assert!(text.contains("the newest: ") && text.contains("reminder") && text.contains("commits; "), "{text}");
 }
 
 #[test]

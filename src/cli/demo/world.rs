@@ -1,7 +1,6 @@
 //! All that a demo is made of: a broker in this process, simulated devices, a worker as `curb run` has it, and a reader of
 //! the topics that the worker writes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -14,9 +13,12 @@ use chrono_tz::Tz;
 use super::devices::{self, Roadside};
 use super::pack;
 use super::tally::Tally;
+use crate::cli::Failure;
+use crate::cli::load::Loaded;
+use crate::cli::run::topics;
 use crate::engine::{Ended, Ends, Status, StatusBoard, Worker, WorkerError, WorkerOptions};
-use crate::kafka::{DemoBroker, DemoProducer, DemoReader, Settings, SourceTopic, connect};
-use crate::plan::{OperatorPlan, Pipeline};
+use crate::kafka::{DemoBroker, DemoProducer, DemoReader, Settings, connect};
+use crate::plan::Pipeline;
 use crate::stream::{OutputTopic, ShardCount, SourceError};
 use crate::testing::{Simulation, SimulationSettings};
 
@@ -26,8 +28,6 @@ pub(super) const PIPELINE: &str = "safe-riding";
 const ACTION_SINKS: [&str; 2] = ["disposal_actions", "party_actions"];
 const N_PARTITIONS: i32 = 4;
 const N_SHARDS: u32 = 4;
-/// This broker answers a fetch that finds nothing only when its wait is over, not when a record comes.
-const FETCH_WAIT_MS: u32 = 5;
 /// Event time begins this many months ago, at the first of a month, and runs fast until it has reached the clock. The pack
 /// remembers captures for 1000 days.
 const MONTHS_BACK: u32 = 29;
@@ -64,10 +64,23 @@ pub(super) struct World {
 
 impl World {
     /// Makes the broker, fills its tables, and starts the worker and the devices.
-    pub(super) fn start(settings: WorldSettings) -> anyhow::Result<Self> {
-        let pipeline = Arc::new(pack::pipeline()?);
+    pub(super) fn start(settings: WorldSettings) -> Result<Self, Failure> {
+        let Loaded { catalog, pipeline } = pack::load().map_err(Failure::Failed)?;
+        // What `curb run` would be told, but for the broker in this process.
+        let kafka = Settings {
+            pipeline: PIPELINE.to_owned(),
+            sources: topics::sources(&catalog)?,
+            outputs: topics::outputs(&catalog)?,
+            shards: N_SHARDS,
+            simulated: true,
+            ..Settings::default()
+        };
+        Self::start_parts(settings, Arc::new(pipeline), kafka).map_err(Failure::Failed)
+    }
+
+    fn start_parts(settings: WorldSettings, pipeline: Arc<Pipeline>, mut kafka: Settings) -> anyhow::Result<Self> {
         let broker = DemoBroker::start()?;
-        let kafka = kafka_settings(&pipeline, broker.brokers()?);
+        kafka.brokers = broker.brokers()?;
         create_topics(&broker, &kafka)?;
         let began_at = beginning(Utc::now(), pipeline.time_zone);
         let mut simulation = Simulation::new(SimulationSettings {
@@ -76,12 +89,12 @@ impl World {
             start: began_at,
             pace_ms: PACE_MS_BY_RATE / u64::from(settings.rate.max(1)),
         });
-        let topics = kafka.sources.iter().map(|s| (s.relation.to_string(), s.topic.clone())).collect();
-        let mut roadside = Roadside::new(DemoProducer::connect(&kafka.brokers)?, topics);
+        let source_topics = kafka.sources.iter().map(|s| (s.relation.to_string(), s.topic.clone())).collect();
+        let mut roadside = Roadside::new(DemoProducer::connect(&kafka.brokers)?, source_topics);
         roadside.send_tables(&mut simulation)?;
         let action_topics = ACTION_SINKS.iter().filter_map(|s| kafka.outputs.get(&OutputTopic::Sink((*s).into())));
         let action_topics: Vec<_> = action_topics.map(|topic| (topic.as_str(), N_PARTITIONS)).collect();
-        let reader = DemoReader::connect(&kafka.brokers, &action_topics, FETCH_WAIT_MS)?;
+        let reader = DemoReader::connect(&kafka.brokers, &action_topics)?;
         let stop_worker = Arc::new(AtomicBool::new(false));
         let (worker, board) = start_worker(pipeline.clone(), kafka, stop_worker.clone())?;
         let mut world = Self {
@@ -206,35 +219,6 @@ fn start_worker(
     let board = worker.status();
     let thread = std::thread::Builder::new().name("curb-worker".to_owned()).spawn(move || worker.run())?;
     Ok((thread, board))
-}
-
-/// What `curb run` would be told, for the broker in this process.
-fn kafka_settings(pipeline: &Pipeline, brokers: String) -> Settings {
-    let mut settings = Settings {
-        brokers,
-        pipeline: PIPELINE.to_owned(),
-        shards: N_SHARDS,
-        simulated: true,
-        properties: BTreeMap::from([("fetch.wait.max.ms".to_owned(), FETCH_WAIT_MS.to_string())]),
-        ..Settings::default()
-    };
-    for relation in &pipeline.relations {
-        let (definition, is_table) = match &relation.operator {
-            OperatorPlan::SourceTable(definition, _) => (definition, true),
-            OperatorPlan::SourceStream(definition, _) => (definition, false),
-            _ => continue,
-        };
-        let Some(topic) = definition.topic.clone() else { continue };
-        let name = relation.name.clone();
-        settings.outputs.insert(OutputTopic::Late(name.clone()), format!("{topic}.late"));
-        settings.outputs.insert(OutputTopic::Rejected(name.clone()), format!("{topic}.rejected"));
-        let idle_timeout_ms = u64::try_from(definition.idle_timeout_ms).ok();
-        settings.sources.push(SourceTopic { relation: name, topic, is_table, idle_timeout_ms });
-    }
-    for sink in &pipeline.sinks {
-        settings.outputs.insert(OutputTopic::Sink(sink.name.clone()), sink.topic.clone());
-    }
-    settings
 }
 
 fn create_topics(broker: &DemoBroker, kafka: &Settings) -> Result<(), SourceError> {

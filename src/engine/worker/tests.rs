@@ -11,7 +11,9 @@ use crate::dialect::{Pack, parse};
 use crate::engine::{Replay, ReplayOptions, event_times};
 use crate::local::{Collected, FileInput, FileSource, MemorySink, MemoryStateLog};
 use crate::plan::plan;
-use crate::stream::{CommitError, RecordBatchBytes, RecordMeta, SourceError, TombstoneForm};
+use crate::stream::{
+    CommitError, PollLimit, RecordBatchBytes, RecordMeta, ShardCount, SourceError, TombstoneForm,
+};
 
 const RULES: &str = "
     CREATE STREAM passages (

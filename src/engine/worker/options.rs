@@ -1,0 +1,61 @@
+//! How a worker runs: what differs between a service and a replay.
+
+use std::time::Duration;
+
+use crate::format::json::Wire;
+use crate::stream::{PollLimit, ShardCount, Watermark};
+
+/// How a worker runs.
+#[derive(Clone, Debug)]
+pub struct WorkerOptions {
+    /// The number of shards.
+    pub n_shards: ShardCount,
+    /// How much one epoch takes.
+    pub limit: PollLimit,
+    /// How long a poll waits for the first record.
+    pub poll_wait: Duration,
+    /// The shortest time between two commits.
+    pub commit_interval_min: Duration,
+    /// How many bytes of a late or rejected record are handed on.
+    pub raw_bytes_max: usize,
+    /// How tables' records look.
+    pub wire: Wire,
+    /// Whether streams are held back until the first load is complete. False where the reading order does that.
+    pub pause_streams_while_loading: bool,
+    /// The first pause after a failed epoch; it doubles as long as epochs fail.
+    pub backoff_min: Duration,
+    /// Where watermarks go at the end of input.
+    pub end_watermark: Watermark,
+    /// Whether to stop when everything that was there at start has been committed.
+    pub until_caught_up: bool,
+}
+
+impl WorkerOptions {
+    /// For a service on Kafka.
+    pub fn live(n_shards: ShardCount) -> Self {
+        Self {
+            n_shards,
+            limit: PollLimit { records: 100_000, bytes: 64 << 20 },
+            poll_wait: Duration::from_millis(100),
+            commit_interval_min: Duration::from_millis(20),
+            raw_bytes_max: 64 << 10,
+            wire: Wire::Kafka,
+            pause_streams_while_loading: true,
+            backoff_min: Duration::from_millis(100),
+            end_watermark: Watermark::MAX,
+            until_caught_up: false,
+        }
+    }
+
+    /// For a replay of files, whose epochs are 100,000 records whatever their size.
+    pub fn replay(n_shards: ShardCount) -> Self {
+        Self {
+            limit: PollLimit { records: 100_000, bytes: usize::MAX },
+            poll_wait: Duration::ZERO,
+            commit_interval_min: Duration::ZERO,
+            wire: Wire::Lines,
+            pause_streams_while_loading: false,
+            ..Self::live(n_shards)
+        }
+    }
+}
