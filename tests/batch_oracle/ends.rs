@@ -44,7 +44,7 @@ impl Source for RandomSource {
             let meta = RecordMeta {
                 partition: 0,
                 offset,
-                timestamp_ms: Some(0),
+                timestamp_ms: Some(2_000_000_000_000),
                 sequence: sequence as u64,
                 key: None,
                 value: None,

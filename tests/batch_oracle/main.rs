@@ -80,7 +80,8 @@ fn run_case(shape: &Shape, seed: u64) -> Result<(), String> {
     check_changes(&committed).map_err(what)?;
     let mut moments: Vec<usize> = vec![committed.epochs.len() - 1];
     if !shape.is_stream() {
-        moments.extend((0..2).map(|_| rng.usize(0..committed.epochs.len())));
+        // The first entry stands before the first epoch, when an aggregate of nothing has not been written yet.
+        moments.extend((0..2).map(|_| rng.usize(1..committed.epochs.len().max(2)).min(committed.epochs.len() - 1)));
     }
     for moment in moments {
         let epoch = &committed.epochs[moment];
