@@ -15,6 +15,8 @@ mod ordered_multiset;
 mod row_codec;
 #[cfg(test)]
 mod script;
+#[cfg(test)]
+mod scripts;
 mod source_table;
 mod table_aggregate;
 mod table_join;

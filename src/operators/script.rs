@@ -55,7 +55,6 @@ impl Input {
     }
 
     /// A stream's rows, or records in reading order.
-    #[expect(dead_code, reason = "for the scripts of operators over streams")]
     pub(crate) fn stream(name: &'static str, schema: SchemaRef) -> Self {
         Self { name, schema, is_table: false }
     }

@@ -121,10 +121,11 @@ impl Builder<'_> {
     pub(super) fn kind(&self, plan: &LogicalPlan) -> Result<RelationKind> {
         let kinds: Vec<RelationKind> = self.leaves(plan).iter().map(|id| self.relations[*id].kind).collect();
         match kinds.as_slice() {
+            // Constant rows have been refused; what is left without a relation was emptied by the optimiser.
             [] => refuse(
-                "C0401",
-                "a query without a relation yields constant rows, which never arrive",
-                "Read a stream or a table.",
+                "C0405",
+                "no row can ever meet the conditions",
+                "Look for conditions in WHERE, ON or HAVING that contradict one another.",
             ),
             [first, rest @ ..] if rest.iter().all(|k| k == first) => Ok(*first),
             _ => refuse(

@@ -118,7 +118,7 @@ fn read_definitions(
         }
         let statement = Statement::Query(Box::new(definition.query.clone()));
         let read = block_on(ctx.state().statement_to_plan(DataFusionStatement::Statement(Box::new(statement))));
-        let plan = match read.map_err(PlanError::from).and_then(|plan| check_syntax(&plan).map(|()| plan)) {
+        let plan = match read.map_err(PlanError::from).and_then(check_syntax) {
             Ok(plan) => plan,
             Err(error) => {
                 failed.insert(name);
@@ -155,7 +155,8 @@ fn register(
 }
 
 /// Refuses what the optimiser would turn into something that hides it.
-fn check_syntax(plan: &LogicalPlan) -> Result<()> {
+fn check_syntax(plan: LogicalPlan) -> Result<LogicalPlan> {
+    check_names(&plan)?;
     let mut refused = Ok(());
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::Distinct(datafusion::logical_expr::Distinct::On(_)) = node {
@@ -165,9 +166,45 @@ fn check_syntax(plan: &LogicalPlan) -> Result<()> {
                 "Keep one row of each key with QUALIFY row_number() OVER (PARTITION BY <key> ORDER BY ..) = 1.",
             );
         }
-        Ok(TreeNodeRecursion::Continue)
+        node.apply_expressions(|e| {
+            e.apply(|e| {
+                if let Expr::ScalarSubquery(s) = e
+                    && s.outer_ref_columns.is_empty()
+                    && !yields_one_row(&s.subquery)
+                {
+                    refused = refuse(
+                        "C0403",
+                        "a subquery that stands for a value may yield more than one row",
+                        "Aggregate it without GROUP BY, as in (SELECT max(column) FROM t).",
+                    );
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
     })?;
-    refused
+    refused.map(|()| plan)
+}
+
+/// Whether a plan yields one row at most, whatever its relations hold.
+fn yields_one_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(p) => yields_one_row(&p.input),
+        LogicalPlan::SubqueryAlias(a) => yields_one_row(&a.input),
+        LogicalPlan::Filter(f) => yields_one_row(&f.input),
+        LogicalPlan::Aggregate(a) => a.group_expr.is_empty(),
+        _ => false,
+    }
+}
+
+/// Refuses two output columns of one name: in a record one would hide the other.
+fn check_names(plan: &LogicalPlan) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    match plan.schema().columns().into_iter().map(|c| c.name).find(|name| !seen.insert(name.clone())) {
+        None => Ok(()),
+        Some(name) => {
+            refuse("C0312", format!("two columns are called `{name}`"), "Name one of them with AS, or leave it out.")
+        }
+    }
 }
 
 /// Whether a plan holds anything but filters, projections, UNNEST and UNION ALL.

@@ -18,7 +18,8 @@ use crate::world::History;
 /// Hands a history over in pieces of random size.
 pub(crate) struct RandomSource {
     history: History,
-    next: usize,
+    /// By relation how many records have been read.
+    positions: BTreeMap<Arc<str>, i64>,
     rows_max: usize,
     told: bool,
     rng: Rng,
@@ -26,37 +27,43 @@ pub(crate) struct RandomSource {
 
 impl RandomSource {
     pub(crate) fn new(history: &History, rows_max: usize, rng: Rng) -> Self {
-        Self { history: history.clone(), next: 0, rows_max, told: false, rng }
+        Self { history: history.clone(), positions: BTreeMap::new(), rows_max, told: false, rng }
     }
 
     fn position(&self, relation: &Arc<str>) -> i64 {
-        self.history.records.iter().take(self.next).filter(|r| r.relation == *relation).count() as i64
+        self.positions.get(relation).copied().unwrap_or_default()
+    }
+
+    /// How many records have been read of all relations: they come in one order always.
+    fn next(&self) -> usize {
+        self.positions.values().sum::<i64>() as usize
     }
 }
 
 impl Source for RandomSource {
     fn poll(&mut self, _: PollLimit, _: Duration, _: &[Arc<str>]) -> Result<Polled, SourceError> {
-        let mut polled = Polled { end_of_input: self.next == self.history.records.len(), ..Polled::default() };
-        let n = self.rng.usize(1..=self.rows_max).min(self.history.records.len() - self.next);
+        let mut polled = Polled { end_of_input: self.next() == self.history.records.len(), ..Polled::default() };
+        let first = self.next();
+        let n = self.rng.usize(1..=self.rows_max).min(self.history.records.len() - first);
         for sequence in 0..n {
-            let record = &self.history.records[self.next];
+            let record = &self.history.records[first + sequence];
             let offset = self.position(&record.relation);
             let meta = RecordMeta {
                 partition: 0,
                 offset,
-                timestamp_ms: Some(0),
+                timestamp_ms: Some(2_000_000_000_000),
                 sequence: sequence as u64,
                 key: None,
                 value: None,
             };
             let value = record.value.as_ref().map(Value::to_string);
             let (relation, key) = (record.relation.clone(), record.key.clone());
+            *self.positions.entry(relation.clone()).or_default() += 1;
             polled.records.entry(relation).or_default().push(
                 meta,
                 Some(key.as_bytes()),
                 value.as_deref().map(str::as_bytes),
             );
-            self.next += 1;
         }
         for relation in &self.history.relations {
             if !self.told || polled.records.contains_key(relation) {
@@ -71,7 +78,7 @@ impl Source for RandomSource {
     }
 
     fn rewind(&mut self, positions: &BTreeMap<SourcePartition, i64>) -> Result<(), SourceError> {
-        self.next = positions.values().sum::<i64>() as usize;
+        self.positions = positions.iter().map(|(p, position)| (p.relation.clone(), *position)).collect();
         self.told = false;
         Ok(())
     }
@@ -105,16 +112,19 @@ pub(crate) struct Followed {
     committed: Arc<Mutex<Committed>>,
     log: MemoryStateLog,
     upserts: BTreeMap<String, bool>,
+    /// Whether the content after each epoch is kept, or only that after the last.
+    keeps_epochs: bool,
 }
 
 impl Followed {
-    pub(crate) fn new(pipeline: &Pipeline) -> Self {
+    pub(crate) fn new(pipeline: &Pipeline, keeps_epochs: bool) -> Self {
         let mut committed = Committed::default();
         committed.epochs.push(Epoch { n_records: 0, content: BTreeMap::new() });
         Self {
             committed: Arc::new(Mutex::new(committed)),
             log: MemoryStateLog::default(),
             upserts: pipeline.sinks.iter().map(|s| (s.name.to_string(), s.upsert)).collect(),
+            keeps_epochs,
         }
     }
 
@@ -160,6 +170,9 @@ impl Followed {
         });
         let content = content.collect();
         let n_records = epoch.positions.values().sum::<i64>() as usize;
+        if !self.keeps_epochs {
+            committed.epochs.clear();
+        }
         committed.epochs.push(Epoch { n_records, content });
         self.log.append(epoch.number, epoch.deltas, epoch.positions);
     }

@@ -32,6 +32,12 @@ fn queries_that_cannot_be_streamed_are_refused_with_a_hint() {
     refused("C0421", "SELECT g, array_agg(id ORDER BY id) AS ids FROM s GROUP BY g");
     refused("C0422", "SELECT array_agg(id ORDER BY id) AS ids FROM t");
     refused("C0401", "SELECT 1 AS one");
+    refused("C0403", "SELECT id, (SELECT lo FROM w) AS lo FROM t");
+    refused("C0312", "SELECT t.id, u.id FROM t JOIN u ON t.id = u.id");
+    refused("C0312", "WITH c AS (SELECT t.id, u.n, u.id FROM t JOIN u ON t.id = u.id) SELECT n FROM c");
+    refused("C0405", "SELECT id, n FROM t WHERE false");
+    refused("C0405", "SELECT count(*) AS c FROM t WHERE n > 1 AND 1 = 2");
+    refused("C0401", "SELECT id FROM t UNION ALL SELECT 'x'");
     refused("C0404", "SELECT id, CASE WHEN id IN (SELECT id FROM u) THEN 1 ELSE 0 END AS known FROM t");
     refused("C0416", "SELECT t.id, v.val FROM t JOIN v FOR SYSTEM_TIME AS OF t.n ON v.g = t.g");
     refused("C0417", "SELECT id FROM t WHERE n NOT IN (SELECT n FROM u WHERE u.g = t.g)");

@@ -48,6 +48,15 @@ pub(crate) fn all() -> Vec<Shape> {
         stream("tumble_of_union", "SELECT window_start, count(*) AS c, sum(n) AS s FROM a GROUP BY tumble(at, INTERVAL '1 hour') EMIT FINAL")
             .view("a", "SELECT at, n FROM s WHERE b")
             .batch("SELECT tumble(at, INTERVAL '1 hour') AS window_start, count(*) AS c, sum(n) AS s FROM a GROUP BY tumble(at, INTERVAL '1 hour')"),
+        Shape::inferred("tumble_changes", "h, g", "SELECT tumble(at, INTERVAL '1 hour') AS h, g, count(*) AS c, sum(n) AS s FROM s GROUP BY tumble(at, INTERVAL '1 hour'), g EMIT CHANGES")
+            .batch("SELECT tumble(at, INTERVAL '1 hour') AS h, g, count(*) AS c, sum(n) AS s FROM s GROUP BY tumble(at, INTERVAL '1 hour'), g"),
+        Shape::inferred("stream_having", "g", "SELECT g, count(*) AS c FROM s WHERE n > 0 GROUP BY g HAVING count(*) > 2"),
+        stream("lookup_twice", "SELECT s.id, t.n AS tn, u.n AS un FROM s LEFT JOIN t ON t.id = 'a' || substr(s.id, 2) LEFT JOIN u ON u.id = t.id"),
+        stream("lookup_top", "SELECT s.id, x.n FROM s LEFT JOIN (SELECT g, n FROM u QUALIFY row_number() OVER (PARTITION BY g ORDER BY id) = 1) AS x ON x.g = s.g"),
+        stream("lookup_scalar", "SELECT s.id, s.n FROM s WHERE s.n > (SELECT min(n) FROM u)"),
+        stream("lookup_not_in", "SELECT s.id, s.n FROM s WHERE s.g NOT IN (SELECT g FROM u)"),
+        stream("stream_view_twice", "SELECT id, n FROM a WHERE n > 0 UNION ALL SELECT id, un FROM a")
+            .view("a", "SELECT s.id, s.n, u.n AS un FROM s LEFT JOIN u ON u.g = s.g"),
         Shape::inferred("stream_grouped", "g", "SELECT g, count(*) AS c, sum(n) AS s, max(x) AS h, count(DISTINCT n) AS d FROM s GROUP BY g"),
         Shape::inferred("stream_distinct", "g, n", "SELECT DISTINCT g, n FROM s "),
         Shape::new("stream_whole", KeyOf::Declared("c"), "SELECT count(*) AS c, sum(n) AS s FROM s "),

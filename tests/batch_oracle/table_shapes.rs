@@ -16,6 +16,11 @@ fn inferred(name: &'static str, key: &'static str, query: &'static str) -> Shape
 
 pub(crate) fn stateless() -> Vec<Shape> {
     vec![
+        bag("unnest_of_two", "id, a, b", "SELECT id, unnest(tags) AS a, unnest(make_array(n, 1)) AS b FROM t"),
+        bag("cross_join_unnest", "id, tag", "SELECT t.id, e.tag FROM t CROSS JOIN UNNEST(t.tags) AS e(tag)"),
+        bag("union_nested", "g, n", "SELECT g, n FROM (SELECT g, n FROM t UNION ALL SELECT g, k FROM u) AS a WHERE n > 0 UNION ALL SELECT g, val FROM v"),
+        bag("union_of_other_types", "id, n", "SELECT id, n FROM t UNION ALL SELECT id, CAST(k AS DOUBLE) FROM u UNION ALL SELECT NULL, 7 FROM w"),
+        inferred("cte_of_its_own_name", "id", "WITH t AS (SELECT * FROM t WHERE n > 0) SELECT id, n FROM t"),
         inferred("identity", "id", "SELECT * FROM t"),
         inferred("filter", "id", "SELECT id, n, x FROM t WHERE n > 1 AND (b OR x < 0)"),
         inferred(
@@ -53,6 +58,19 @@ pub(crate) fn stateless() -> Vec<Shape> {
 
 pub(crate) fn joins() -> Vec<Shape> {
     vec![
+        bag("intersect", "g", "SELECT g FROM t INTERSECT SELECT g FROM u"),
+        bag("except", "g, n", "SELECT g, n FROM t EXCEPT SELECT g, n FROM u"),
+        bag("except_all", "g", "SELECT g FROM t EXCEPT ALL SELECT g FROM u"),
+        bag("left_using", "g, a, b", "SELECT g, t.id AS a, u.id AS b FROM t LEFT JOIN u USING (g)"),
+        inferred("key_of_both", "a, b", "SELECT t.id AS a, u.id AS b, t.n FROM t JOIN u ON t.g = u.g"),
+        inferred("key_of_many", "b", "SELECT t.n, u.id AS b FROM t JOIN u ON t.id = u.g"),
+        inferred("key_of_semi", "id", "SELECT t.id, t.n FROM t WHERE g IN (SELECT g FROM u) AND id NOT IN (SELECT id FROM u WHERE id IS NOT NULL)"),
+        bag("cross_of_three", "a, b, c", "SELECT t.id AS a, w.id AS b, x.id AS c FROM t, w, w AS x WHERE t.n > w.lo AND w.hi = x.id"),
+        declared("two_scalars", "id", "SELECT id, (SELECT max(n) FROM u) - (SELECT min(n) FROM t) AS d FROM t WHERE n >= (SELECT count(*) FROM w)"),
+        inferred("join_and_top", "id", "SELECT t.id, x.n FROM t LEFT JOIN (SELECT g, n FROM u QUALIFY row_number() OVER (PARTITION BY g ORDER BY id) = 1) AS x ON x.g = t.g"),
+        bag("or_in_condition", "a, b", "SELECT t.id AS a, u.id AS b FROM t JOIN u ON t.g = u.g AND (t.n = u.n OR t.b)"),
+        bag("anti_of_broadcast_with_key", "id", "SELECT id FROM t WHERE NOT EXISTS (SELECT 1 FROM w WHERE w.id = t.n AND w.lo < w.hi)"),
+        bag("null_safe_residual", "a, b", "SELECT t.id AS a, u.id AS b FROM t LEFT JOIN u ON t.g = u.g AND t.n IS NOT DISTINCT FROM u.n"),
         inferred("inner_by_key", "id", "SELECT t.id, t.n, u.n AS un FROM t JOIN u ON t.id = u.id"),
         inferred("left_by_key", "id", "SELECT t.id, t.n, u.n AS un, u.id IS NULL AS alone FROM t LEFT JOIN u ON t.id = u.id"),
         bag("right_join", "a, b", "SELECT t.id AS a, u.id AS b FROM t RIGHT JOIN u ON t.g = u.g AND t.n > u.n"),
@@ -130,6 +148,20 @@ pub(crate) fn joins() -> Vec<Shape> {
 
 pub(crate) fn groups() -> Vec<Shape> {
     vec![
+        declared("whole_having", "c", "SELECT count(*) AS c FROM t HAVING count(*) > 5"),
+        inferred("array_agg_distinct", "g", "SELECT g, array_agg(DISTINCT n ORDER BY n) AS ns FROM t GROUP BY g"),
+        inferred("by_alias", "k", "SELECT coalesce(g, 'none') AS k, count(*) AS c FROM t GROUP BY k"),
+        inferred("by_ordinal", "g, b", "SELECT g, b, max(at) AS m FROM t GROUP BY 1, 2"),
+        inferred("having_without_output", "g", "SELECT g FROM t GROUP BY g HAVING sum(n) > 3 OR bool_or(b)"),
+        inferred("filter_and_distinct", "g", "SELECT g, count(DISTINCT n) FILTER (WHERE b) AS c, max(n) FILTER (WHERE x > 0) AS m FROM t GROUP BY g"),
+        bag("key_not_selected", "c", "SELECT count(*) AS c FROM t GROUP BY g"),
+        inferred("distinct_of_groups", "c", "SELECT DISTINCT count(*) AS c FROM t GROUP BY g"),
+        inferred("min_of_texts_and_dates", "b", "SELECT b, min(g) AS g, max(at) AS at, min(d) AS d, max(m) AS m, min(b) AS bb FROM t GROUP BY b"),
+        inferred("sum_of_distinct_groups", "g", "SELECT g, sum(n) AS s FROM (SELECT DISTINCT g, n FROM t) AS a GROUP BY g"),
+        inferred("of_anti_join", "g", "SELECT g, count(*) AS c FROM t WHERE NOT EXISTS (SELECT 1 FROM u WHERE u.id = t.id) GROUP BY g"),
+        inferred("of_as_of_and_window", "g", "SELECT g, sum(r) AS s FROM (SELECT t.g, row_number() OVER (PARTITION BY t.g ORDER BY p.val, t.id) AS r FROM t LEFT JOIN p FOR SYSTEM_TIME AS OF t.at ON TRUE) AS a GROUP BY g")
+            .batch("SELECT g, sum(i) AS s FROM (SELECT g, row_number() OVER (PARTITION BY g ORDER BY val, id) AS i FROM (SELECT t.g, t.id, p.val, row_number() OVER (PARTITION BY t.id ORDER BY p.since DESC) AS r
+                    FROM t LEFT JOIN p ON p.since <= t.at) AS c WHERE r = 1) AS e GROUP BY g"),
         inferred("count", "g", "SELECT g, count(*) AS c, count(n) AS cn FROM t GROUP BY g"),
         inferred(
             "aggregates",
@@ -179,6 +211,18 @@ pub(crate) fn groups() -> Vec<Shape> {
 
 pub(crate) fn windows() -> Vec<Shape> {
     vec![
+        inferred("nth_and_tile", "id", "SELECT id, ntile(2) OVER (PARTITION BY g ORDER BY id) AS t, nth_value(n, 2) OVER (PARTITION BY g ORDER BY id) AS v, percent_rank() OVER (PARTITION BY g ORDER BY n) AS p FROM t"),
+        inferred("filtered_window", "id", "SELECT id, count(*) FILTER (WHERE b) OVER (PARTITION BY g ORDER BY id) AS c FROM t"),
+        inferred("ignore_nulls", "id", "SELECT id, lag(n) IGNORE NULLS OVER (PARTITION BY g ORDER BY id) AS l FROM t"),
+        inferred("qualify_rank", "id", "SELECT id, n FROM t QUALIFY rank() OVER (PARTITION BY g ORDER BY n DESC) = 1"),
+        inferred("qualify_named", "id", "SELECT id, g, sum(n) OVER (PARTITION BY g) AS s FROM t QUALIFY s > 2"),
+        inferred("sum_of_decimals_and_floats", "id", "SELECT id, sum(m) OVER (PARTITION BY g ORDER BY id) AS m, sum(x) OVER (PARTITION BY g ORDER BY id) AS x, max(d) OVER (PARTITION BY g ORDER BY id) AS d FROM t"),
+        inferred("reverse_frame", "id", "SELECT id, sum(n) OVER (PARTITION BY g ORDER BY id ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS s FROM t"),
+        inferred("negative_lag", "id", "SELECT id, lag(n, -1) OVER (PARTITION BY g ORDER BY id) AS a, lead(n, 0) OVER (PARTITION BY g ORDER BY id) AS b FROM t"),
+        inferred("window_in_expression", "id", "SELECT id, n - coalesce(lag(n) OVER (PARTITION BY g ORDER BY id), 0) AS d, 100 * n / nullif(sum(n) OVER (PARTITION BY g), 0) AS share FROM t"),
+        inferred("top_two_then_group", "g", "SELECT g, sum(n) AS s FROM (SELECT g, n FROM t QUALIFY row_number() OVER (PARTITION BY g ORDER BY n DESC NULLS LAST, id) <= 2) AS a GROUP BY g"),
+        inferred("three_deep", "id", "SELECT id, lag(c) OVER (PARTITION BY g ORDER BY id) AS l, s FROM (SELECT id, g, s, count(*) OVER (PARTITION BY g, s) AS c
+              FROM (SELECT id, g, sum(n) OVER (PARTITION BY g ORDER BY id) AS s FROM t) AS a) AS e"),
         inferred("row_number", "id", "SELECT id, g, row_number() OVER (PARTITION BY g ORDER BY at, id) AS r FROM t"),
         inferred("neighbours", "id", "SELECT id, lag(n) OVER o AS before, lead(id, 2) OVER o AS after FROM t WINDOW o AS (PARTITION BY g ORDER BY n, id)"),
         inferred("lag_with_default", "id", "SELECT id, lag(n, 1, 99) OVER (PARTITION BY g ORDER BY id) AS before FROM t"),

@@ -1,0 +1,166 @@
+//! The scripts of `tests/operators/` with the operators that they run.
+
+use std::sync::Arc;
+
+use arrow::array::AsArray;
+use arrow::datatypes::{DataType, Field, Schema};
+
+use super::script::{Input, check, columns};
+use super::{
+    AggregateCall, AggregateFunction, Changes, ChangesSpec, Deduplicate, DeduplicateSpec, JoinKind, KeyText,
+    LookupJoin, LookupJoinSpec, TableAggregate, TableAggregateSpec, TableJoin, TableJoinSpec, Upsert, UpsertSpec,
+    WindowAggregate, WindowAggregateSpec,
+};
+
+/// A join of rides (person, number) with visits (person, visitor) by person.
+fn by_person(kind: JoinKind) -> TableJoinSpec {
+    TableJoinSpec {
+        kind,
+        n_keys: 1,
+        as_of: false,
+        null_equals_null: false,
+        null_aware: false,
+        filter: None,
+        left: columns("person text, ride int"),
+        right: columns("visitor text"),
+        keys: vec![DataType::Utf8],
+        schema: columns("person text, ride int, visitor text"),
+    }
+}
+
+fn rides_and_visits() -> [Input; 2] {
+    [
+        Input::table("ride", columns("key text, person text, ride int")),
+        Input::table("visit", columns("key text, visitor text")),
+    ]
+}
+
+#[test]
+fn inner_join() {
+    check("table_join_inner.txt", &rides_and_visits(), || TableJoin::new(by_person(JoinKind::Inner)).unwrap());
+}
+
+#[test]
+fn left_join() {
+    check("table_join_left.txt", &rides_and_visits(), || TableJoin::new(by_person(JoinKind::Left)).unwrap());
+}
+
+#[test]
+fn join_as_of() {
+    let inputs = [
+        Input::table("capture", columns("key text, at timestamp, id text")),
+        Input::table("identity", columns("key text, since timestamp, person text")),
+    ];
+    let spec = || TableJoinSpec {
+        as_of: true,
+        left: columns("id text"),
+        right: columns("person text"),
+        schema: columns("id text, person text"),
+        ..by_person(JoinKind::Left)
+    };
+    check("table_join_as_of.txt", &inputs, || TableJoin::new(spec()).unwrap());
+}
+
+fn calls(functions: &[(AggregateFunction, Option<usize>, bool)]) -> Vec<AggregateCall> {
+    let call = |(function, argument, distinct): &(AggregateFunction, Option<usize>, bool)| AggregateCall {
+        function: *function,
+        argument: *argument,
+        distinct: *distinct,
+        filter: None,
+    };
+    functions.iter().map(call).collect()
+}
+
+#[test]
+fn grouped_table() {
+    use AggregateFunction::{Count, Max, Sum};
+    let input = columns("town text, n int");
+    let spec = || TableAggregateSpec {
+        n_keys: 1,
+        aggregates: calls(&[
+            (Count, None, false),
+            (Count, Some(1), true),
+            (Sum, Some(1), false),
+            (Max, Some(1), false),
+        ]),
+        input: input.clone(),
+        schema: columns("town text, rows int, different int, sum int, max int"),
+    };
+    check("table_aggregate.txt", &[Input::table("rows", input.clone())], || TableAggregate::new(spec()).unwrap());
+}
+
+#[test]
+fn whole_table_as_one_group() {
+    let input = columns("n int");
+    let spec = || TableAggregateSpec {
+        n_keys: 0,
+        aggregates: calls(&[(AggregateFunction::Count, None, false), (AggregateFunction::Sum, Some(0), false)]),
+        input: input.clone(),
+        schema: columns("rows int, sum int"),
+    };
+    check("table_aggregate_whole.txt", &[Input::table("rows", input.clone())], || TableAggregate::new(spec()).unwrap());
+}
+
+fn key_text() -> KeyText {
+    Arc::new(|keys| Ok(keys[0].as_string::<i32>().iter().map(|k| k.map(str::as_bytes)).collect()))
+}
+
+#[test]
+fn changes_of_a_table() {
+    let input = columns("action text, points int");
+    let row = DataType::Struct(input.fields().clone());
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("before", row.clone(), true),
+        Field::new("after", row, true),
+        Field::new("revision", DataType::Int64, false),
+    ]));
+    let spec = || ChangesSpec { key: vec![0], key_text: key_text(), input: input.clone(), schema: schema.clone() };
+    check("changes.txt", &[Input::table("rows", input.clone())], || Changes::new(spec()).unwrap());
+}
+
+#[test]
+fn rows_of_a_sink() {
+    let schema = columns("person text, score int");
+    let spec = || UpsertSpec { key: vec![0], key_text: key_text(), schema: schema.clone() };
+    check("upsert.txt", &[Input::table("rows", schema.clone())], || Upsert::new(spec()).unwrap());
+}
+
+#[test]
+fn buckets_of_a_stream() {
+    let input = columns("hour timestamp, town text, n int");
+    let spec = || WindowAggregateSpec {
+        n_keys: 2,
+        bucket: Some(0),
+        bucket_end: Arc::new(|start| start + 3_600_000),
+        allowed_lateness_ms: 0,
+        aggregates: calls(&[(AggregateFunction::Count, None, false), (AggregateFunction::Sum, Some(2), false)]),
+        emit_final: true,
+        input: input.clone(),
+        schema: columns("hour timestamp, town text, rows int, sum int"),
+    };
+    check("window_aggregate.txt", &[Input::stream("rows", input.clone())], || WindowAggregate::new(spec()).unwrap());
+}
+
+#[test]
+fn repeated_records() {
+    let schema = columns("id text, at timestamp");
+    let spec = || DeduplicateSpec { key: vec![0], event_time: 1, unique_for_ms: 60_000, schema: schema.clone() };
+    check("deduplicate.txt", &[Input::stream("rows", schema.clone())], || Deduplicate::new(spec()).unwrap());
+}
+
+#[test]
+fn stream_with_a_table() {
+    let inputs = [
+        Input::stream("passage", columns("key text, id text")),
+        Input::table("device", columns("key text, town text")),
+    ];
+    let spec = || LookupJoinSpec {
+        join: TableJoinSpec {
+            left: columns("id text"),
+            right: columns("town text"),
+            schema: columns("id text, town text"),
+            ..by_person(JoinKind::Left)
+        },
+    };
+    check("lookup_join.txt", &inputs, || LookupJoin::new(spec()).unwrap());
+}
