@@ -83,7 +83,7 @@ fn show<W: Write>(args: &DemoArgs, stop: &AtomicBool, screen: &mut Screen<W>) ->
     let elapsed = started.elapsed();
     let first_action = view.first_action;
     let (status, tally) = world.finish().map_err(Failure::Failed)?;
-    Ok(Outcome { status, tally, elapsed, first_action, began_at, time_zone })
+    Ok(Outcome { status, tally, elapsed, first_action, began_at })
 }
 
 /// Whether the reader of a pipe has gone, who then has seen enough.

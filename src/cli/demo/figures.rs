@@ -38,7 +38,6 @@ pub(super) struct Outcome {
     pub(super) first_action: Option<Duration>,
     /// When event time began.
     pub(super) began_at: DateTime<Utc>,
-    pub(super) time_zone: Tz,
 }
 
 /// Records per second of the flowing sources, over the last second or so.
