@@ -21,6 +21,7 @@ use super::service::{Service, on_thread, panicked, source_failure};
 use super::{Failure, LogForm, OutputForm};
 use crate::engine::{Ended, Status, StatusBoard, WorkerOptions};
 use crate::kafka::{self, Connection, Settings};
+use crate::server::{self, ServerHandle};
 use crate::stream::{ShardCount, SourceError};
 
 /// The number of shards of a pipeline that is started for the first time, unless one is given.
@@ -140,7 +141,7 @@ async fn serve(loaded: Loaded, settings: RunSettings) -> Result<(), Failure> {
     let pipeline = Arc::new(loaded.pipeline);
     let mut options = WorkerOptions::live(ShardCount(DEFAULT_SHARDS));
     options.until_caught_up = settings.until_caught_up;
-    let http = settings.http.clone();
+    let (http, name) = (settings.http.clone(), settings.kafka.pipeline.clone());
     let connecting = on_thread("connect", move || connect(settings))?;
     let connected = tokio::select! {
         connected = connecting => connected.map_err(|_| panicked("connect"))?,
@@ -149,9 +150,8 @@ async fn serve(loaded: Loaded, settings: RunSettings) -> Result<(), Failure> {
     let (connection, n_shards) = connected.map_err(source_failure)?;
     options.n_shards = n_shards;
     let mut service = Service::start(pipeline, connection, options)?;
-    if let Some(address) = http {
-        serve_http(&address)?;
-    }
+    // Kept until the service has ended: a probe must be answered while the last epoch is committed.
+    let _http = http.map(|address| serve_http(&address, &name, &service)).transpose()?;
     let notes = note_progress(service.status_board());
     let ended = tokio::select! {
         ended = service.ended() => Some(ended),
@@ -192,9 +192,12 @@ async fn end(service: &mut Service, signals: &mut Signals) -> Result<(), Failure
     }
 }
 
-/// The place where the HTTP server is started.
-fn serve_http(address: &str) -> Result<(), Failure> {
-    Err(Failure::Usage(anyhow!("--http {address}: this build has no HTTP server")))
+/// Serves health, measurements and status.
+fn serve_http(address: &str, pipeline: &str, service: &Service) -> Result<ServerHandle, Failure> {
+    let socket = address.parse().map_err(|_| {
+        Failure::Usage(anyhow!("--http {address}: not an address; write one as 127.0.0.1:8642 or 0.0.0.0:8642"))
+    })?;
+    server::serve(socket, pipeline, service.status_board()).map_err(|e| Failure::Configuration(e.into()))
 }
 
 fn note_end(ended: Ended, status: &Status) {

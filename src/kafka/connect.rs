@@ -1,6 +1,6 @@
 //! Opens a worker's connection to its cluster: checks the topics, notes their ends, makes the three handles.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use tracing::info;
@@ -8,7 +8,7 @@ use tracing::info;
 use crate::stream::SourceError;
 
 use super::client::{PlainContext, create};
-use super::end_offsets::{EndOffsets, Probe, watermarks};
+use super::end_offsets::{EndOffsets, Probe, watermarks_of_all};
 use super::membership::{GroupConsumer, Membership};
 use super::producer::Writer;
 use super::session::Session;
@@ -49,13 +49,9 @@ pub fn connect(settings: Settings, create_topics: bool) -> Result<Connection, So
     let limits = topics::limits(&settings)?;
     let consumer: Arc<GroupConsumer> = Arc::new(create(&settings.group_consumer(), Membership::default())?);
     let session = Arc::new(Session::new(settings.clone(), consumer, partitions));
-    let mut at_start = BTreeMap::new();
-    for partition in session.source_partitions() {
-        if let Some(topic) = settings.topic(&partition.relation) {
-            let ends = watermarks(&probe, &settings.brokers, topic, partition.partition)?;
-            at_start.insert(partition, ends);
-        }
-    }
+    let sources = session.source_partitions().into_iter();
+    let topics = sources.filter_map(|p| settings.topic(&p.relation).map(str::to_owned).map(|topic| (p, topic)));
+    let at_start = watermarks_of_all(&probe, &settings.brokers, topics.collect())?;
     let n_records: i64 = at_start.values().map(|ends| ends.high - ends.low).sum();
     info!(pipeline = settings.pipeline, n_partitions = at_start.len(), n_records, "connected");
     let ends = EndOffsets::new(probe.clone(), at_start.len())?;

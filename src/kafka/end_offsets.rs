@@ -1,5 +1,6 @@
 //! Asks the broker for the ends of partitions: at start for all of them, later in the background.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,9 @@ pub(super) struct Watermarks {
     pub(super) high: i64,
 }
 
+/// How many partitions are asked for side by side.
+const QUESTIONS_AT_ONCE: usize = 16;
+
 /// Asks for one partition. A topic that was just made, or whose leader is just moving, is asked again for a while.
 pub(super) fn watermarks(probe: &Probe, brokers: &str, topic: &str, partition: i32) -> Result<Watermarks, SourceError> {
     let started = Instant::now();
@@ -36,6 +40,31 @@ pub(super) fn watermarks(probe: &Probe, brokers: &str, topic: &str, partition: i
             }
         }
     }
+}
+
+/// Asks for many partitions at once. One after the other each would wait a round trip, or more while leaders are not known.
+pub(super) fn watermarks_of_all(
+    probe: &Probe,
+    brokers: &str,
+    partitions: Vec<(SourcePartition, String)>,
+) -> Result<BTreeMap<SourcePartition, Watermarks>, SourceError> {
+    let share = partitions.len().div_ceil(QUESTIONS_AT_ONCE).max(1);
+    std::thread::scope(|scope| {
+        let ask = |part: &[(SourcePartition, String)]| {
+            let one = |(p, topic): &(SourcePartition, String)| {
+                Ok((p.clone(), watermarks(probe, brokers, topic, p.partition)?))
+            };
+            part.iter().map(one).collect::<Result<Vec<_>, SourceError>>()
+        };
+        let asking: Vec<_> = partitions.chunks(share).map(|part| scope.spawn(move || ask(part))).collect();
+        let mut answers = BTreeMap::new();
+        for answered in asking {
+            let answered =
+                answered.join().map_err(|_| SourceError::Io("asking for the ends of topics failed".into()))?;
+            answers.extend(answered?);
+        }
+        Ok(answers)
+    })
 }
 
 /// A question for the end of a partition.

@@ -11,9 +11,7 @@ use crate::dialect::{Pack, parse};
 use crate::engine::{Replay, ReplayOptions, event_times};
 use crate::local::{Collected, FileInput, FileSource, MemorySink, MemoryStateLog};
 use crate::plan::plan;
-use crate::stream::{
-    CommitError, PollLimit, RecordBatchBytes, RecordMeta, ShardCount, SourceError, TombstoneForm,
-};
+use crate::stream::{CommitError, PollLimit, RecordBatchBytes, RecordMeta, ShardCount, SourceError, TombstoneForm};
 
 const RULES: &str = "
     CREATE STREAM passages (
