@@ -37,7 +37,7 @@ impl ConfigFile {
         let name = || format!("configuration file `{}`", path.display());
         let text = std::fs::read_to_string(path).with_context(|| format!("{} could not be read", name()))?;
         toml::from_str(&text).map_err(|error| {
-            let line = error.span().map(|span| text.get(..span.start).unwrap_or_default().lines().count().max(1));
+            let line = error.span().map(|span| text.get(..span.start).unwrap_or_default().matches('\n').count() + 1);
             let place = line.map(|line| format!(" line {line}")).unwrap_or_default();
             anyhow!("{}{place}: {}", name(), error.message().trim_end())
         })

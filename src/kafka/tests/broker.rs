@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures::executor::block_on;
@@ -340,9 +341,10 @@ fn a_worker_whose_partitions_have_moved_cannot_commit_even_if_only_a_timer_fired
     let mut first = rig.worker();
     commit(&mut first, &["a"]).unwrap();
     let positions = first.positions();
-    // Another instance, with an own transactional id, joins and takes part of the partitions.
+    // A program that is no worker joins the group and takes part of the partitions.
+    let outsider = Outsider::join(&rig);
     let other = Settings { instance: 1, ..rig.settings.clone() };
-    let joining = std::thread::spawn(move || Worker::connect(other).unwrap().restore().err().unwrap());
+    let newcomer = std::thread::spawn(move || Worker::connect(other).unwrap().restore().err().unwrap());
     let started = Instant::now();
     while first.poll(&[]).is_ok() {
         assert!(started.elapsed() < PATIENCE, "the first worker was not told");
@@ -352,11 +354,41 @@ fn a_worker_whose_partitions_have_moved_cannot_commit_even_if_only_a_timer_fired
     let failed = first.connection.sink.commit(timer).unwrap_err();
     assert!(matches!(failed, CommitError::Aborted(_)), "{failed}");
     assert_eq!(rig.committed("out"), ["a"]);
-    // Both hold a part only, so both stop and say so.
+    // The worker holds a part only, so it stops and says so; a newcomer does not join at all.
     let first_says = first.restore().unwrap_err();
     assert!(matches!(&first_says, SourceError::Policy(text) if text.contains("partitions of group")), "{first_says}");
-    let other_says = joining.join().unwrap();
-    assert!(matches!(&other_says, SourceError::Policy(text) if text.contains("partitions of group")), "{other_says}");
+    let other_says = newcomer.join().unwrap();
+    assert!(matches!(&other_says, SourceError::Policy(text) if text.contains("another member")), "{other_says}");
+    outsider.leave();
+}
+
+/// A member of the pipeline's group that is no worker.
+struct Outsider {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Outsider {
+    fn join(rig: &Rig) -> Self {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &rig.brokers).set("group.id", &rig.settings.pipeline);
+        config.set("partition.assignment.strategy", "range").set("enable.auto.commit", "false");
+        let member: BaseConsumer = config.create().unwrap();
+        member.subscribe(&[&rig.topic("events")]).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                let _ = member.poll(Duration::from_millis(50));
+            }
+        });
+        Self { stop, thread }
+    }
+
+    fn leave(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
+    }
 }
 
 #[test]
