@@ -22,6 +22,7 @@ const PART_ROWS: usize = 1 << 16;
 ///
 /// `EMIT FINAL`: one row a group when the watermark reaches the bucket's end + allowed lateness, in the order (bucket end,
 /// bucket start, group key), also the order given as [`Order::Key`]. Rows of a closed bucket are reported late.
+/// Without it the relation is a table, and keeps the rows of closed buckets; rows that come for them are late, too.
 /// Logged: accumulators of the groups that an epoch touched, and groups that left.
 #[derive(Clone)]
 pub struct WindowAggregateSpec {
@@ -305,7 +306,8 @@ impl Operator for WindowAggregate {
         let changes = self.take_in(&input)?;
         let due = self.take_due(ctx.watermark_after());
         let finals = if self.spec.emit_final { Some(self.final_rows(&due)?) } else { None };
-        if !due.is_empty() {
+        // A table still has the rows of buckets that are closed: were they forgotten, a restart would withdraw them.
+        if self.spec.emit_final && !due.is_empty() {
             self.forget(&due);
             self.closed = self.closed.max(Some(ctx.watermark_after().0));
         }
@@ -368,7 +370,9 @@ impl Operator for WindowAggregate {
             }
             if closes {
                 let due = self.take_due(Watermark(closed.value(row)));
-                self.forget(&due);
+                if self.spec.emit_final {
+                    self.forget(&due);
+                }
             }
             start = row + 1;
         }

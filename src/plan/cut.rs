@@ -70,6 +70,11 @@ pub(super) fn cut(builder: &mut Builder<'_>, plan: LogicalPlan, needed: &Needed)
             "LIMIT has no meaning for rows that keep changing",
             "Keep the first rows of each key with QUALIFY row_number() OVER (PARTITION BY .. ORDER BY ..) <= n.",
         ),
+        LogicalPlan::Subquery(_) => refuse(
+            "C0406",
+            "a relation in FROM refers to another one beside it (LATERAL)",
+            "Unnest in the select list, as in (SELECT id, unnest(list) AS item FROM t), or join by a condition.",
+        ),
         other => {
             let text = other.display().to_string();
             let word = text.split([':', ' ', '(']).next().unwrap_or_default().to_owned();

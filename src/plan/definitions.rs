@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::optimizer::Analyzer;
+use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::Statement;
@@ -118,7 +120,7 @@ fn read_definitions(
         }
         let statement = Statement::Query(Box::new(definition.query.clone()));
         let read = block_on(ctx.state().statement_to_plan(DataFusionStatement::Statement(Box::new(statement))));
-        let plan = match read.map_err(PlanError::from).and_then(check_syntax) {
+        let plan = match read.map_err(PlanError::from).and_then(|plan| coerce(ctx, plan)).and_then(check_syntax) {
             Ok(plan) => plan,
             Err(error) => {
                 failed.insert(name);
@@ -138,6 +140,12 @@ fn read_definitions(
         planned.push(Planned { definition, plan, stands_alone });
     }
     planned
+}
+
+/// Settles the types of a plan, as those of UNION, so that who reads the definition sees the types that it will have.
+fn coerce(ctx: &SessionContext, plan: LogicalPlan) -> Result<LogicalPlan> {
+    let rules = Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]);
+    Ok(rules.execute_and_check(plan, ctx.state().config_options(), |_, _| {})?)
 }
 
 fn register(

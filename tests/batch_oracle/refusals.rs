@@ -38,6 +38,7 @@ fn queries_that_cannot_be_streamed_are_refused_with_a_hint() {
     refused("C0405", "SELECT id, n FROM t WHERE false");
     refused("C0405", "SELECT count(*) AS c FROM t WHERE n > 1 AND 1 = 2");
     refused("C0401", "SELECT id FROM t UNION ALL SELECT 'x'");
+    refused("C0406", "SELECT t.id, e.tag FROM t CROSS JOIN UNNEST(t.tags) AS e(tag)");
     refused("C0404", "SELECT id, CASE WHEN id IN (SELECT id FROM u) THEN 1 ELSE 0 END AS known FROM t");
     refused("C0416", "SELECT t.id, v.val FROM t JOIN v FOR SYSTEM_TIME AS OF t.n ON v.g = t.g");
     refused("C0417", "SELECT id FROM t WHERE n NOT IN (SELECT n FROM u WHERE u.g = t.g)");

@@ -17,7 +17,6 @@ fn inferred(name: &'static str, key: &'static str, query: &'static str) -> Shape
 pub(crate) fn stateless() -> Vec<Shape> {
     vec![
         bag("unnest_of_two", "id, a, b", "SELECT id, unnest(tags) AS a, unnest(make_array(n, 1)) AS b FROM t"),
-        bag("cross_join_unnest", "id, tag", "SELECT t.id, e.tag FROM t CROSS JOIN UNNEST(t.tags) AS e(tag)"),
         bag("union_nested", "g, n", "SELECT g, n FROM (SELECT g, n FROM t UNION ALL SELECT g, k FROM u) AS a WHERE n > 0 UNION ALL SELECT g, val FROM v"),
         bag("union_of_other_types", "id, n", "SELECT id, n FROM t UNION ALL SELECT id, CAST(k AS DOUBLE) FROM u UNION ALL SELECT NULL, 7 FROM w"),
         inferred("cte_of_its_own_name", "id", "WITH t AS (SELECT * FROM t WHERE n > 0) SELECT id, n FROM t"),

@@ -45,7 +45,8 @@ impl Layout {
         }
         for function in &functions {
             let order = function.params.order_by.iter().map(|s| &s.expr);
-            for expr in order.chain(&function.params.args).filter(|e| !matches!(e, Expr::Literal(..))) {
+            let filter = function.params.filter.as_deref();
+            for expr in order.chain(&function.params.args).chain(filter).filter(|e| !matches!(e, Expr::Literal(..))) {
                 if layout.position(expr).is_none() {
                     layout.push(expr, input, None)?;
                 }
@@ -294,6 +295,7 @@ fn steps(builder: &Builder<'_>, window: &Window, layout: &Layout) -> Result<Vec<
         let mut f = f;
         f.params.partition_by = f.params.partition_by.iter().map(by_position).collect();
         f.params.args = f.params.args.iter().map(by_position).collect();
+        f.params.filter = f.params.filter.as_deref().map(by_position).map(Box::new);
         for sort in &mut f.params.order_by {
             sort.expr = by_position(&sort.expr);
         }
