@@ -3,6 +3,8 @@
 //! It proves nothing of exactly-once: records of aborted and open transactions are visible, offsets sent in transactions are
 //! not stored, nobody is fenced, and a partition keeps only the last 5 MiB. Topics are made on this handle.
 
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::bindings as rd;
@@ -18,6 +20,9 @@ use super::client::{PlainContext, create};
 use super::failure::read_failure;
 use super::producer::{WriterContext, flush};
 use super::settings::DEMO_FETCH_WAIT_MS;
+
+/// How often the mock broker is nudged while it has an order.
+const NUDGE_INTERVAL: Duration = Duration::from_millis(1);
 
 /// A Kafka broker in this process; it ends when it is dropped.
 pub struct DemoBroker {
@@ -53,8 +58,24 @@ impl DemoBroker {
     }
 
     /// Makes a topic.
+    ///
+    /// The mock broker looks at its orders when something moves on its sockets, else once a second; now and then it misses
+    /// the signal that an order has come. Connections that are opened meanwhile keep it looking.
     pub fn create_topic(&self, name: &str, n_partitions: i32) -> Result<(), SourceError> {
-        let made = self.cluster()?.create_topic(name, n_partitions, 1);
+        let brokers = self.brokers()?;
+        let is_made = AtomicBool::new(false);
+        let made = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_made.load(Ordering::Acquire) {
+                    std::thread::sleep(NUDGE_INTERVAL);
+                    // Whether it can be opened does not matter: without a broker the order below fails by itself.
+                    let _ = TcpStream::connect(&brokers);
+                }
+            });
+            let made = self.cluster().map(|cluster| cluster.create_topic(name, n_partitions, 1));
+            is_made.store(true, Ordering::Release);
+            made
+        })?;
         made.map_err(|e| SourceError::Io(format!("could not create topic `{name}`: {e}")))
     }
 }
