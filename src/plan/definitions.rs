@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::ast::Statement;
 use futures::executor::block_on;
 
 use super::builder::{Builder, Facts, NewRelation, project_columns};
+use super::checks::{check_subqueries, check_syntax};
 use super::cut::{all_columns, cut};
 use super::error::{PlanError, Result, refuse};
 use super::leaf::EpochTable;
@@ -162,59 +163,6 @@ fn register(
     }
 }
 
-/// Refuses what the optimiser would turn into something that hides it.
-fn check_syntax(plan: LogicalPlan) -> Result<LogicalPlan> {
-    check_names(&plan)?;
-    let mut refused = Ok(());
-    plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::Distinct(datafusion::logical_expr::Distinct::On(_)) = node {
-            refused = refuse(
-                "C0426",
-                "DISTINCT ON is not supported",
-                "Keep one row of each key with QUALIFY row_number() OVER (PARTITION BY <key> ORDER BY ..) = 1.",
-            );
-        }
-        node.apply_expressions(|e| {
-            e.apply(|e| {
-                if let Expr::ScalarSubquery(s) = e
-                    && s.outer_ref_columns.is_empty()
-                    && !yields_one_row(&s.subquery)
-                {
-                    refused = refuse(
-                        "C0403",
-                        "a subquery that stands for a value may yield more than one row",
-                        "Aggregate it without GROUP BY, as in (SELECT max(column) FROM t).",
-                    );
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    })?;
-    refused.map(|()| plan)
-}
-
-/// Whether a plan yields one row at most, whatever its relations hold.
-fn yields_one_row(plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::Projection(p) => yields_one_row(&p.input),
-        LogicalPlan::SubqueryAlias(a) => yields_one_row(&a.input),
-        LogicalPlan::Filter(f) => yields_one_row(&f.input),
-        LogicalPlan::Aggregate(a) => a.group_expr.is_empty(),
-        _ => false,
-    }
-}
-
-/// Refuses two output columns of one name: in a record one would hide the other.
-fn check_names(plan: &LogicalPlan) -> Result<()> {
-    let mut seen = BTreeSet::new();
-    match plan.schema().columns().into_iter().map(|c| c.name).find(|name| !seen.insert(name.clone())) {
-        None => Ok(()),
-        Some(name) => {
-            refuse("C0312", format!("two columns are called `{name}`"), "Name one of them with AS, or leave it out.")
-        }
-    }
-}
-
 /// Whether a plan holds anything but filters, projections, UNNEST and UNION ALL.
 fn keeps_state(plan: &LogicalPlan) -> bool {
     let mut found = false;
@@ -284,27 +232,6 @@ fn optimise(ctx: &SessionContext, catalog: &Catalog, planned: Vec<Planned>, find
     }
     usage.definitions.reverse();
     usage
-}
-
-/// Refuses subqueries that the optimiser could not turn into joins.
-fn check_subqueries(plan: &LogicalPlan) -> Result<()> {
-    let mut found = false;
-    plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|e| {
-            e.apply(|e| {
-                found |= matches!(e, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_));
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    })?;
-    if !found {
-        return Ok(());
-    }
-    refuse(
-        "C0404",
-        "a subquery stands where it cannot be turned into a join",
-        "LEFT JOIN what it reads (SELECT DISTINCT for IN and EXISTS), and ask whether a column of it IS NOT NULL.",
-    )
 }
 
 /// Drops columns that nobody reads; key columns stay, for they tell rows apart.

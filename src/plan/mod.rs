@@ -7,6 +7,7 @@
 
 mod builder;
 mod canonical;
+mod checks;
 mod cut;
 mod definitions;
 mod error;
