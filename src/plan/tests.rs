@@ -16,7 +16,13 @@ fn explain_pack(path: &str) -> String {
     }
 }
 
+/// From the captures of a month to the stages of its rides there are two windows, a GROUP BY and a third window.
 #[test]
-fn the_safe_riding_pack_is_planned() {
-    println!("{}", explain_pack(concat!(env!("CARGO_MANIFEST_DIR"), "/sql/safe-riding")));
+fn the_month_of_a_person_is_one_relation_of_the_safe_riding_pack() {
+    let explained = explain_pack(concat!(env!("CARGO_MANIFEST_DIR"), "/sql/safe-riding"));
+    let over_captures = "reads: assessed_captures (exchange by 2 columns)";
+    assert_eq!(explained.matches(over_captures).count(), 1, "{explained}");
+    assert!(!explained.contains("judged_rides.table_aggregate"), "{explained}");
+    // The month, and the spans of visits.
+    assert_eq!(explained.matches("\njudged_rides.table_window").count(), 2, "{explained}");
 }
