@@ -5,6 +5,8 @@
 //! `CHANGES` wrote is checked on the way. A failure names shape and seed: `CURB_TEST_SHAPE=name CURB_TEST_SEED=n` runs
 //! that case alone, `CURB_TEST_CASES=n` sets the number of cases of each shape.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod batch;
 mod ends;
 mod pack;

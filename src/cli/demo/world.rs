@@ -136,11 +136,11 @@ impl World {
         let until = Instant::now() + duration;
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            if let Some(record) = self.reader.poll(left)? {
-                if let Some(value) = &record.value {
-                    let taken = self.tally.take(value);
-                    taken.with_context(|| format!("topic `{}` holds a record that is no action", record.topic))?;
-                }
+            if let Some(record) = self.reader.poll(left)?
+                && let Some(value) = &record.value
+            {
+                let taken = self.tally.take(value);
+                taken.with_context(|| format!("topic `{}` holds a record that is no action", record.topic))?;
             }
             if left.is_zero() {
                 return self.check();

@@ -73,7 +73,7 @@ fn late(parts: &[&str], refused: &[Vec<u64>]) -> Vec<usize> {
 #[test]
 fn a_record_is_late_only_if_every_reader_of_the_stream_refused_it() {
     let (hourly, daily) = (vec![1, 2, 3], vec![2, 3, 4]);
-    assert_eq!(late(&[SOURCE, HOURLY], &[hourly.clone()]), [1, 2, 3]);
+    assert_eq!(late(&[SOURCE, HOURLY], std::slice::from_ref(&hourly)), [1, 2, 3]);
     assert_eq!(late(&[SOURCE, HOURLY, DAILY], &[hourly.clone(), daily]), [2, 3]);
     assert_eq!(late(&[SOURCE, HOURLY, PLAIN], &[hourly]), [0; 0], "the plain sink took all of them");
 }
