@@ -1,3 +1,5 @@
+//! What the catalog makes of declarations, and the exact words of each refusal.
+
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use chrono_tz::Tz;
 use expect_test::{Expect, expect};

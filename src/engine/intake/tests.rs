@@ -1,3 +1,5 @@
+//! Every record has one fate, counted against a naive count.
+
 use proptest::prelude::*;
 
 use super::*;

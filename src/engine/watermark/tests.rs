@@ -1,3 +1,5 @@
+//! Watermarks of partitions, idle ones among them.
+
 use super::*;
 use crate::catalog::resolve;
 use crate::dialect::{Pack, parse};

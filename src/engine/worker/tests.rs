@@ -1,3 +1,5 @@
+//! The loop over files and memory: epochs, failed commits, restores, shards.
+
 use std::collections::VecDeque;
 use std::fs;
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! CHANGES against a naive model, crashes among the epochs.
+
 use std::collections::BTreeMap;
 
 use arrow::array::{AsArray, StringArray};

@@ -1,3 +1,5 @@
+//! Decoding: the fast way against the general one, and the reason of each rejection.
+
 use super::*;
 use crate::stream::RecordMeta;
 use arrow::array::AsArray;

@@ -1,3 +1,5 @@
+//! Encoding: what is written is read back as it was.
+
 use super::*;
 use crate::format::json::{DecodeColumn, DecodeSpec, Decoder, Wire};
 use crate::stream::{RecordBatchBytes, RecordMeta, encode_key};

@@ -1,3 +1,5 @@
+//! Instants of RFC 3339, near and far.
+
 use super::*;
 use proptest::prelude::*;
 
