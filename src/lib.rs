@@ -31,6 +31,8 @@
 pub mod stream;
 /// Layer 0: one named function per measurement.
 pub mod metrics;
+/// Layer 0: named steps at which a test may end the program.
+pub mod fail_point;
 /// Layer 1: text to statements, with spans.
 pub mod dialect;
 /// Layer 1: calendar and text functions.

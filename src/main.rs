@@ -7,5 +7,6 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    let _fail_points = curb::fail_point::Scenario::from_environment();
     curb::cli::main(std::env::args_os())
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [(&str, u8); 16] = [
     ("stream", 0),
     ("metrics", 0),
+    ("fail_point", 0),
     ("dialect", 1),
     ("functions", 1),
     ("format", 1),

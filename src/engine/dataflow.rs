@@ -7,6 +7,7 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, SortField};
 
+use crate::fail_point;
 use crate::operators::{EpochContext, Operator, OperatorError, Output, StateSize};
 use crate::plan::{Distribution, Input, OperatorPlan, Pipeline, Relation, RelationId};
 use crate::stream::{ChangeBatch, Order, ShardCount, Watermark, split_by_shard};
@@ -105,6 +106,7 @@ impl Dataflow {
             let inputs = inputs(relation, source, &run.changes).map_err(|e| failed(relation, e))?;
             run.rows_in[id] = inputs.iter().map(|i| i.len() as u64).sum();
             let ctx = context(pipeline, relation, id, times);
+            fail_point::reach("execute.relation");
             let outputs = self.run_shards(id, relation, inputs, &ctx, turns_loaded);
             let output = outputs.map_err(|e| failed(relation, e))?;
             run.changes.push(output.changes);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::dataflow::{Dataflow, DataflowError};
 use super::delta::{DeltaCodec, DeltaError, EpochRecord, Logged, LoggedPipeline, LoggedRelation};
 use super::watermark::Watermarks;
+use crate::fail_point;
 use crate::plan::{Pipeline, RelationId};
 use crate::stream::{Delta, Restored, ShardCount, SourcePartition, StateLog, Watermark};
 
@@ -115,6 +116,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn apply(&mut self, delta: &Delta) -> Result<(), RestoreError> {
+        fail_point::reach("restore.delta");
         match self.codec.decode(delta)? {
             None => Ok(()),
             Some(Logged::Epoch(record)) => self.note(record),
@@ -163,6 +165,7 @@ impl Reading<'_> {
         let positions = positions(self.pipeline, &record, restored)?;
         let watermarks = watermarks(self.pipeline, &record);
         self.dataflow.recompute(self.pipeline, &watermarks.of_relations(self.pipeline))?;
+        fail_point::reach("restore.done");
         Ok(Resumed { dataflow: self.dataflow, watermarks, epoch, positions })
     }
 }

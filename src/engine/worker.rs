@@ -20,6 +20,7 @@ use super::refusal::encode_refusals;
 use super::restore::{logged_pipeline, restore};
 use super::status::{CommittedEpoch, Phase, StatusBoard, StatusKeeper};
 use super::watermark::Watermarks;
+use crate::fail_point;
 use crate::metrics::{self, StageTimer};
 use crate::plan::{OperatorPlan, Pipeline};
 use crate::stream::{
@@ -182,12 +183,15 @@ impl Worker {
     /// One epoch: the way of a record through the program, step by step.
     fn epoch(&mut self) -> Result<Progress, WorkerError> {
         let polled = self.poll()?;
+        fail_point::reach("poll.done");
         let started = Instant::now();
         let end_of_input = polled.end_of_input;
         let progress = if end_of_input { Progress::EndOfInput } else { Progress::Going };
         let taken = self.decode(polled)?;
+        fail_point::reach("decode.done");
         let Some(computed) = self.compute(taken, end_of_input)? else { return Ok(progress) };
         let epoch = self.encode(&computed)?;
+        fail_point::reach("encode.done");
         self.commit(epoch, &computed)?;
         metrics::observe_epoch(started.elapsed());
         Ok(progress)

@@ -11,6 +11,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer};
 use tracing::{debug, warn};
 
+use crate::fail_point;
 use crate::stream::{
     CommitError, Delta, OutputTopic, RecordBatchBytes, SealedEpoch, Sink, SourcePartition, TombstoneForm, Undeliverable,
 };
@@ -91,6 +92,7 @@ impl KafkaSink {
         };
         let deadline = Instant::now() + TRANSACTION_TIMEOUT;
         repeat(deadline, || producer.begin_transaction())?;
+        fail_point::reach("commit.begun");
         let mut out = Output { session: &self.session, writer, producer, deadline, n_sent: 0, undeliverable };
         for (idx, (topic, records)) in epoch.outputs.iter().enumerate() {
             out.records(topic, records, epoch.headers.get(idx).map_or(&[], Vec::as_slice))?;
@@ -99,8 +101,12 @@ impl KafkaSink {
         if !flush(producer, deadline) {
             return Err(Failure::Before(Remedy::Abort, "the broker did not take all records in time".to_owned()));
         }
+        fail_point::reach("commit.sent");
         self.send_positions(producer, header, deadline)?;
-        commit(producer)
+        fail_point::reach("commit.positions");
+        commit(producer)?;
+        fail_point::reach("commit.done");
+        Ok(())
     }
 
     /// Ties the transaction to the membership: the group's coordinator refuses it from a worker of an older generation.
