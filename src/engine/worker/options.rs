@@ -28,7 +28,13 @@ pub struct WorkerOptions {
     pub end_watermark: Watermark,
     /// Whether to stop when everything that was there at start has been committed.
     pub until_caught_up: bool,
+    /// How many epochs may be between reading and commit at a time. More than one only where nothing is logged: then
+    /// the cores work on different relations and epochs, and the answer is the same.
+    pub epochs_under_way: usize,
 }
+
+/// Enough for two or more cores to find work, and little memory.
+const REPLAY_EPOCHS_UNDER_WAY: usize = 3;
 
 impl WorkerOptions {
     /// For a service on Kafka.
@@ -44,6 +50,7 @@ impl WorkerOptions {
             backoff_min: Duration::from_millis(100),
             end_watermark: Watermark::MAX,
             until_caught_up: false,
+            epochs_under_way: 1,
         }
     }
 
@@ -55,6 +62,7 @@ impl WorkerOptions {
             commit_interval_min: Duration::ZERO,
             wire: Wire::Lines,
             pause_streams_while_loading: false,
+            epochs_under_way: REPLAY_EPOCHS_UNDER_WAY,
             ..Self::live(n_shards)
         }
     }
