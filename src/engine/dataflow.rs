@@ -1,16 +1,17 @@
 //! The operators of a pipeline, shard by shard, and one epoch's way through them in dependency order.
 
-use std::collections::{BTreeSet, HashMap};
+mod outputs;
 
-use arrow::array::{Array, UInt32Array};
+use std::collections::BTreeSet;
+
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use arrow::row::{RowConverter, SortField};
 
+use self::outputs::{fully_refused, join};
 use crate::fail_point;
 use crate::operators::{EpochContext, Operator, OperatorError, Output, StateSize};
 use crate::plan::{Distribution, Input, OperatorPlan, Pipeline, Relation, RelationId};
-use crate::stream::{ChangeBatch, Order, ShardCount, Watermark, split_by_shard};
+use crate::stream::{ChangeBatch, ShardCount, Watermark, split_by_shard};
 
 /// Below this many input rows the shards of a relation are run one after the other: threads would cost more.
 const PARALLEL_ROWS_MIN: usize = 4096;
@@ -54,6 +55,47 @@ pub struct EpochRun {
     pub duplicate: Vec<Vec<u64>>,
     /// For each relation how many rows it took in.
     pub rows_in: Vec<u64>,
+    /// For each relation how many rows it handed on.
+    pub rows_out: Vec<u64>,
+}
+
+impl EpochRun {
+    /// Nothing done yet, by any relation.
+    pub(super) fn new(pipeline: &Pipeline) -> Self {
+        let n = pipeline.relations.len();
+        Self {
+            changes: pipeline.relations.iter().map(|r| ChangeBatch::empty(r.schema.clone())).collect(),
+            refused: vec![Vec::new(); n],
+            duplicate: vec![Vec::new(); n],
+            rows_in: vec![0; n],
+            rows_out: vec![0; n],
+        }
+    }
+
+    /// Takes note of what a relation did.
+    pub(super) fn add(&mut self, id: RelationId, step: RelationRun) {
+        self.rows_in[id] = step.rows_in;
+        self.rows_out[id] = step.changes.len() as u64;
+        self.changes[id] = step.changes;
+        self.refused[id] = step.refused;
+        self.duplicate[id] = step.duplicate;
+    }
+}
+
+/// What one relation did in an epoch.
+pub(super) struct RelationRun {
+    changes: ChangeBatch,
+    refused: Vec<u64>,
+    duplicate: Vec<u64>,
+    rows_in: u64,
+}
+
+/// The operators of one relation: what it takes to run that relation, whatever other relations do meanwhile.
+pub(super) struct Cell<'a> {
+    id: RelationId,
+    shards: &'a mut [Shard],
+    n_shards: ShardCount,
+    n_threads: usize,
 }
 
 /// A relation could not be computed.
@@ -99,29 +141,33 @@ impl Dataflow {
         mut sources: Vec<Option<ChangeBatch>>,
         times: &EpochTimes,
     ) -> Result<EpochRun, DataflowError> {
-        let n = pipeline.relations.len();
-        let mut run = EpochRun {
-            changes: Vec::with_capacity(n),
-            refused: vec![Vec::new(); n],
-            duplicate: vec![Vec::new(); n],
-            rows_in: vec![0; n],
-        };
-        let turns_loaded = times.loaded && !self.was_loaded;
-        for (id, relation) in pipeline.relations.iter().enumerate() {
+        let mut run = EpochRun::new(pipeline);
+        let turns_loaded = self.turns_loaded(times);
+        for mut cell in self.cells() {
+            let id = cell.id;
             let source = sources.get_mut(id).and_then(Option::take);
-            let inputs = inputs(relation, source, &run.changes).map_err(|e| failed(relation, e))?;
-            run.rows_in[id] = inputs.iter().map(|i| i.len() as u64).sum();
-            let mut ctx = context(pipeline, relation, id, times);
-            ctx.hand_over_max = ctx.hand_over_max.div_ceil(self.n_shards.0.max(1) as usize);
-            fail_point::reach("execute.relation");
-            let outputs = self.run_shards(id, relation, inputs, &ctx, turns_loaded);
-            let output = outputs.map_err(|e| failed(relation, e))?;
-            run.changes.push(output.changes);
-            run.refused[id] = output.refused;
-            run.duplicate[id] = output.duplicate;
+            let step = cell.run(pipeline, source, &|leaf| run.changes.get(leaf), times, turns_loaded)?;
+            run.add(id, step);
         }
-        self.was_loaded |= times.loaded;
+        self.ran(times);
         Ok(run)
+    }
+
+    /// Whether the first load is complete with an epoch of these times, and was not before.
+    pub(super) fn turns_loaded(&self, times: &EpochTimes) -> bool {
+        times.loaded && !self.was_loaded
+    }
+
+    /// Says that epochs were run through [`Dataflow::cells`], the last of them with these times.
+    pub(super) fn ran(&mut self, times: &EpochTimes) {
+        self.was_loaded |= times.loaded;
+    }
+
+    /// The relations, each to be run on its own: an epoch after those it reads, and its epochs one after the other.
+    pub(super) fn cells(&mut self) -> impl Iterator<Item = Cell<'_>> {
+        let (n_shards, n_threads) = (self.n_shards, self.n_threads);
+        let shards = self.shards.iter_mut().enumerate();
+        shards.map(move |(id, shards)| Cell { id, shards, n_shards, n_threads })
     }
 
     /// Computes the derived state anew from the contents of the logged operators, part by part. Nothing leaves.
@@ -165,17 +211,18 @@ impl Dataflow {
         times: &EpochTimes,
     ) -> Result<ChangeBatch, DataflowError> {
         let relation = &pipeline.relations[id];
-        let inputs = inputs(relation, None, changes).map_err(|e| failed(relation, e))?;
+        let inputs = inputs(relation, None, &|leaf| changes.get(leaf)).map_err(|e| failed(relation, e))?;
         if inputs.iter().all(ChangeBatch::is_empty) {
             return Ok(ChangeBatch::empty(relation.schema.clone()));
         }
         let ctx = context(pipeline, relation, id, times);
-        Ok(self.run_shards(id, relation, inputs, &ctx, false).map_err(|e| failed(relation, e))?.changes)
+        let Some(mut cell) = self.cells().nth(id) else { return Ok(ChangeBatch::empty(relation.schema.clone())) };
+        Ok(cell.run_shards(relation, inputs, &ctx, false).map_err(|e| failed(relation, e))?.changes)
     }
 
     /// Whether any operator has something to do at these watermarks without input.
     pub fn is_due(&self, pipeline: &Pipeline, times: &EpochTimes) -> bool {
-        if times.loaded && !self.was_loaded {
+        if self.turns_loaded(times) {
             return true;
         }
         pipeline.relations.iter().enumerate().zip(&self.shards).any(|((id, relation), shards)| {
@@ -251,19 +298,53 @@ impl Dataflow {
         }
         Ok(Some(ChangeBatch::concat(&relation.schema, &of_shards)?))
     }
+}
+
+impl Cell<'_> {
+    /// The relation.
+    pub(super) fn id(&self) -> RelationId {
+        self.id
+    }
+
+    /// Runs the relation in one epoch. `changes` gives those of the relations that it reads.
+    pub(super) fn run<'c>(
+        &mut self,
+        pipeline: &Pipeline,
+        source: Option<ChangeBatch>,
+        changes: &dyn Fn(RelationId) -> Option<&'c ChangeBatch>,
+        times: &EpochTimes,
+        turns_loaded: bool,
+    ) -> Result<RelationRun, DataflowError> {
+        let relation = &pipeline.relations[self.id];
+        let inputs = inputs(relation, source, changes).map_err(|e| failed(relation, e))?;
+        let rows_in = inputs.iter().map(|i| i.len() as u64).sum();
+        let mut ctx = context(pipeline, relation, self.id, times);
+        ctx.hand_over_max = ctx.hand_over_max.div_ceil(self.n_shards.0.max(1) as usize);
+        fail_point::reach("execute.relation");
+        let output = self.run_shards(relation, inputs, &ctx, turns_loaded).map_err(|e| failed(relation, e))?;
+        Ok(RelationRun { changes: output.changes, refused: output.refused, duplicate: output.duplicate, rows_in })
+    }
+
+    /// Drops what the operators would log, where nothing is logged.
+    pub(super) fn drop_deltas(&mut self, pipeline: &Pipeline) -> Result<(), DataflowError> {
+        let relation = &pipeline.relations[self.id];
+        if relation.operator.is_logged() {
+            for operator in self.shards.iter_mut().flatten() {
+                operator.take_delta().map_err(|e| failed(relation, e))?;
+            }
+        }
+        Ok(())
+    }
 
     /// Divides the inputs over the shards, runs those that have something to do, and joins what they give.
     fn run_shards(
         &mut self,
-        id: RelationId,
         relation: &Relation,
         mut inputs: Vec<ChangeBatch>,
         ctx: &EpochContext,
         turns_loaded: bool,
     ) -> Result<Joined, OperatorError> {
-        let Some(shards) = self.shards.get_mut(id) else {
-            return Err(OperatorError::Function("the relation has no shards".into()));
-        };
+        let shards = &mut *self.shards;
         if shards.iter().all(Option::is_none) {
             // No state: the rows of the single input are the rows of the relation.
             let changes = inputs.pop().unwrap_or_else(|| ChangeBatch::empty(relation.schema.clone()));
@@ -309,16 +390,16 @@ fn is_due(operator: &dyn Operator, ctx: &EpochContext) -> bool {
 }
 
 /// The rows of each input: of a source what was decoded, else what its segment makes of this epoch's changes.
-fn inputs(
+fn inputs<'c>(
     relation: &Relation,
     source: Option<ChangeBatch>,
-    changes: &[ChangeBatch],
+    changes: &dyn Fn(RelationId) -> Option<&'c ChangeBatch>,
 ) -> Result<Vec<ChangeBatch>, OperatorError> {
     if relation.inputs.is_empty() {
         return Ok(vec![source.unwrap_or_else(|| ChangeBatch::empty(relation.schema.clone()))]);
     }
     let rows_of = |input: &Input| {
-        let is_empty = |leaf: &RelationId| changes.get(*leaf).is_none_or(ChangeBatch::is_empty);
+        let is_empty = |leaf: &RelationId| changes(*leaf).is_none_or(ChangeBatch::is_empty);
         if input.segment.leaves.iter().all(is_empty) {
             return Ok(ChangeBatch::empty(input.segment.schema.clone()));
         }
@@ -398,64 +479,4 @@ fn process(
         workers.into_iter().map(ended).collect::<Result<Vec<Vec<Output>>, _>>()
     })?;
     Ok(parts.into_iter().flatten().collect())
-}
-
-/// Joins the outputs of shards: changes of tables behind one another, rows of streams in their order.
-fn join(relation: &Relation, outputs: Vec<Output>) -> Result<Output, OperatorError> {
-    let (mut changes, mut late, mut duplicate) = (Vec::with_capacity(outputs.len()), Vec::new(), Vec::new());
-    for output in outputs {
-        changes.push(output.changes);
-        late.extend(output.late);
-        duplicate.extend(output.duplicate);
-    }
-    duplicate.sort_unstable();
-    let changes = in_order(ChangeBatch::concat(&relation.schema, &changes)?)?;
-    Ok(Output { changes, late, duplicate })
-}
-
-/// Sorts rows of a stream by their order, ties by the whole row, so that the number of shards cannot be seen.
-fn in_order(changes: ChangeBatch) -> Result<ChangeBatch, ArrowError> {
-    let ascends = match &changes.order {
-        Order::Unordered => true,
-        Order::Sequence(sequence) => sequence.windows(2).all(|w| w[0] < w[1]),
-        Order::Key(keys) => (1..keys.len()).all(|i| keys.value(i - 1) < keys.value(i)),
-    };
-    if ascends {
-        return Ok(changes);
-    }
-    let fields = changes.rows.schema().fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
-    let rows = RowConverter::new(fields)?.convert_columns(changes.rows.columns())?;
-    let mut idx: Vec<u32> = (0..changes.len() as u32).collect();
-    idx.sort_by(|a, b| {
-        let (a, b) = (*a as usize, *b as usize);
-        let by_order = match &changes.order {
-            Order::Unordered => std::cmp::Ordering::Equal,
-            Order::Sequence(sequence) => sequence[a].cmp(&sequence[b]),
-            Order::Key(keys) => keys.value(a).cmp(keys.value(b)),
-        };
-        by_order.then_with(|| rows.row(a).cmp(&rows.row(b)))
-    });
-    changes.take(&UInt32Array::from(idx))
-}
-
-/// The source records of which all rows were refused: as many as came in.
-fn fully_refused(late: Vec<u64>, inputs: &[ChangeBatch]) -> Vec<u64> {
-    if late.is_empty() {
-        return late;
-    }
-    let mut open: HashMap<u64, i64> = HashMap::new();
-    for sequence in &late {
-        *open.entry(*sequence).or_default() -= 1;
-    }
-    for input in inputs {
-        let Order::Sequence(sequence) = &input.order else { continue };
-        for s in sequence.iter() {
-            if let Some(n) = open.get_mut(s) {
-                *n += 1;
-            }
-        }
-    }
-    let mut refused: Vec<u64> = open.into_iter().filter(|(_, n)| *n <= 0).map(|(s, _)| s).collect();
-    refused.sort_unstable();
-    refused
 }

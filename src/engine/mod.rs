@@ -7,6 +7,7 @@ mod delta;
 mod encode;
 mod epoch;
 mod intake;
+mod overlap;
 mod refusal;
 mod replay;
 mod restore;

@@ -282,7 +282,7 @@ impl StatusKeeper {
             status.latency = latency.unwrap_or(status.latency);
             for (id, relation) in status.relations.iter_mut().enumerate() {
                 let n_in = epoch.run.rows_in.get(id).copied().unwrap_or(0);
-                let n_out = epoch.run.changes.get(id).map_or(0, |c| c.len() as u64);
+                let n_out = epoch.run.rows_out.get(id).copied().unwrap_or(0);
                 relation.rows_in += n_in;
                 relation.rows_out += n_out;
                 if n_in + n_out > 0 {
@@ -406,7 +406,13 @@ mod tests {
     }
 
     fn commit(keeper: &mut StatusKeeper, number: u64, n_rows: u64, latencies_ms: &[u64]) {
-        let run = EpochRun { changes: vec![], refused: vec![], duplicate: vec![], rows_in: vec![n_rows; 3] };
+        let run = EpochRun {
+            changes: vec![],
+            refused: vec![],
+            duplicate: vec![],
+            rows_in: vec![n_rows; 3],
+            rows_out: vec![],
+        };
         let counts = SourceCounts { read: n_rows, used: n_rows, ..SourceCounts::default() };
         keeper.committed(CommittedEpoch {
             number,

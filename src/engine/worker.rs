@@ -7,6 +7,7 @@
 mod control;
 mod failure;
 mod options;
+mod overlapped;
 mod pending;
 
 use std::collections::BTreeMap;
@@ -157,6 +158,9 @@ impl Worker {
     }
 
     fn turn(&mut self) -> Result<Ended, WorkerError> {
+        if self.options.epochs_under_way > 1 && self.ends.log.is_none() {
+            return self.overlapped();
+        }
         let mut backoff = self.options.backoff_min;
         loop {
             if self.may_stop() {
@@ -381,18 +385,7 @@ impl Worker {
     fn encode(&mut self, computed: &Computed) -> Result<OpenEpoch, WorkerError> {
         let _timer = StageTimer::start("encode");
         let mut epoch = OpenEpoch::open(self.n_committed + 1, self.positions.clone());
-        let record_name = |sequence: u64| computed.taken.name(&self.pipeline, sequence);
-        for (sink, encoder) in self.pipeline.sinks.iter().zip(&mut self.sinks) {
-            if let Some(changes) = computed.run.changes.get(sink.relation) {
-                epoch.write(OutputTopic::Sink(sink.name.clone()), encoder.encode(changes, &record_name)?);
-            }
-        }
-        for (records, fates) in computed.taken.records.iter().zip(&computed.fates) {
-            let Some(relation) = self.pipeline.relations.get(records.relation) else { continue };
-            let refused = encode_refusals(relation, records, fates, self.options.raw_bytes_max);
-            epoch.write(OutputTopic::Late(relation.name.clone()), refused.late);
-            epoch.write(OutputTopic::Rejected(relation.name.clone()), refused.rejected);
-        }
+        write_outputs(&mut epoch, &self.pipeline, &mut self.sinks, computed, self.options.raw_bytes_max)?;
         let deltas = self.dataflow.take_deltas(&self.pipeline)?;
         if self.ends.log.is_some() {
             epoch.log(self.codec.encode(0, &Logged::Epoch(self.record(computed.clock_ms)))?);
@@ -524,11 +517,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Whether all tables have been read to the end noted at start.
     fn is_loaded(&self) -> bool {
-        let mut sources =
-            self.pipeline.relations.iter().filter(|r| matches!(r.operator, OperatorPlan::SourceTable(..)));
-        sources.all(|r| self.is_read_to_noted_end(&r.name))
+        is_loaded(&self.pipeline, &self.partitions)
     }
 
     fn is_caught_up(&self) -> bool {
@@ -538,12 +528,7 @@ impl Worker {
         let is_source = |r: &&crate::plan::Relation| {
             matches!(r.operator, OperatorPlan::SourceTable(..) | OperatorPlan::SourceStream(..))
         };
-        self.pipeline.relations.iter().filter(is_source).all(|r| self.is_read_to_noted_end(&r.name))
-    }
-
-    fn is_read_to_noted_end(&self, source: &Arc<str>) -> bool {
-        let mut own = self.partitions.iter().filter(|(p, _)| p.relation == *source).peekable();
-        own.peek().is_some() && own.all(|(_, status)| status.caught_up)
+        self.pipeline.relations.iter().filter(is_source).all(|r| is_read_to_noted_end(&self.partitions, &r.name))
     }
 
     /// Sleeps, but not beyond a stop.
@@ -557,6 +542,40 @@ impl Worker {
             std::thread::sleep(left.min(Duration::from_millis(50)));
         }
     }
+}
+
+/// Whether all tables have been read to the end noted at start.
+fn is_loaded(pipeline: &Pipeline, partitions: &BTreeMap<SourcePartition, PartitionStatus>) -> bool {
+    let mut tables = pipeline.relations.iter().filter(|r| matches!(r.operator, OperatorPlan::SourceTable(..)));
+    tables.all(|r| is_read_to_noted_end(partitions, &r.name))
+}
+
+fn is_read_to_noted_end(partitions: &BTreeMap<SourcePartition, PartitionStatus>, source: &Arc<str>) -> bool {
+    let mut own = partitions.iter().filter(|(p, _)| p.relation == *source).peekable();
+    own.peek().is_some() && own.all(|(_, status)| status.caught_up)
+}
+
+/// Encodes what an epoch hands to its sinks, and the records it refused.
+fn write_outputs(
+    epoch: &mut OpenEpoch,
+    pipeline: &Pipeline,
+    sinks: &mut [SinkEncoder],
+    computed: &Computed,
+    raw_bytes_max: usize,
+) -> Result<(), WorkerError> {
+    let record_name = |sequence: u64| computed.taken.name(pipeline, sequence);
+    for (sink, encoder) in pipeline.sinks.iter().zip(sinks) {
+        if let Some(changes) = computed.run.changes.get(sink.relation) {
+            epoch.write(OutputTopic::Sink(sink.name.clone()), encoder.encode(changes, &record_name)?);
+        }
+    }
+    for (records, fates) in computed.taken.records.iter().zip(&computed.fates) {
+        let Some(relation) = pipeline.relations.get(records.relation) else { continue };
+        let refused = encode_refusals(relation, records, fates, raw_bytes_max);
+        epoch.write(OutputTopic::Late(relation.name.clone()), refused.late);
+        epoch.write(OutputTopic::Rejected(relation.name.clone()), refused.rejected);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

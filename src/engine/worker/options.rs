@@ -35,7 +35,13 @@ pub struct WorkerOptions {
     pub emit_from: EmitFrom,
     /// Whether to stop when everything that was there at start has been committed.
     pub until_caught_up: bool,
+    /// How many epochs may be between reading and commit at a time. More than one only where nothing is logged: then
+    /// the cores work on different relations and epochs, and the answer is the same.
+    pub epochs_under_way: usize,
 }
+
+/// Enough for two or more cores to find work, and little memory.
+const REPLAY_EPOCHS_UNDER_WAY: usize = 3;
 
 impl WorkerOptions {
     /// For a service on Kafka.
@@ -54,6 +60,7 @@ impl WorkerOptions {
             holds_back: true,
             emit_from: EmitFrom::Earliest,
             until_caught_up: false,
+            epochs_under_way: 1,
         }
     }
 
@@ -67,6 +74,7 @@ impl WorkerOptions {
             pause_streams_while_loading: false,
             hand_over_max: usize::MAX,
             holds_back: false,
+            epochs_under_way: REPLAY_EPOCHS_UNDER_WAY,
             ..Self::live(n_shards)
         }
     }
