@@ -19,6 +19,7 @@ use super::intake::{Fates, Intake, SourceCounts, Taken, fates};
 use super::refusal::encode_refusals;
 use super::restore::{logged_pipeline, restore};
 use super::status::{CommittedEpoch, Phase, StatusBoard, StatusKeeper};
+use super::upkeep::{Upkeep, bytes_by_shard};
 use super::watermark::Watermarks;
 use crate::fail_point;
 use crate::metrics::{self, StageTimer};
@@ -79,6 +80,7 @@ pub struct Worker {
     /// Whether the state was ever restored: a cluster that is gone after that is waited for.
     was_restored: bool,
     pipeline_is_logged: bool,
+    upkeep: Upkeep,
     last_commit: Option<Instant>,
 }
 
@@ -121,6 +123,7 @@ impl Worker {
             is_restored: false,
             was_restored: false,
             pipeline_is_logged: false,
+            upkeep: Upkeep::new(pipeline.clone(), options.n_shards, options.upkeep.clone()),
             last_commit: None,
             pipeline,
             ends,
@@ -272,12 +275,15 @@ impl Worker {
         }
         let deltas = self.dataflow.take_deltas(&self.pipeline)?;
         if self.ends.log.is_some() {
-            epoch.log(self.codec.encode(0, &Logged::Epoch(self.record(computed.clock_ms)))?);
+            let log_began_ms = self.upkeep.log_began_ms(computed.clock_ms);
+            let record = EpochRecord { log_began_ms, ..self.record(computed.clock_ms) };
+            epoch.log(self.codec.encode(0, &Logged::Epoch(record))?);
             for (id, shard, batch) in deltas {
                 let Some(relation) = self.pipeline.relations.get(id) else { continue };
                 let (operator_id, relation) = (relation.operator_id.clone(), relation.name.to_string());
                 epoch.log(self.codec.encode(shard, &Logged::State { operator_id, relation, batch })?);
             }
+            epoch.log(self.upkeep.slices(self.n_committed + 1, &self.dataflow, &self.codec)?);
         }
         Ok(epoch)
     }
@@ -288,14 +294,17 @@ impl Worker {
         let sink_rows = epoch.rows().clone();
         let sealed: SealedEpoch = epoch.seal();
         let number = sealed.number;
-        let delta_bytes = sealed.deltas.iter().map(|d| d.bytes.len() as u64).sum();
+        let logged = bytes_by_shard(&sealed.deltas);
         self.ends.sink.commit(sealed).inspect_err(|e| metrics::count_transaction(e.result()))?;
         drop(timer);
         metrics::count_transaction("commit");
         self.n_committed = number;
         self.pipeline_is_logged = true;
         self.last_commit = Some(Instant::now());
-        metrics::count_delta_bytes(delta_bytes);
+        metrics::count_delta_bytes(logged.values().sum());
+        if let Some(log) = &mut self.ends.log {
+            self.pipeline_is_logged = !self.upkeep.committed(number, &logged, &self.dataflow, log.as_mut())?;
+        }
         self.note_undeliverable();
         self.show(number, &sink_rows, computed);
         Ok(())
@@ -361,6 +370,7 @@ impl Worker {
             clock_ms,
             partitions: partitions.collect(),
             watermarks,
+            log_began_ms: 0,
             pipeline: (!self.pipeline_is_logged).then(|| logged_pipeline(&self.pipeline, self.options.n_shards)),
         }
     }
@@ -369,9 +379,10 @@ impl Worker {
     fn restore(&mut self) -> Result<(), WorkerError> {
         let started = Instant::now();
         let log = self.ends.log.as_mut().map(|l| l.as_mut() as &mut dyn StateLog);
-        let resumed = restore(&self.pipeline, self.options.n_shards, log)?;
-        if self.ends.log.is_some() {
+        let resumed = restore(&self.pipeline, self.options.n_shards, log, self.upkeep.snapshot_dir())?;
+        if let Some(log) = &self.ends.log {
             self.ends.source.rewind(&resumed.positions)?;
+            self.upkeep.restored(&resumed, log.as_ref());
         }
         self.reached = resumed.watermarks.of_relations(&self.pipeline);
         self.dataflow = resumed.dataflow;
@@ -383,7 +394,9 @@ impl Worker {
         self.is_restored = true;
         self.was_restored = true;
         self.status.restored(self.n_committed);
-        tracing::info!(epoch = self.n_committed, elapsed_ms = started.elapsed().as_millis() as u64, "restored state");
+        metrics::set_restore_duration(started.elapsed());
+        let (epoch, n_snapshots) = (self.n_committed, resumed.n_snapshots);
+        tracing::info!(epoch, n_snapshots, elapsed_ms = started.elapsed().as_millis() as u64, "restored state");
         Ok(())
     }
 

@@ -19,7 +19,9 @@ mod session;
 mod settings;
 mod sink;
 mod source;
+mod state_keeper;
 mod state_log;
+mod state_reader;
 mod topics;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::engine::UpkeepOptions;
 use crate::format::json::Wire;
 use crate::stream::{PollLimit, ShardCount, Watermark};
 
@@ -26,6 +27,8 @@ pub struct WorkerOptions {
     pub backoff_min: Duration,
     /// Where watermarks go at the end of input.
     pub end_watermark: Watermark,
+    /// How logged state is looked after.
+    pub upkeep: UpkeepOptions,
     /// Whether to stop when everything that was there at start has been committed.
     pub until_caught_up: bool,
 }
@@ -43,6 +46,7 @@ impl WorkerOptions {
             pause_streams_while_loading: true,
             backoff_min: Duration::from_millis(100),
             end_watermark: Watermark::MAX,
+            upkeep: UpkeepOptions::default(),
             until_caught_up: false,
         }
     }
