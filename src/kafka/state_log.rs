@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rdkafka::consumer::Consumer;
-use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, info, warn};
 
 use crate::stream::{LogFollower, LogReader, Restored, SourceError, SourcePartition, StateLog};
 
-use super::client::ANSWER_TIMEOUT;
+use super::committed_offsets::committed_offsets;
 use super::end_offsets::{Probe, Watermarks, watermarks_of_all};
 use super::epoch_header::EpochHeader;
 use super::producer::Writer;
@@ -19,8 +17,6 @@ use super::session::Session;
 use super::state_keeper::{StateFollower, StateKeeper};
 use super::state_reader::{ReadState, read_state};
 
-/// How long committed offsets may be held back by transactions of earlier workers.
-const OFFSETS_TIMEOUT: Duration = Duration::from_secs(60);
 /// The state topic of a pipeline.
 pub struct KafkaStateLog {
     session: Arc<Session>,
@@ -35,46 +31,6 @@ pub struct KafkaStateLog {
 impl KafkaStateLog {
     pub(super) fn new(session: Arc<Session>, writer: Arc<Mutex<Writer>>, probe: Arc<Probe>) -> Self {
         Self { session, writer, probe, keeper: None, unanswered: Vec::new() }
-    }
-
-    /// The committed offsets. The client waits for transactions that are being committed (`require_stable`).
-    fn committed(&self) -> Result<BTreeMap<SourcePartition, i64>, SourceError> {
-        let session = &self.session;
-        let wanted = session.source_partitions();
-        let started = Instant::now();
-        let answer = loop {
-            let mut list = TopicPartitionList::new();
-            for p in &wanted {
-                if let Some(topic) = session.settings.topic(&p.relation) {
-                    list.add_partition(topic, p.partition);
-                }
-            }
-            let asked = session.consumer.committed_offsets(list, ANSWER_TIMEOUT);
-            session.serve()?;
-            match asked {
-                Ok(answer) => break answer,
-                Err(error) if started.elapsed() > OFFSETS_TIMEOUT => {
-                    let question = format!("read the offsets of group `{}`", session.settings.pipeline);
-                    let connection = &session.consumer.context().connection;
-                    return Err(connection.explain(&question, &session.settings.brokers, &error));
-                }
-                Err(error) => warn!(%error, "could not read the committed offsets, trying again"),
-            }
-        };
-        let mut committed = BTreeMap::new();
-        for element in answer.elements() {
-            element.error().map_err(|e| {
-                let (topic, partition) = (element.topic(), element.partition());
-                SourceError::Configuration(format!("topic `{topic}` partition {partition}: no committed offset: {e}"))
-            })?;
-            if let (Offset::Offset(offset), Some(source)) =
-                (element.offset(), session.settings.relation(element.topic()))
-            {
-                let partition = SourcePartition { relation: source.relation.clone(), partition: element.partition() };
-                committed.insert(partition, offset);
-            }
-        }
-        Ok(committed)
     }
 
     /// Reads the state topic to the high watermark that it has now.
@@ -102,11 +58,12 @@ impl KafkaStateLog {
 impl StateLog for KafkaStateLog {
     fn restore(&mut self, reader: &mut dyn LogReader) -> Result<Restored, SourceError> {
         let started = Instant::now();
-        // IMPORTANT: both fences stand before anything is read. An earlier life of this worker cannot write any more after
-        // the first, another worker cannot commit offsets any more after the second.
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner).initialise()?;
+        // IMPORTANT: both fences stand before anything is read. Another worker cannot commit offsets any more after the
+        // first, an earlier life of this worker cannot write any more after the second. In this order, because a worker
+        // that was replaced while it slept must learn so from the group before it fences its own successor.
         let assignment = self.session.wait_until_assigned()?;
-        let committed = self.committed()?;
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner).initialise()?;
+        let committed = committed_offsets(&self.session)?.positions;
         let ReadState { last, n_deltas } = self.read(reader)?;
         let epoch = last.as_ref().map_or(0, |header| header.epoch);
         let logged = last.map(|header| self.by_partition(&header));

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::stream::{
-    CommitError, Delta, LogFollower, LogReader, OutputTopic, RecordBatchBytes, Restored, SealedEpoch, Sink,
+    CommitError, Delta, LogFollower, LogReader, Outcome, OutputTopic, RecordBatchBytes, Restored, SealedEpoch, Sink,
     SourceError, SourcePartition, StateLog, TombstoneForm,
 };
 
@@ -57,6 +57,11 @@ impl MemoryStateLog {
     pub fn n_deltas(&self) -> (usize, usize) {
         let kept = self.lock();
         (kept.shards.values().map(|s| s.deltas.len()).sum(), kept.shards.values().map(|s| s.first as usize).sum())
+    }
+
+    /// The number of the last committed epoch; 0 if there is none.
+    fn last_epoch(&self) -> u64 {
+        self.lock().epoch
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -159,14 +164,19 @@ impl Sink for MemorySink {
         self.tombstones
     }
 
-    fn commit(&mut self, epoch: SealedEpoch) -> Result<(), CommitError> {
+    fn commit(&mut self, epoch: &SealedEpoch) -> Result<(), CommitError> {
         let mut collected = self.collected.lock().unwrap_or_else(PoisonError::into_inner);
-        for (idx, (topic, records)) in epoch.outputs.into_iter().enumerate() {
+        for (idx, (topic, records)) in epoch.outputs.iter().enumerate() {
             let headers = epoch.headers.get(idx).map_or(&[][..], Vec::as_slice);
-            collected.entry(topic).or_default().extend(collect(&records, headers));
+            collected.entry(topic.clone()).or_default().extend(collect(records, headers));
         }
-        self.log.append(epoch.number, epoch.deltas, epoch.positions);
+        self.log.append(epoch.number, epoch.deltas.clone(), epoch.positions.clone());
         Ok(())
+    }
+
+    fn outcome(&mut self, epoch: &SealedEpoch) -> Result<Outcome, CommitError> {
+        let is_last = self.log.last_epoch() >= epoch.number;
+        Ok(if is_last { Outcome::Committed } else { Outcome::NotCommitted })
     }
 }
 

@@ -13,7 +13,7 @@ mod watermark;
 pub use change_batch::{ChangeBatch, Order};
 pub use key::{encode_key, kafka_partition, murmur2};
 pub use ports::{
-    CommitError, Delta, Headers, OutputTopic, PartitionStatus, PollLimit, Polled, SealedEpoch, Sink, Source,
+    CommitError, Delta, Headers, Outcome, OutputTopic, PartitionStatus, PollLimit, Polled, SealedEpoch, Sink, Source,
     SourceError, TombstoneForm, Undeliverable,
 };
 pub use record::{RecordBatchBytes, RecordMeta, RecordView, SourcePartition};

@@ -11,13 +11,14 @@ use super::*;
 use crate::catalog::resolve;
 use crate::dialect::{Pack, parse};
 use crate::engine::{
-    Replay, ReplayOptions, RewritePolicy, SliceLimit, SnapshotPolicy, UpkeepOptions, event_times, snapshot,
+    Replay, ReplayOptions, RestoreError, RewritePolicy, SliceLimit, SnapshotPolicy, UpkeepOptions, event_times,
+    snapshot,
 };
 use crate::local::{Collected, FileInput, FileSource, MemorySink, MemoryStateLog, SnapshotDir};
 use crate::plan::plan;
 use crate::stream::{
-    CommitError, LogFollower, LogReader, PollLimit, RecordBatchBytes, RecordMeta, Restored, ShardCount, SourceError,
-    TombstoneForm,
+    CommitError, LogFollower, LogReader, Outcome as SinkOutcome, PollLimit, RecordBatchBytes, RecordMeta, Restored,
+    SealedEpoch, ShardCount, SourceError, TombstoneForm,
 };
 
 const RULES: &str = "
@@ -90,12 +91,19 @@ fn source(pipeline: &Pipeline, dir: &Path) -> Box<dyn Source> {
 enum Fault {
     None,
     Aborted,
+    AssignmentLost,
     UnknownAndLost,
     UnknownButCommitted,
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
-    prop_oneof![Just(Fault::None), Just(Fault::Aborted), Just(Fault::UnknownAndLost), Just(Fault::UnknownButCommitted)]
+    prop_oneof![
+        Just(Fault::None),
+        Just(Fault::Aborted),
+        Just(Fault::AssignmentLost),
+        Just(Fault::UnknownAndLost),
+        Just(Fault::UnknownButCommitted)
+    ]
 }
 
 struct FaultySink {
@@ -112,17 +120,22 @@ impl Sink for FaultySink {
         700
     }
 
-    fn commit(&mut self, epoch: SealedEpoch) -> Result<(), CommitError> {
+    fn commit(&mut self, epoch: &SealedEpoch) -> Result<(), CommitError> {
         assert!(epoch.deltas.iter().all(|d| d.bytes.len() <= 700));
         match self.faults.pop_front().unwrap_or(Fault::None) {
             Fault::None => self.inner.commit(epoch),
             Fault::Aborted => Err(CommitError::Aborted("test".into())),
+            Fault::AssignmentLost => Err(CommitError::AssignmentLost("test".into())),
             Fault::UnknownAndLost => Err(CommitError::Unknown("test".into())),
             Fault::UnknownButCommitted => {
                 self.inner.commit(epoch)?;
                 Err(CommitError::Unknown("test".into()))
             }
         }
+    }
+
+    fn outcome(&mut self, epoch: &SealedEpoch) -> Result<SinkOutcome, CommitError> {
+        self.inner.outcome(epoch)
     }
 }
 
@@ -577,7 +590,8 @@ fn a_cluster_that_goes_away_is_waited_for_but_one_that_was_never_there_is_not() 
     };
     let gone = || Err(SourceError::Unreachable("gone".into()));
     assert_eq!(run(&[false, true, true, false], vec![gone()]).unwrap(), Ended::EndOfInput);
-    assert!(run(&[true], vec![]).unwrap_err().is_unreachable());
+    let refused = run(&[true], vec![]).unwrap_err();
+    assert!(matches!(refused, WorkerError::Restore(RestoreError::Log(SourceError::Unreachable(_)))), "{refused}");
 }
 
 #[test]
