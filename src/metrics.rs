@@ -29,6 +29,14 @@ pub fn describe() {
     describe_gauge!("curb_state_rows", "Rows or keys of state of a relation");
     describe_gauge!("curb_state_bytes", "Bytes of memory of the state of a relation");
     describe_counter!("curb_state_logged_bytes_total", "Bytes of logged state in committed epochs");
+    describe_gauge!("curb_state_restore_seconds", "How long the last restore took");
+    describe_counter!(
+        "curb_state_rewrites_total",
+        "Shards whose state was written to the state topic again as a whole"
+    );
+    describe_counter!("curb_state_cuts_total", "Deletions of what was rewritten from the state topic, by result");
+    describe_counter!("curb_snapshots_total", "Local snapshots of shards, by what became of them");
+    describe_gauge!("curb_snapshot_bytes", "Bytes of the local snapshots of all shards");
     describe_histogram!(
         "curb_e2e_latency_seconds",
         "From a record's timestamp to the commit of what follows from it, without the first load"
@@ -140,6 +148,31 @@ pub fn count_producer_replaced() {
 /// Bytes of logged state in a committed epoch.
 pub fn count_delta_bytes(n_bytes: u64) {
     counter!("curb_state_logged_bytes_total").increment(n_bytes);
+}
+
+/// How long a restore took.
+pub fn set_restore_duration(duration: Duration) {
+    gauge!("curb_state_restore_seconds").set(duration.as_secs_f64());
+}
+
+/// The state of a shard was written again as a whole.
+pub fn count_rewrite() {
+    counter!("curb_state_rewrites_total").increment(1);
+}
+
+/// What was rewritten is `deleted`, or that has `failed`.
+pub fn count_state_cut(result: &'static str) {
+    counter!("curb_state_cuts_total", "result" => result).increment(1);
+}
+
+/// A local snapshot was `written`, `used`, `discarded` or has `failed`.
+pub fn count_snapshot(result: &'static str) {
+    counter!("curb_snapshots_total", "result" => result).increment(1);
+}
+
+/// Bytes of the local snapshots of all shards.
+pub fn set_snapshot_bytes(n_bytes: u64) {
+    gauge!("curb_snapshot_bytes").set(n_bytes as f64);
 }
 
 /// An epoch was dropped and the state restored.

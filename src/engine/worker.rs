@@ -28,6 +28,7 @@ use super::intake::{Intake, SourceCounts, Taken, fates};
 use super::refusal::encode_refusals;
 use super::restore::{logged_pipeline, restore};
 use super::status::{CommittedEpoch, Phase, StatusBoard, StatusKeeper};
+use super::upkeep::{Upkeep, bytes_by_shard};
 use super::watermark::Watermarks;
 use crate::fail_point;
 use crate::metrics::{self, StageTimer};
@@ -93,6 +94,7 @@ pub struct Worker {
     /// Whether the state was ever restored: a cluster that is gone after that is waited for.
     was_restored: bool,
     pipeline_is_logged: bool,
+    upkeep: Upkeep,
     last_commit: Option<Instant>,
     /// The epoch that is computed but not known to be committed.
     pending: Option<Pending>,
@@ -133,6 +135,7 @@ impl Worker {
             is_restored: false,
             was_restored: false,
             pipeline_is_logged: false,
+            upkeep: Upkeep::new(pipeline.clone(), options.n_shards, options.upkeep.clone()),
             last_commit: None,
             pending: None,
             limit_divisor: 1,
@@ -388,12 +391,15 @@ impl Worker {
         write_outputs(&mut epoch, &self.pipeline, &mut self.sinks, computed, self.options.raw_bytes_max)?;
         let deltas = self.dataflow.take_deltas(&self.pipeline)?;
         if self.ends.log.is_some() {
-            epoch.log(self.codec.encode(0, &Logged::Epoch(self.record(computed.clock_ms)))?);
+            let log_began_ms = self.upkeep.log_began_ms(computed.clock_ms);
+            let record = EpochRecord { log_began_ms, ..self.record(computed.clock_ms) };
+            epoch.log(self.codec.encode(0, &Logged::Epoch(record))?);
             for (id, shard, batch) in deltas {
                 let Some(relation) = self.pipeline.relations.get(id) else { continue };
                 let (operator_id, relation) = (relation.operator_id.clone(), relation.name.to_string());
                 epoch.log(self.codec.encode(shard, &Logged::State { operator_id, relation, batch })?);
             }
+            epoch.log(self.upkeep.slices(self.n_committed + 1, &self.dataflow, &self.codec)?);
         }
         Ok(epoch)
     }
@@ -419,7 +425,12 @@ impl Worker {
         if self.dataflow.next_hand_over(self.control.held_back()).is_none() {
             self.control.drained();
         }
-        metrics::count_delta_bytes(committed.sealed.deltas.iter().map(|d| d.bytes.len() as u64).sum());
+        let logged = bytes_by_shard(&committed.sealed.deltas);
+        metrics::count_delta_bytes(logged.values().sum());
+        if let Some(log) = &mut self.ends.log {
+            let number = self.n_committed;
+            self.pipeline_is_logged = !self.upkeep.committed(number, &logged, &self.dataflow, log.as_mut())?;
+        }
         self.note_undeliverable();
         self.show(&committed);
         Ok(())
@@ -490,6 +501,7 @@ impl Worker {
             partitions: partitions.collect(),
             watermarks,
             control: self.control.logged().clone(),
+            log_began_ms: 0,
             pipeline: (!self.pipeline_is_logged).then(|| logged_pipeline(&self.pipeline, self.options.n_shards)),
         }
     }
@@ -498,9 +510,10 @@ impl Worker {
     fn restore(&mut self) -> Result<(), WorkerError> {
         let started = Instant::now();
         let log = self.ends.log.as_mut().map(|l| l.as_mut() as &mut dyn StateLog);
-        let resumed = restore(&self.pipeline, self.options.n_shards, log)?;
-        if self.ends.log.is_some() {
+        let resumed = restore(&self.pipeline, self.options.n_shards, log, self.upkeep.snapshot_dir())?;
+        if let Some(log) = &self.ends.log {
             self.ends.source.rewind(&resumed.positions)?;
+            self.upkeep.restored(&resumed, log.as_ref());
         }
         self.reached = resumed.watermarks.of_relations(&self.pipeline);
         self.control = Control::new(&self.pipeline, resumed.control);
@@ -513,7 +526,9 @@ impl Worker {
         self.is_restored = true;
         self.was_restored = true;
         self.status.restored(self.n_committed);
-        tracing::info!(epoch = self.n_committed, elapsed_ms = started.elapsed().as_millis() as u64, "restored state");
+        metrics::set_restore_duration(started.elapsed());
+        let (epoch, n_snapshots) = (self.n_committed, resumed.n_snapshots);
+        tracing::info!(epoch, n_snapshots, elapsed_ms = started.elapsed().as_millis() as u64, "restored state");
         Ok(())
     }
 

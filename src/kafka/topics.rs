@@ -100,11 +100,11 @@ pub(super) fn existing(
     Ok(found)
 }
 
-fn admin(settings: &Settings) -> Result<AdminClient<PlainContext>, SourceError> {
+pub(super) fn admin(settings: &Settings) -> Result<AdminClient<PlainContext>, SourceError> {
     create(&settings.admin(), PlainContext::default())
 }
 
-fn options() -> AdminOptions {
+pub(super) fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT)).operation_timeout(Some(ANSWER_TIMEOUT))
 }
 

@@ -5,6 +5,7 @@
 //! rows in again, and what it does not hand in has disappeared while nobody looked.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch, new_null_array};
@@ -440,11 +441,28 @@ impl KeyedDifferences {
         for key in &keys {
             self.entries[*key as usize].is_unlogged = false;
         }
+        self.logged_rows(&keys).map(Some)
+    }
+
+    /// The row last handed on and the revision of the keys with an id in `slots`; none behind the last id.
+    pub fn slice(&self, slots: Range<usize>) -> Result<Option<RecordBatch>, OperatorError> {
+        if slots.start >= self.entries.len() {
+            return Ok(None);
+        }
+        let is_logged = |key: &u32| self.entries[*key as usize].revision > 0 && self.keys.contains_id(*key);
+        let keys: Vec<u32> = (slots.start as u32..slots.end.min(self.entries.len()) as u32).filter(is_logged).collect();
+        if keys.is_empty() {
+            return Ok(Some(RecordBatch::new_empty(self.delta_schema.clone())));
+        }
+        self.logged_rows(&keys).map(Some)
+    }
+
+    fn logged_rows(&self, keys: &[u32]) -> Result<RecordBatch, OperatorError> {
         let entries = keys.iter().map(|key| (*key, self.entries[*key as usize]));
         let mut columns = self.decode(entries.clone().map(|(key, entry)| (key, entry.last)))?;
         columns.push(Arc::new(entries.clone().map(|(_, e)| Some(e.last != NONE)).collect::<BooleanArray>()));
         columns.push(Arc::new(Int64Array::from_iter_values(entries.map(|(_, e)| e.revision))));
-        Ok(Some(RecordBatch::try_new(self.delta_schema.clone(), columns)?))
+        Ok(RecordBatch::try_new(self.delta_schema.clone(), columns)?)
     }
 
     /// Applies a delta. What was handed on counts as disappeared until the table brings it again.

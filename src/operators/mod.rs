@@ -12,6 +12,8 @@ mod groups;
 mod keyed_differences;
 mod lookup_join;
 mod ordered_multiset;
+#[cfg(test)]
+mod rewritten_log;
 mod row_codec;
 #[cfg(test)]
 mod script;
@@ -26,6 +28,7 @@ mod window_aggregate;
 #[cfg(test)]
 mod zset_model;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -143,6 +146,16 @@ pub trait Operator: Send {
     /// Applies a delta that [`Operator::take_delta`] gave, in the order they were given.
     fn restore(&mut self, _delta: &RecordBatch) -> Result<(), OperatorError> {
         Ok(())
+    }
+
+    /// A slice of the logged state: what the slots of a range hold now, in the form of a delta. It may have no rows; none
+    /// where the range begins behind the last slot, or nothing is logged.
+    ///
+    /// A row stays in its slot until a delta tells of it. So the slices of all slots, taken from the first to the last with
+    /// epochs between them, are the whole state to whoever applies them together with the deltas of these epochs, each slice
+    /// behind the delta of its epoch. Called when there is no delta to take.
+    fn slice(&self, _slots: Range<usize>) -> Result<Option<RecordBatch>, OperatorError> {
+        Ok(None)
     }
 
     /// After a restore, the rows that the relation has now: what derived relations are recomputed from.
