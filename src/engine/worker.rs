@@ -21,7 +21,7 @@ use super::restore::{logged_pipeline, restore};
 use super::status::{CommittedEpoch, Phase, StatusBoard, StatusKeeper};
 use super::watermark::Watermarks;
 use crate::fail_point;
-use crate::metrics::{self, StageTimer};
+use crate::metrics;
 use crate::plan::{OperatorPlan, Pipeline};
 use crate::stream::{
     OutputTopic, PartitionStatus, Polled, SealedEpoch, Sink, Source, SourcePartition, StateLog, Watermark,
@@ -202,7 +202,7 @@ impl Worker {
         if let Some(last) = self.last_commit {
             self.pause(self.options.commit_interval_min.saturating_sub(last.elapsed()));
         }
-        let _timer = StageTimer::start("poll");
+        let _timer = self.status.time("poll");
         let paused: Vec<Arc<str>> = if self.options.pause_streams_while_loading && !self.is_loaded() {
             let is_stream = |r: &&crate::plan::Relation| matches!(r.operator, OperatorPlan::SourceStream(..));
             self.pipeline.relations.iter().filter(is_stream).map(|r| r.name.clone()).collect()
@@ -222,7 +222,7 @@ impl Worker {
 
     /// Raw records to rows; event times to watermarks.
     fn decode(&mut self, polled: Polled) -> Result<Taken, WorkerError> {
-        let _timer = StageTimer::start("decode");
+        let _timer = self.status.time("decode");
         for (partition, status) in &polled.partitions {
             let relation = self.pipeline.relations.iter().position(|r| r.name == partition.relation);
             if let Some(relation) = relation {
@@ -247,7 +247,7 @@ impl Worker {
             self.status.sample_if_due(|| self.dataflow.state_sizes());
             return Ok(None);
         }
-        let _timer = StageTimer::start("execute");
+        let _timer = self.status.time("execute");
         let rows = std::mem::take(&mut taken.rows);
         let run = self.dataflow.run(&self.pipeline, rows, &times)?;
         let fates = fates(&self.pipeline, &taken, &run);
@@ -256,7 +256,7 @@ impl Worker {
 
     /// Rows to records, state to deltas: the epoch as a value.
     fn encode(&mut self, computed: &Computed) -> Result<OpenEpoch, WorkerError> {
-        let _timer = StageTimer::start("encode");
+        let _timer = self.status.time("encode");
         let mut epoch = OpenEpoch::open(self.n_committed + 1, self.positions.clone());
         let record_name = |sequence: u64| computed.taken.name(&self.pipeline, sequence);
         for (sink, encoder) in self.pipeline.sinks.iter().zip(&mut self.sinks) {
@@ -284,7 +284,7 @@ impl Worker {
 
     /// Makes the epoch visible as a whole, then takes it into account.
     fn commit(&mut self, epoch: OpenEpoch, computed: &Computed) -> Result<(), WorkerError> {
-        let timer = StageTimer::start("commit");
+        let timer = self.status.time("commit");
         let sink_rows = epoch.rows().clone();
         let sealed: SealedEpoch = epoch.seal();
         let number = sealed.number;
@@ -336,6 +336,7 @@ impl Worker {
             latencies_ms: &mut latencies_ms(),
         });
         metrics::observe_latencies(latencies_ms());
+        self.status.refused(&self.pipeline, &computed.taken, &computed.fates, now_ms);
         self.status.sample_if_due(|| self.dataflow.state_sizes());
     }
 
