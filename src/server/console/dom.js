@@ -31,7 +31,7 @@ export function setText(element, text) {
 export function table(caption, columns, rows, empty) {
   const head = columns.map((c) => el("th", { scope: "col", class: c.number ? "number" : null }, c.name));
   const cell = (content, i) => {
-    const attributes = { class: columns[i].number ? "number" : null };
+    const attributes = { class: columns[i].number ? "number" : null, "data-column": columns[i].name || null };
     return i === 0 ? el("th", { scope: "row", ...attributes }, content) : el("td", attributes, content);
   };
   const body = rows.length > 0

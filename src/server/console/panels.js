@@ -5,6 +5,9 @@ import { byId, el, setText, svg, table } from "./dom.js";
 import { bytes, compact, count, duration, instant, NONE, perSecond, spaced } from "./format.js";
 import { sum } from "./series.js";
 
+/// The stages of an epoch as they follow one another; others come behind.
+const STAGES = ["poll", "decode", "execute", "encode", "commit"];
+
 /// The figures that an operator looks at first, with the line of the last ten minutes.
 export function showTiles(status, series) {
   const sources = status.sources.map((s) => s.name);
@@ -24,9 +27,9 @@ export function showTiles(status, series) {
       traffic(sinks, "sink"), 2],
     ["Latency p99", duration(latency.p99_ms ?? null), `p50 ${duration(latency.p50_ms ?? null)}, last minute`,
       series.get("latency:p99_ms"), 1],
-    ["Unread", lags.length > 0 ? compact(total(lags)) : NONE, "records in the topics of sources",
+    ["Unread", lags.length > 0 ? compact(total(lags)) : NONE, "records wait in the sources",
       sum(sources.map((name) => series.get(`lag:${name}`))), 3],
-    ["Late or rejected", count(refused[0] + refused[1]), `${count(refused[0])} late, ${count(refused[1])} rejected, 10 minutes`,
+    ["Late or rejected", count(refused[0] + refused[1]), `${count(refused[0])} late, ${count(refused[1])} rejected in 10 min`,
       sum([series.get("late"), series.get("rejected")]), 4],
     ["State", bytes(state), `${compact(sumOf(status.relations, "state_rows"))} rows in memory`, null, 5],
   ]);
@@ -51,15 +54,15 @@ function tiles(figures) {
 
 /// How long each stage of an epoch takes.
 export function showStages(series) {
-  const stages = series.minute.stages.filter((stage) => stage.n > 0);
+  const place = (stage) => (STAGES.includes(stage) ? STAGES.indexOf(stage) : STAGES.length);
+  const stages = series.minute.stages.filter((stage) => stage.n > 0).sort((a, b) => place(a.stage) - place(b.stage));
   const high = Math.max(0.1, ...stages.map((stage) => stage.p99_ms));
   const width = (ms) => `${((100 * ms) / high).toFixed(1)}%`;
   const bar = (stage) => svg("svg", { class: "stage-bar", height: 14, width: "100%", "aria-hidden": "true" },
     svg("rect", { class: "track", y: 1, height: 12, width: "100%", rx: 2 }),
     svg("rect", { class: "half tone0", y: 1, height: 12, width: width(stage.p50_ms), rx: 2 }),
     svg("rect", { class: "tail tone0", y: 6, height: 2, width: width(stage.p99_ms) }));
-  const name = (stage) => (stage.stage === "poll" ? "poll and wait" : spaced(stage.stage));
-  const rows = stages.map((s) => [name(s), bar(s), duration(s.p50_ms), duration(s.p99_ms), duration(s.max_ms), count(s.n)]);
+  const rows = stages.map((s) => [spaced(s.stage), bar(s), duration(s.p50_ms), duration(s.p99_ms), duration(s.max_ms), count(s.n)]);
   const columns = ["Stage", "", "p50", "p99", "max", "times"].map((title, i) => ({ name: title, number: i > 1 }));
   byId("stages").replaceChildren(table("Time of each stage of an epoch in the last minute", columns, rows, "No epoch in the last minute."));
 }
