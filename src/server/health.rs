@@ -11,6 +11,9 @@ use crate::engine::{Phase, Status};
 /// A loop that comes round less often than this is worth a look.
 const TURN_SLOW: Duration = Duration::from_secs(10);
 
+/// A median latency that nobody wants, in milliseconds.
+const LATENCY_SLOW_MS: f64 = 5_000.0;
+
 /// How a pipeline is, from well to not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -65,6 +68,11 @@ pub(super) fn judge(status: &Status, since_last_turn: Option<Duration>, lately: 
         found.push((Level::Attention, format!("{n} failed in the last 10 minutes; the state was restored.")));
     }
     if status.phase == Phase::Running {
+        if let Some(p50_ms) = lately.p50_ms.filter(|p50_ms| *p50_ms >= LATENCY_SLOW_MS) {
+            let seconds = p50_ms / 1_000.0;
+            let reason = format!("Half of the records of the last minute took {seconds:.1} s or longer.");
+            found.push((Level::Attention, reason));
+        }
         for (source, lag) in &lately.behind {
             found.push((Level::Attention, format!("Source {source} is {lag} records behind.")));
         }

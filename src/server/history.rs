@@ -88,6 +88,8 @@ pub(super) struct Lately {
     pub(super) n_restarts: u64,
     /// Sources that are read more slowly than they are written, and how many records they are behind.
     pub(super) behind: Vec<(Arc<str>, i64)>,
+    /// The median latency of the last minute in milliseconds; none if no record was handled.
+    pub(super) p50_ms: Option<f64>,
 }
 
 impl History {
@@ -117,7 +119,9 @@ impl History {
             let all = newest.len() == BEHIND_STEPS && newest.into_iter().all(|step| step.is_behind(idx));
             all.then_some((source.name.clone(), source.lag?))
         });
-        Lately { n_restarts, behind: behind.collect() }
+        let mut latency = Durations::default();
+        self.minute.iter().for_each(|interval| latency.add(&interval.latency));
+        Lately { n_restarts, behind: behind.collect(), p50_ms: Quantiles::of(&latency).p50_ms }
     }
 
     /// Everything after an instant, column by column.

@@ -268,14 +268,15 @@ fn health_is_the_gravest_of_what_is_wrong_and_says_why() {
     assert_eq!(level(&status(Phase::Stopped), turned, &calm), Level::Failing);
     assert_eq!(level(&well, Some(Duration::from_secs(12)), &calm), Level::Attention);
     assert_eq!(level(&well, Some(Duration::from_secs(31)), &calm), Level::Failing);
-    let shaken = Lately { n_restarts: 2, behind: vec![("passages".into(), 500)] };
+    let shaken = Lately { n_restarts: 2, behind: vec![("passages".into(), 500)], p50_ms: Some(7_300.0) };
     let health = judge(&Status { undeliverable: 1, ..status(Phase::Restoring) }, turned, &shaken);
     assert_eq!(health.level, Level::Attention);
     let text = health.reasons.join(" ");
     assert!(text.contains("1 output record was left out") && text.contains("2 epochs failed"), "{text}");
     assert!(!text.contains("behind"), "while it restores nothing is read: {text}");
     assert!(health.reasons.last().unwrap().contains("restores its state"), "the gravest comes first: {text}");
-    assert!(judge(&well, turned, &shaken).reasons.iter().any(|r| r.contains("passages is 500 records behind")));
+    let text = judge(&well, turned, &shaken).reasons.join(" ");
+    assert!(text.contains("passages is 500 records behind") && text.contains("took 7.3 s or longer"), "{text}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ class Chart {
     Object.assign(this, { label, format, height, cursor: null, lines: [], times: [] });
     this.legend = el("ul", { class: "legend" });
     this.picture = el("div", { class: "picture" });
+    this.svg = svg("svg", { height, role: "img", tabindex: 0 });
     this.tableBody = el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `${label} as a table` });
     this.details = el("details", {}, el("summary", {}, "As a table"), this.tableBody);
     this.details.addEventListener("toggle", () => this.fillTable());
@@ -51,23 +52,23 @@ class Chart {
     const ticks = niceTicks(this.greatest());
     const high = ticks.at(-1);
     this.y = (value) => TOP + (1 - value / high) * (this.height - TOP - BOTTOM);
-    const picture = svg("svg", { width, height: this.height, role: "img", tabindex: 0, "aria-label": this.summary() });
+    const marks = [];
     for (const tick of ticks) {
       const y = Math.round(this.y(tick)) + 0.5;
-      picture.append(svg("line", { x1: LEFT, x2: width - RIGHT, y1: y, y2: y, class: tick === 0 ? "axis" : "guide" }),
+      marks.push(svg("line", { x1: LEFT, x2: width - RIGHT, y1: y, y2: y, class: tick === 0 ? "axis" : "guide" }),
         svg("text", { x: LEFT - 8, y: y + 4, class: "tick", "text-anchor": "end" }, this.format(tick)));
     }
     for (const at of minutes(to - this.spanMs, to, width < 480 ? 5 : 2)) {
       if (this.x(at) < LEFT + 14) continue;
-      picture.append(svg("text", { x: Math.min(this.x(at), width - 20), y: this.height - 4, class: "tick", "text-anchor": "middle" },
+      marks.push(svg("text", { x: Math.min(this.x(at), width - 20), y: this.height - 4, class: "tick", "text-anchor": "middle" },
         minute(at)));
     }
-    picture.append(...this.marks());
     this.rule = svg("line", { y1: TOP, y2: this.height - BOTTOM, class: "cursor", visibility: "hidden" });
-    picture.append(this.rule);
-    const hadFocus = this.picture.contains(document.activeElement);
-    this.picture.replaceChildren(picture);
-    if (hadFocus) picture.focus();
+    this.svg.setAttribute("width", width);
+    this.svg.setAttribute("aria-label", this.summary());
+    this.svg.replaceChildren(...marks, ...this.marks(), this.rule);
+    // The picture itself stays, so that it keeps the focus.
+    if (this.svg.parentNode !== this.picture) this.picture.replaceChildren(this.svg);
     this.moveCursor(this.cursor);
   }
 

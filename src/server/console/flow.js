@@ -59,7 +59,7 @@ export class Flow {
   }
 
   box(node, at, size) {
-    const label = svg("text", { x: 12, y: 19, class: "name" }, fitted(node.label, size.width - 20, 6.9));
+    const label = svg("text", { x: 12, y: 19, class: "name" }, fitted(node.title ?? node.label, size.width - 22));
     const figure = svg("text", { x: size.width - 10, y: size.height - 10, class: "figure", "text-anchor": "end" });
     const what = svg("text", { x: 12, y: size.height - 10, class: "what" }, node.what);
     const group = svg("g", { class: `box ${node.role}`, transform: `translate(${at.x} ${at.y})`, tabindex: 0,
@@ -139,7 +139,13 @@ export class Flow {
 
 /// A box for each relation.
 function steps(status) {
-  return status.relations.map((relation) => box(status, relation.name, [relation], relation.inputs));
+  return status.relations.map((relation) => {
+    const whole = box(status, relation.name, [relation], relation.inputs);
+    if (relation.name === relation.definition) return whole;
+    // The step's name says again what it is a step of, and how it is computed.
+    const number = relation.name.match(/\d+$/)?.[0] ?? "";
+    return { ...whole, title: relation.definition, what: `${spaced(relation.operator)} ${number}`.trim() };
+  });
 }
 
 /// A box for each statement of the rules; its steps are inside.
@@ -156,14 +162,18 @@ function rules(status) {
 /// What a box shows: `relations` are its steps, in order.
 function box(status, label, relations, inputs) {
   const own = new Set(relations.map((r) => r.name));
-  const output = relations.find((r) => r.name === label) ?? relations.at(-1);
+  // What others read says how much flows: with CHANGES that is the net difference, not the table's own.
+  const read = relations.filter((r) => status.relations.some((other) => !own.has(other.name) && other.inputs.includes(r.name)));
+  const output = read.length === 1 ? read[0] : relations.find((r) => r.name === label) ?? relations.at(-1);
   const source = status.sources.find((s) => own.has(s.name));
   const sink = status.sinks.find((s) => own.has(s.name));
-  const role = source ? "source" : sink ? "sink" : output.kind;
-  const what = source ? `${output.kind} source` : sink ? `sink` : relations.length > 1 ? `${output.kind}, ${relations.length} steps`
-    : spaced(output.operator === "select" ? output.kind : output.operator);
+  // The kind is that of what carries the name: CHANGES of a table is a stream.
+  const { kind } = relations.find((r) => r.name === label) ?? output;
+  const role = source ? "source" : sink ? "sink" : kind;
+  const what = source ? `${kind} source` : sink ? `sink` : relations.length > 1 ? `${kind}, ${relations.length} steps`
+    : spaced(output.operator === "select" ? kind : output.operator);
   return {
-    id: label, label, inputs, relations, output, source, sink, role, what,
+    id: label, label, kind, inputs, relations, output, source, sink, role, what,
     // Steps that take in what comes from elsewhere.
     entries: relations.filter((r) => r.inputs.length === 0 || r.inputs.some((input) => !own.has(input))),
     rate: output.rows_out_per_second,
@@ -175,7 +185,7 @@ function facts(node) {
   const { output, relations, source, sink } = node;
   const total = (field) => relations.reduce((n, r) => n + r[field], 0);
   const found = [
-    ["Kind", `${output.kind}${relations.length > 1 ? `, ${relations.length} steps` : ""}`],
+    ["Kind", `${node.kind}${relations.length > 1 ? `, ${relations.length} steps` : ""}`],
     ["Computed by", relations.map((r) => spaced(r.operator)).join(" → ")],
     ["Reads", node.inputs.length > 0 ? [...new Set(node.inputs)].join(", ") : null],
     ["Rows in", `${count(node.entries.reduce((n, r) => n + r.rows_in, 0))}`],
@@ -222,9 +232,15 @@ function sizes(available, nodes) {
   return size;
 }
 
-function fitted(text, width, perCharacter) {
-  const n = Math.floor(width / perCharacter);
-  return text.length > n ? `${text.slice(0, n - 1)}…` : text;
+const pen = document.createElement("canvas").getContext("2d");
+
+/// The text as far as it fits a width in pixels.
+function fitted(text, width) {
+  pen.font = `600 12.5px ${getComputedStyle(document.body).fontFamily}`;
+  if (pen.measureText(text).width <= width) return text;
+  let n = text.length;
+  while (n > 1 && pen.measureText(`${text.slice(0, n)}…`).width > width) n -= 1;
+  return `${text.slice(0, n)}…`;
 }
 
 /// A curve through points that is level at each of them.

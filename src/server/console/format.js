@@ -27,15 +27,16 @@ export function rate(n) {
 
 export const perSecond = (n) => (isNumber(n) ? `${rate(n)}/s` : NONE);
 
-/// A duration of milliseconds: 0.4 ms, 27 ms, 1.2 s, 4 min 10 s, 3 h 20 min, 12 d.
+/// A duration of milliseconds: 0.4 ms, 27 ms, 1.2 s, 15 s, 4 min 10 s, 3 h 20 min, 12 d.
 export function duration(ms) {
   if (!isNumber(ms)) return NONE;
   if (ms < 0) return `-${duration(-ms)}`;
   if (ms < 9.95) return `${ms === 0 ? 0 : ms.toFixed(1)} ms`;
   if (ms < 999.5) return `${Math.round(ms)} ms`;
   const seconds = ms / 1000;
-  if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
-  const [s, min, h] = [Math.round(seconds), Math.floor(seconds / 60), Math.floor(seconds / 3600)];
+  if (seconds < 59.5) return `${seconds < 9.95 ? seconds.toFixed(1) : Math.round(seconds)} s`;
+  const s = Math.round(seconds);
+  const [min, h] = [Math.floor(s / 60), Math.floor(s / 3600)];
   if (min < 60) return `${min} min ${s % 60} s`;
   if (h < 48) return `${h} h ${min % 60} min`;
   return `${count(Math.floor(h / 24))} d`;

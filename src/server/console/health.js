@@ -52,7 +52,7 @@ export function showContact(answeredAt, openedAt) {
   if (isLost) {
     const since = answeredAt === null ? "It has not answered yet." : `Everything below is as of ${clock(answeredAt)}.`;
     setText(banner, `No contact with the worker for ${Math.floor(silentMs / 1000)} s. ${since}`);
-    setLevel("unknown", "No contact");
+    setLevel("lost", "No contact");
     document.title = "No contact · Curb";
   }
   // The text changes every second; only that the banner comes and goes is to be announced.

@@ -9,16 +9,17 @@ export function layout(nodes, size) {
   const known = new Set(nodes.map((node) => node.id));
   const edges = nodes.flatMap((node) =>
     [...new Set(node.inputs)].filter((from) => known.has(from) && from !== node.id).map((from) => ({ from, to: node.id })));
+  if (nodes.length === 0) return { width: 0, height: 0, nodes: new Map(), edges: [] };
   const ranks = rank(nodes.map((node) => node.id), edges);
   const { layers, chains } = withBends(ranks, edges);
   order(layers);
   place(layers, size);
-  const last = Math.max(0, ...layers.map((_, i) => i));
+  const last = layers.length - 1;
   const x = (item) => item.rank * (size.width + size.gapX);
   const items = layers.flat();
-  const top = Math.min(0, ...items.map((item) => item.y));
+  const top = Math.min(...items.map((item) => item.y));
   const placed = new Map(items.filter((i) => !i.isBend).map((i) => [i.id, { x: x(i), y: i.y - top }]));
-  const bottom = Math.max(0, ...items.map((item) => item.y + heightOf(item, size)));
+  const bottom = Math.max(...items.map((item) => item.y + heightOf(item, size)));
   const routes = chains.map(({ edge, items: way }) => ({
     ...edge,
     points: way.flatMap((item, i) => {
