@@ -4,7 +4,7 @@
 // sentence that stands for it and its figures as a table.
 
 import { el, setText, svg, table } from "./dom.js";
-import { clock, minute } from "./format.js";
+import { clock, duration, minute } from "./format.js";
 
 const LEFT = 58;
 const RIGHT = 8;
@@ -12,6 +12,8 @@ const TOP = 8;
 const BOTTOM = 22;
 /// Steps that one bar sums up.
 const STEPS_PER_BAR = 5;
+/// A chart shows at least this long, also if nothing is known of it yet.
+const SPAN_MS_MIN = 120_000;
 /// Rows of the table that stands for a chart.
 const TABLE_ROWS = 20;
 
@@ -35,7 +37,8 @@ class Chart {
   /// Shows lines `{ label, values, tone }` over the steps of a series.
   update(series, lines) {
     Object.assign(this, this.prepare(series, lines));
-    this.spanMs = series.stepMs * series.stepsMax;
+    const known = this.times.length > 0 ? this.times.at(-1) - this.times[0] : 0;
+    this.spanMs = Math.min(series.stepMs * series.stepsMax, Math.max(SPAN_MS_MIN, known));
     this.gapMs = series.stepMs * 4;
     this.draw();
     if (this.details.open && !this.details.contains(document.activeElement)) this.fillTable();
@@ -58,7 +61,8 @@ class Chart {
       marks.push(svg("line", { x1: LEFT, x2: width - RIGHT, y1: y, y2: y, class: tick === 0 ? "axis" : "guide" }),
         svg("text", { x: LEFT - 8, y: y + 4, class: "tick", "text-anchor": "end" }, this.format(tick)));
     }
-    for (const at of minutes(to - this.spanMs, to, width < 480 ? 5 : 2)) {
+    const every = (width < 480 ? 2 : 1) * (this.spanMs > 300_000 ? 2 : 1);
+    for (const at of minutes(to - this.spanMs, to, every)) {
       if (this.x(at) < LEFT + 14) continue;
       marks.push(svg("text", { x: Math.min(this.x(at), width - 20), y: this.height - 4, class: "tick", "text-anchor": "middle" },
         minute(at)));
@@ -170,7 +174,7 @@ export class LineChart extends Chart {
       if (values.length === 0) return `${line.label}: nothing measured`;
       return `${line.label}: now ${this.format(values.at(-1))}, greatest ${this.format(Math.max(...values))}`;
     });
-    return `${this.label}, the last 10 minutes. ${parts.join(". ")}.`;
+    return `${this.label}, the last ${duration(this.spanMs)}. ${parts.join(". ")}.`;
   }
 }
 
@@ -209,7 +213,7 @@ export class BarChart extends Chart {
   }
 
   legendTime() {
-    return "last 10 minutes";
+    return `last ${duration(this.spanMs)}`;
   }
 
   legendFigure(line, idx) {
@@ -218,7 +222,7 @@ export class BarChart extends Chart {
 
   summary() {
     const parts = this.lines.map((line) => `${line.label}: ${this.legendFigure(line, null)}`);
-    return `${this.label}, the last 10 minutes. ${parts.join(", ") || "None"}.`;
+    return `${this.label}, the last ${duration(this.spanMs)}. ${parts.join(", ") || "None"}.`;
   }
 }
 

@@ -37,8 +37,8 @@ export function duration(ms) {
   if (seconds < 59.5) return `${seconds < 9.95 ? seconds.toFixed(1) : Math.round(seconds)} s`;
   const s = Math.round(seconds);
   const [min, h] = [Math.floor(s / 60), Math.floor(s / 3600)];
-  if (min < 60) return `${min} min ${s % 60} s`;
-  if (h < 48) return `${h} h ${min % 60} min`;
+  if (min < 60) return s % 60 === 0 ? `${min} min` : `${min} min ${s % 60} s`;
+  if (h < 48) return min % 60 === 0 ? `${h} h` : `${h} h ${min % 60} min`;
   return `${count(Math.floor(h / 24))} d`;
 }
 
