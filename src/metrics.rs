@@ -21,6 +21,10 @@ pub fn describe() {
     describe_counter!("curb_records_produced_total", "Records committed, by sink");
     describe_gauge!("curb_sink_paused", "1 if a sink is paused, by hand or because it exceeded its max_rate");
     describe_gauge!("curb_sink_waiting_keys", "Keys whose change waits to be written, by sink");
+    describe_counter!(
+        "curb_sink_rows_total",
+        "Records committed, by sink and value of the column that `count_by` names"
+    );
     describe_counter!("curb_records_undeliverable_total", "Records left out because their topic does not take them");
     describe_counter!("curb_relation_rows_total", "Rows that a relation took in and gave out");
     describe_gauge!("curb_relation_watermark_timestamp_seconds", "The watermark of a relation, since the Unix epoch");
@@ -74,6 +78,13 @@ pub fn count_produced(sink: &str, n_records: u64) {
 pub fn set_waiting(sink: &str, is_paused: bool, n_waiting: u64) {
     gauge!("curb_sink_paused", "sink" => sink.to_string()).set(f64::from(u8::from(is_paused)));
     gauge!("curb_sink_waiting_keys", "sink" => sink.to_string()).set(n_waiting as f64);
+}
+
+/// Records committed to a sink whose column named by `count_by` holds `kind`.
+///
+/// A rule writes that column, so its values are few words; `engine/kinds.rs` sees to it that they are.
+pub fn count_sink_rows(sink: &str, kind: &str, n_records: u64) {
+    counter!("curb_sink_rows_total", "sink" => sink.to_string(), "kind" => kind.to_string()).increment(n_records);
 }
 
 /// A record that its topic does not take was left out of a committed epoch.

@@ -55,7 +55,7 @@ pub(super) struct RunArgs {
     /// The number of shards, fixed at the first start [default: that of the state topic, or 8]
     #[arg(long, value_name = "N", env = "CURB_SHARDS")]
     shards: Option<u32>,
-    /// Serve health, measurements and status at this address
+    /// Serve the console page, health, measurements and status at this address
     #[arg(long, value_name = "ADDR", env = "CURB_HTTP")]
     http: Option<String>,
     /// Make topics that are missing

@@ -31,7 +31,7 @@ use super::status::{CommittedEpoch, Phase, StatusBoard, StatusKeeper};
 use super::upkeep::{Upkeep, bytes_by_shard};
 use super::watermark::Watermarks;
 use crate::fail_point;
-use crate::metrics::{self, StageTimer};
+use crate::metrics;
 use crate::plan::{OperatorPlan, Pipeline, SinkPlan};
 use crate::stream::{
     ChangeBatch, Outcome, OutputTopic, PartitionStatus, PollLimit, Polled, Sink, Source, SourcePartition, StateLog,
@@ -260,7 +260,7 @@ impl Worker {
         if let Some(last) = self.last_commit {
             self.pause(self.options.commit_interval_min.saturating_sub(last.elapsed()));
         }
-        let _timer = StageTimer::start("poll");
+        let _timer = self.status.time("poll");
         let paused: Vec<Arc<str>> = if self.options.pause_streams_while_loading && !self.is_loaded() {
             let is_stream = |r: &&crate::plan::Relation| matches!(r.operator, OperatorPlan::SourceStream(..));
             self.pipeline.relations.iter().filter(is_stream).map(|r| r.name.clone()).collect()
@@ -296,7 +296,7 @@ impl Worker {
 
     /// Raw records to rows; event times to watermarks.
     fn decode(&mut self, polled: Polled) -> Result<Taken, WorkerError> {
-        let _timer = StageTimer::start("decode");
+        let _timer = self.status.time("decode");
         for (partition, status) in &polled.partitions {
             let relation = self.pipeline.relations.iter().position(|r| r.name == partition.relation);
             if let Some(relation) = relation {
@@ -333,7 +333,7 @@ impl Worker {
             self.status.sample_if_due(|| self.dataflow.state_sizes());
             return Ok(None);
         }
-        let _timer = StageTimer::start("execute");
+        let _timer = self.status.time("execute");
         let rows = std::mem::take(&mut taken.rows);
         let mut run = self.dataflow.run(&self.pipeline, rows, &times)?;
         self.obey_rates(&mut run, clock_ms)?;
@@ -386,7 +386,7 @@ impl Worker {
 
     /// Rows to records, state to deltas: the epoch as a value.
     fn encode(&mut self, computed: &Computed) -> Result<OpenEpoch, WorkerError> {
-        let _timer = StageTimer::start("encode");
+        let _timer = self.status.time("encode");
         let mut epoch = OpenEpoch::open(self.n_committed + 1, self.positions.clone());
         write_outputs(&mut epoch, &self.pipeline, &mut self.sinks, computed, self.options.raw_bytes_max)?;
         let deltas = self.dataflow.take_deltas(&self.pipeline)?;
@@ -406,8 +406,8 @@ impl Worker {
 
     /// Makes the pending epoch visible as a whole, then takes it into account.
     fn commit(&mut self) -> Result<(), WorkerError> {
+        let timer = self.status.time("commit");
         let Some(pending) = &mut self.pending else { return Ok(()) };
-        let timer = StageTimer::start("commit");
         if pending.is_in_doubt && self.ends.sink.outcome(&pending.sealed)? == Outcome::NotCommitted {
             pending.is_in_doubt = false;
         }
@@ -475,6 +475,7 @@ impl Worker {
             latencies_ms: &mut latencies_ms(),
         });
         metrics::observe_latencies(latencies_ms());
+        self.status.refused(&self.pipeline, &computed.taken, &computed.fates, now_ms);
         self.status.sample_if_due(|| self.dataflow.state_sizes());
     }
 
