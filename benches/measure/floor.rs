@@ -120,7 +120,7 @@ pub(crate) fn run(pack: &Path, spec: &FloorSpec) -> Result<FloorRun> {
             run.output_records += records.len() as u64;
             run.output_bytes += records.data.len() as u64;
         }
-        connection.sink.commit(epoch)?;
+        connection.sink.commit(&epoch)?;
         run.commit_seconds += started.elapsed().as_secs_f64();
         last_commit = Some(Instant::now());
         run.commits += 1;

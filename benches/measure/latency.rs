@@ -4,10 +4,10 @@
 //! A capture's record bears the time at which it was due, whether or not the producer was able to send it then, and latency
 //! counts from there. So a service that stalls is charged for all that had to wait meanwhile (no coordinated omission).
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use hdrhistogram::Histogram;
 use rdkafka::Offset;
 use rdkafka::message::Message;
@@ -16,6 +16,13 @@ use serde::Serialize;
 
 use crate::broker::{self, Reader};
 use crate::dataset::{Dataset, capture_idx};
+
+/// Not known yet how many actions there will be.
+const UNKNOWN: u64 = u64::MAX;
+/// How long a reader waits for actions that were committed.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it looks out for actions that were not committed.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// How the load is made.
 pub(crate) struct Load<'a> {
@@ -84,8 +91,14 @@ impl Schedule {
     }
 }
 
-/// Sends the load and follows it. `at_measured` is called when the captures that count begin to be due.
-pub(crate) fn run(load: &Load<'_>, dataset: &mut Dataset, at_measured: impl FnOnce() + Send) -> Result<LatencySeen> {
+/// Sends the load and follows it. `at_measured` is called when the captures that count begin to be due; `at_sent` when all have
+/// been sent, waits until they are committed, and says how many actions followed from them.
+pub(crate) fn run(
+    load: &Load<'_>,
+    dataset: &mut Dataset,
+    at_measured: impl FnOnce() + Send,
+    at_sent: impl FnOnce() -> Result<u64>,
+) -> Result<LatencySeen> {
     let reader = Reader::open(load.brokers, &load.actions_topics, Offset::End)?;
     let n_of = |duration: Duration| (duration.as_secs_f64() * load.rate as f64) as u64;
     let n_warm_up = n_of(load.warm_up);
@@ -99,21 +112,24 @@ pub(crate) fn run(load: &Load<'_>, dataset: &mut Dataset, at_measured: impl FnOn
         n_warm_up,
         n_all: n_warm_up + n_of(load.measured),
     };
-    let sent_all = AtomicBool::new(false);
+    let n_actions = AtomicU64::new(UNKNOWN);
     let late_max_us = AtomicU64::new(0);
     std::thread::scope(|scope| {
-        let produced = scope.spawn(|| {
-            let outcome = produce(load, schedule, dataset, &late_max_us);
-            sent_all.store(true, Ordering::Release);
-            outcome
-        });
+        let followed = scope.spawn(|| follow(&reader, schedule, &n_actions));
         scope.spawn(|| {
             std::thread::sleep(lead + load.warm_up);
             at_measured();
         });
-        let read = follow(&reader, schedule, &sent_all);
-        produced.join().map_err(|_| anyhow!("the producer has panicked"))??;
-        let (latencies, actions_read) = read?;
+        let outcome = produce(load, schedule, dataset, &late_max_us).and_then(|()| at_sent());
+        // After a failure nothing more is waited for.
+        n_actions.store(outcome.as_ref().map_or(0, |n| *n), Ordering::Release);
+        let followed = followed.join().map_err(|_| anyhow!("the reader has panicked"))?;
+        let actions_committed = outcome?;
+        let (latencies, actions_read) = followed?;
+        ensure!(
+            actions_read == actions_committed,
+            "{actions_committed} actions were committed, but a reader saw {actions_read}"
+        );
         Ok(LatencySeen {
             captures_sent: schedule.n_all,
             actions_read,
@@ -146,28 +162,29 @@ fn produce(load: &Load<'_>, schedule: Schedule, dataset: &mut Dataset, late_max_
     Ok(producer.flush(Duration::from_secs(30))?)
 }
 
-/// Reads actions until all has been sent and nothing more comes.
-fn follow(reader: &Reader, schedule: Schedule, sent_all: &AtomicBool) -> Result<(Histogram<u64>, u64)> {
+/// Reads actions until as many have come as were committed, and a little longer, to see whether there are more.
+fn follow(reader: &Reader, schedule: Schedule, n_actions: &AtomicU64) -> Result<(Histogram<u64>, u64)> {
     let mut latencies: Histogram<u64> = Histogram::new_with_bounds(1, 3_600_000_000, 3)?;
     let mut n_read = 0;
     let mut last_read = Instant::now();
     loop {
         let newest = reader.next(Duration::from_millis(100), |record| newest_evidence(record.payload()))?;
         let now = Instant::now();
-        match newest {
-            None if sent_all.load(Ordering::Acquire) && last_read.elapsed() > Duration::from_secs(2) => break,
-            None => {}
-            Some(newest) => {
-                (last_read, n_read) = (now, n_read + 1);
-                let n = newest.and_then(|idx| idx.checked_sub(schedule.first_idx)).map(|n| n as u64);
-                // Actions without a capture of this load follow from what lay there before.
-                let Some(n) = n.filter(|n| (schedule.n_warm_up..schedule.n_all).contains(n)) else { continue };
-                let due = schedule.start + schedule.offset(n);
-                latencies.saturating_record((now.saturating_duration_since(due).as_micros() as u64).max(1));
+        let Some(newest) = newest else {
+            let n_wanted = n_actions.load(Ordering::Acquire);
+            let patience = if n_read >= n_wanted { LINGER } else { PATIENCE };
+            if n_wanted != UNKNOWN && last_read.elapsed() > patience {
+                return Ok((latencies, n_read));
             }
-        }
+            continue;
+        };
+        (last_read, n_read) = (now, n_read + 1);
+        let n = newest.and_then(|idx| idx.checked_sub(schedule.first_idx)).map(|n| n as u64);
+        // Actions without a capture of this load follow from what lay there before.
+        let Some(n) = n.filter(|n| (schedule.n_warm_up..schedule.n_all).contains(n)) else { continue };
+        let due = schedule.start + schedule.offset(n);
+        latencies.saturating_record((now.saturating_duration_since(due).as_micros() as u64).max(1));
     }
-    Ok((latencies, n_read))
 }
 
 /// The number of the newest capture that an action rests on: the one that brought it about, since captures come in the order of

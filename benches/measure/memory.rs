@@ -14,8 +14,8 @@ use anyhow::{Context, Result};
 use curb::engine::{Ends, StatusBoard, Worker, WorkerOptions};
 use curb::server;
 use curb::stream::{
-    CommitError, Delta, OutputTopic, PartitionStatus, PollLimit, Polled, RecordBatchBytes, Restored, SealedEpoch,
-    ShardCount, Sink, Source, SourceError, SourcePartition, StateLog, TombstoneForm,
+    CommitError, Delta, Outcome, OutputTopic, PartitionStatus, PollLimit, Polled, RecordBatchBytes, Restored,
+    SealedEpoch, ShardCount, Sink, Source, SourceError, SourcePartition, StateLog, TombstoneForm,
 };
 use serde::{Deserialize, Serialize};
 
@@ -214,7 +214,7 @@ impl Sink for CountingSink {
         TombstoneForm::NoValue
     }
 
-    fn commit(&mut self, epoch: SealedEpoch) -> Result<(), CommitError> {
+    fn commit(&mut self, epoch: &SealedEpoch) -> Result<(), CommitError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.began.is_some() {
             seen.last_commit = Some(Instant::now());
@@ -228,6 +228,10 @@ impl Sink for CountingSink {
             seen.state_bytes += epoch.deltas.iter().map(|d| d.bytes.len() as u64).sum::<u64>();
         }
         Ok(())
+    }
+
+    fn outcome(&mut self, _epoch: &SealedEpoch) -> Result<Outcome, CommitError> {
+        Ok(Outcome::Committed)
     }
 }
 

@@ -111,9 +111,9 @@ fn round(all: &All, dir: &Path, number: u32, n_captures: usize, latency: Duratio
     broker::fill(&all.brokers, &sources, &dataset.tables)?;
     let start =
         Start { curb: &all.curb, pack: &copy, brokers: &all.brokers, pipeline: &pipeline, shards: all.shards, dir };
-    let mut service = Service::start(&start)?;
+    let service = Service::start(&start)?;
     service.wait_until_loaded()?;
-    let kafka = throughput(all, &mut service, &sources, &mut dataset)?;
+    let kafka = throughput(all, &service, &sources, &mut dataset)?;
     let outputs = Reader::open(&all.brokers, &sinks.values().cloned().collect::<Vec<_>>(), Offset::Beginning)?;
     check_outputs(&kafka, &sinks, &outputs)?;
     drop(outputs);
@@ -124,7 +124,7 @@ fn round(all: &All, dir: &Path, number: u32, n_captures: usize, latency: Duratio
         captures_per_epoch: n_captures as u64 / kafka.commits.max(1),
         records: kafka.records.clone(),
     };
-    let latency = measure_latency(all, &mut service, &sources, &sinks, dataset, latency)?;
+    let latency = measure_latency(all, &service, &sources, &sinks, dataset, latency)?;
     service.end()?;
     let arguments = ["floor".to_owned(), copy.display().to_string(), "--spec".into(), serde_json::to_string(&spec)?];
     let floor: FloorRun = child(&arguments)?;
@@ -138,7 +138,7 @@ fn round(all: &All, dir: &Path, number: u32, n_captures: usize, latency: Duratio
 /// Lets the captures pile up in front of the loaded service, then lets it go.
 fn throughput(
     all: &All,
-    service: &mut Service,
+    service: &Service,
     topics: &BTreeMap<String, String>,
     dataset: &mut Dataset,
 ) -> Result<KafkaRun> {
@@ -207,7 +207,7 @@ fn check_outputs(run: &KafkaRun, topics: &BTreeMap<String, String>, outputs: &Re
 /// Sends captures at a steady rate to the service, which holds the state of the run before.
 fn measure_latency(
     all: &All,
-    service: &mut Service,
+    service: &Service,
     topics: &BTreeMap<String, String>,
     sinks: &BTreeMap<String, String>,
     mut dataset: Dataset,
@@ -225,26 +225,25 @@ fn measure_latency(
         first_idx,
     };
     let begun = Mutex::new(None);
-    let seen = {
-        let service = &*service;
-        latency::run(&load, &mut dataset, || {
-            let taken = service.reading().and_then(|reading| Ok((reading, service.used()?, broker_cpu_seconds(all)?)));
-            if let Ok(mut begun) = begun.lock() {
-                *begun = Some((Instant::now(), taken));
-            }
-        })?
+    let mut ended = None;
+    let looking_on: &Service = service;
+    let at_measured = || {
+        let taken = looking_on.reading().and_then(|r| Ok((r, looking_on.used()?, broker_cpu_seconds(all)?)));
+        if let Ok(mut begun) = begun.lock() {
+            *begun = Some((Instant::now(), taken));
+        }
     };
-    let wanted = [("captures", seen.captures_sent)];
-    let (ended, after) = service.wait_until_consumed(&first, &wanted, CATCH_UP_TIMEOUT)?;
-    let begun = begun.into_inner().ok().flatten().context("the measured part did not begin")?;
-    let (began, taken) = begun;
+    let n_sent = all.rate * (LATENCY_WARM_UP + measured).as_secs();
+    let at_sent = || {
+        let (at, after) = looking_on.wait_until_consumed(&first, &[("captures", n_sent)], CATCH_UP_TIMEOUT)?;
+        let n_actions = ACTION_SINKS.iter().map(|s| after.produced(s) - first.produced(s)).sum();
+        ended = Some((at, after));
+        Ok(n_actions)
+    };
+    let seen = latency::run(&load, &mut dataset, at_measured, at_sent)?;
+    let (ended, after) = ended.context("the load did not end")?;
+    let (began, taken) = begun.into_inner().ok().flatten().context("the measured part did not begin")?;
     let (before, used_before, broker_before) = taken?;
-    let n_actions: u64 = ACTION_SINKS.iter().map(|s| after.produced(s) - first.produced(s)).sum();
-    ensure!(
-        n_actions == seen.actions_read,
-        "{n_actions} actions were committed, but a reader saw {}",
-        seen.actions_read
-    );
     let used = service.used()?;
     Ok(LatencyRun {
         rate: all.rate,

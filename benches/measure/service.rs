@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -26,7 +27,8 @@ pub(crate) struct Start<'a> {
 
 /// A running service; killed when it is dropped.
 pub(crate) struct Service {
-    child: Child,
+    child: Mutex<Child>,
+    pid: u32,
     address: SocketAddr,
     log: PathBuf,
 }
@@ -41,11 +43,11 @@ impl Service {
         command.arg("--state-dir").arg(start.dir.join("state"));
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?).spawn();
         let child = child.with_context(|| format!("could not start {}", start.curb.display()))?;
-        Ok(Self { child, address, log })
+        Ok(Self { pid: child.id(), child: Mutex::new(child), address, log })
     }
 
     /// Waits until all tables have been read.
-    pub(crate) fn wait_until_loaded(&mut self) -> Result<()> {
+    pub(crate) fn wait_until_loaded(&self) -> Result<()> {
         let started = Instant::now();
         loop {
             let status = get(self.address, "/api/status").ok();
@@ -60,7 +62,7 @@ impl Service {
 
     /// Waits until it has committed so many records of each source since `before`; returns when that was, and its measurements.
     pub(crate) fn wait_until_consumed(
-        &mut self,
+        &self,
         before: &Reading,
         wanted: &[(&str, u64)],
         timeout: Duration,
@@ -78,13 +80,13 @@ impl Service {
     }
 
     /// Fails if it has ended, or does not get on.
-    fn check(&mut self, started: Instant, timeout: Duration) -> Result<()> {
+    fn check(&self, started: Instant, timeout: Duration) -> Result<()> {
         let log = || {
             let text = std::fs::read_to_string(&self.log).unwrap_or_default();
             let lines: Vec<&str> = text.lines().collect();
             lines[lines.len().saturating_sub(10)..].join("\n")
         };
-        if let Some(status) = self.child.try_wait()? {
+        if let Some(status) = self.child().try_wait()? {
             bail!("curb run has ended with {status}:\n{}", log());
         }
         if started.elapsed() > timeout {
@@ -100,7 +102,7 @@ impl Service {
 
     /// What it has used so far.
     pub(crate) fn used(&self) -> Result<Used> {
-        used(self.child.id())
+        used(self.pid)
     }
 
     /// Holds it still, so that records can pile up in front of it; well below its session timeout.
@@ -114,10 +116,10 @@ impl Service {
     }
 
     /// Ends it after the running epoch.
-    pub(crate) fn end(mut self) -> Result<()> {
+    pub(crate) fn end(self) -> Result<()> {
         self.signal("-TERM")?;
         let started = Instant::now();
-        while self.child.try_wait()?.is_none() {
+        while self.child().try_wait()?.is_none() {
             if started.elapsed() > Duration::from_secs(60) {
                 bail!("curb run did not end");
             }
@@ -126,8 +128,12 @@ impl Service {
         Ok(())
     }
 
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn signal(&self, signal: &str) -> Result<()> {
-        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status()?;
+        let sent = Command::new("kill").args([signal, &self.pid.to_string()]).status()?;
         if sent.success() { Ok(()) } else { bail!("could not send {signal} to curb run") }
     }
 }
@@ -135,9 +141,10 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         // After an error it may be running still, or be held.
-        if matches!(self.child.try_wait(), Ok(None)) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
+        let mut child = self.child();
+        if matches!(child.try_wait(), Ok(None)) {
+            let _ = child.kill();
+            let _ = child.wait();
         }
     }
 }
