@@ -8,6 +8,11 @@ import time
 
 import harness
 import kills  # noqa: F401
+import outages  # noqa: F401
+import inputs  # noqa: F401
+import mock  # noqa: F401
+import offsets  # noqa: F401
+import disks  # noqa: F401
 import takeovers  # noqa: F401
 
 DEFAULT_SEED = 1

@@ -16,6 +16,7 @@ WITH (topic = 'events', format = 'json', event_time = 'at', watermark_delay = '3
       unique_for = '7 days');
 CREATE SINK hourly WITH (topic = 'hourly', format = 'json') AS
 SELECT window_start, town, count(*) AS n FROM events GROUP BY tumble(at, INTERVAL '1 hour'), town EMIT FINAL;
+CREATE SINK seen WITH (topic = 'seen', format = 'json') AS SELECT event_id FROM events;
 """
 N_TOWNS = 3
 
@@ -92,36 +93,36 @@ def a_zombie_with_an_epoch_in_its_hands(context):
         rig = context.rig(Rig("pending", context.place(), WINDOWS_PACK))
         rig.create("events", 1)
         lines, wanted = events(300)
-        n_before = 0
         if only_timers:
             rig.produce("events", (), lines)
             # Ends before the partition is idle, so that the last windows are still open.
             rig.catch_up(environment=LOG)
-            n_before = len(rig.read("hourly"))
-            context.expect(n_before < len(wanted), "all windows were closed already")
-        zombie = rig.start(environment={**LOG, "FAILPOINTS": f"{step}=1*sleep(8000)->off"})
+            context.expect(len(rig.read("hourly")) < len(wanted), "all windows were closed already")
+        # The first epoch after a restore only notes that tables are loaded.
+        zombie = rig.start(environment={**LOG, "FAILPOINTS": f"{step}=1*off->1*sleep(8000)->off"})
         number = rig.n_runs
-        rig.wait_for("ready", lambda: "restored state" in rig.log(number))
+        rig.wait_for("ready", lambda: commits(rig.log(number)))
         if not only_timers:
             rig.produce("events", (), lines)
         # With timers only the partition must be idle first.
         time.sleep(5.5 if only_timers else 1.5)
-        context.equal(commits(rig.log(number)), [], "the zombie has committed before it was stopped")
+        context.equal(len(commits(rig.log(number))), 1, "commits of the zombie before it was stopped")
         zombie.send_signal(signal.SIGSTOP)
         context.ran()
-        n_raw = len(rig.read("hourly", "read_uncommitted"))
+        n_raw = sum(len(rig.read(sink, "read_uncommitted")) - len(rig.read(sink)) for sink in ("hourly", "seen"))
+        context.expect(n_raw > 0 or step not in ("commit.sent", "commit.positions"), f"{step}: nothing was pending")
         successor = rig.start(environment=LOG)
         rig.wait_for("the windows", lambda: len(rig.read("hourly")) >= len(wanted))
         # Its sleep lies behind it when it goes on: the first thing it does is the rest of the transaction.
         time.sleep(4.0)
         zombie.send_signal(signal.SIGCONT)
         context.equal(zombie.wait(60), 5, f"{step}: exit code of the zombie; {rig.log(number)[-2000:]}")
-        context.equal(commits(rig.log(number)), [], f"{step}: commits of the zombie")
+        context.equal(len(commits(rig.log(number))), 1, f"{step}: commits of the zombie")
         context.equal(hourly(rig.read("hourly")), wanted, f"{step}: windows")
-        context.equal(repeated_ids({"hourly": rig.read("hourly")}), [], f"{step}: ids")
-        n_aborted = len(rig.read("hourly", "read_uncommitted")) - len(wanted)
-        context.note(f"{step}, {'timers only' if only_timers else 'with records'}: {n_raw - n_before} records sent before the stop, "
-                     f"{n_aborted} aborted; said: {rig.log(number).strip().splitlines()[-1][-160:]}")
+        context.equal(sorted(r["value"]["event_id"] for r in rig.read("seen")), sorted(f"e{i}" for i in range(300)), f"{step}: rows")
+        context.equal(repeated_ids({sink: rig.read(sink) for sink in ("hourly", "seen")}), [], f"{step}: ids")
+        context.note(f"{step}, {'timers only' if only_timers else 'with records'}: {n_raw} records were sent before the stop; "
+                     f"said: {rig.log(number).strip().splitlines()[-1][-120:]}")
         successor.send_signal(signal.SIGTERM)
         context.equal(successor.wait(60), 0, "exit code of the successor")
         last_pass(context, rig, ["events"])
