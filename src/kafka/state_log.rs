@@ -15,7 +15,7 @@ use super::client::{ANSWER_TIMEOUT, PlainContext, create, serve_events};
 use super::committed_offsets::committed_offsets;
 use super::end_offsets::{Probe, Watermarks, watermarks};
 use super::epoch_header::{EPOCH_HEADER, EpochHeader};
-use super::failure::read_failure;
+use super::failure::{is_false_truncation, read_failure};
 use super::producer::Writer;
 use super::record_queue::{Arrival, Record, RecordQueue, Wake};
 use super::session::Session;
@@ -202,6 +202,10 @@ impl Reading<'_> {
             }
             Arrival::Failure { partition, code, text } => {
                 let place = format!("topic `{}` partition {partition}", self.topic);
+                let position = self.partitions.get(&partition).map_or(0, |(next, _)| *next);
+                if is_false_truncation(code, &text, position) {
+                    return Err(SourceError::AssignmentLost(format!("{place}: reading must begin anew")));
+                }
                 read_failure(code, &place, &text).map_or(Ok(()), Err)
             }
         }

@@ -36,12 +36,12 @@ def offsets_behind(rig, sources):
             for p, end in partitions.items() if (committed[topic][p] or 0) != end["high"]]
 
 
-def last_pass(context, rig, sources, *args):
+def last_pass(context, rig, sources, *args, **options):
     """Reads what is left without any fault; each record of it is counted once, and the offsets come to their ends."""
     topics = [rig.topic(name) for name in sources]
     total = lambda offsets: sum(o or 0 for partitions in offsets.values() for o in partitions.values())  # noqa: E731
     before = total(rig.committed(*topics))
-    said = rig.catch_up(*args, environment=LOG)
+    said = rig.catch_up(*args, environment=LOG, **options)
     found = COUNTS.search(said)
     context.expect(found, f"the last pass did not tell its counts: {said[-500:]}")
     n_read, *fates = map(int, found.groups())
@@ -79,15 +79,18 @@ def verify(context, rig, input_dir=None, windows_closed=False):
 
 
 class Load:
-    """Rows of all tables that arrive little by little until `finish`; once all have come, rows that say nothing new."""
+    """Rows of all tables that arrive little by little until `finish`; once all have come, they are changed back and forth.
+
+    What was sent is remembered, for the oracle: see `sent_to`.
+    """
 
     def __init__(self, rig, lines, rows_per_s, seed):
         self.rig, self.rows_per_s, self.choose = rig, rows_per_s, random.Random(seed)
         self.feed = rig.feed()
         self.waiting = self.mixed({name: own for name, own in lines.items() if own})
-        self.last = {}
+        self.sent = {name: [] for name in lines}
+        self.versions, self.keys = {}, []
         self.stopping, self.failures = threading.Event(), []
-        self.n_sent = 0
         self.thread = threading.Thread(target=self.guarded, daemon=True)
         self.thread.start()
 
@@ -96,12 +99,9 @@ class Load:
         placed = []
         for source in safe_riding.SOURCES:
             own = lines.get(source.name, [])
-            placed += [((number + self.choose.random()) / len(own), source, line) for number, line in enumerate(own)]
-        placed.sort(key=lambda p: (p[0], p[1].name))
-        order = {}
-        for _, source, _ in placed:
-            order.setdefault(source.name, iter(lines[source.name]))
-        return [(source, next(order[source.name])) for _, source, _ in placed]
+            placed += [((number + self.choose.random()) / len(own), number, source, line) for number, line in enumerate(own)]
+        placed.sort(key=lambda p: (p[0], p[1], p[2].name))
+        return [(source, line) for _, _, source, line in placed]
 
     def guarded(self):
         try:
@@ -115,36 +115,46 @@ class Load:
             n = max(1, int(self.rows_per_s * 0.1))
             some = self.waiting[position:position + n]
             position += len(some)
-            self.send(some or self.repetitions(n))
+            self.send(some or self.changes(n))
         self.send(self.waiting[position:])
         self.feed.end()
 
     def send(self, rows):
         for source, line in rows:
-            self.feed.rows(source.name, () if source.stream else source.key, [line])
+            self.feed.rows(source.name, source.key, [line])
+            self.sent[source.name].append(line)
             self.note(source, line)
-        self.n_sent += len(rows)
 
     def note(self, source, line):
-        try:
-            row = json.loads(line)
-            key = (source.name, *(str(row[column]) for column in source.key))
-        except (ValueError, KeyError, TypeError):
-            return
-        self.last.pop(key, None)
-        self.last[key] = (source, line)
+        """Remembers which rows a key had."""
+        row = json.loads(line)
+        key = (source.name, *(str(row[column]) for column in source.key))
+        if key not in self.versions:
+            self.keys.append(key)
+        own = self.versions.setdefault(key, (source, []))[1]
+        if line not in own:
+            own.append(line)
 
-    def repetitions(self, n):
-        """Rows as they are now."""
-        keys = list(self.last)
-        return [self.last[self.choose.choice(keys)] for _ in range(n)] if keys else []
+    def changes(self, n):
+        """Some keys get a row that they had before, or lose theirs."""
+        rows = []
+        for _ in range(n if self.keys else 0):
+            source, versions = self.versions[self.choose.choice(self.keys)]
+            line = self.choose.choice(versions)
+            if self.choose.random() < 0.25:
+                row = json.loads(line)
+                line = json.dumps({"_tombstone": True, **{column: row[column] for column in source.key}}, ensure_ascii=False)
+            rows.append((source, line))
+        return rows
 
     def finish(self):
-        """Sends what is left, and returns when the brokers have it."""
+        """Sends what is left, and returns when the brokers have it; the input of the rig is then what was sent."""
         self.stopping.set()
-        self.thread.join(PATIENCE_S + 60)
+        self.thread.join(PATIENCE_S + 200)
         if self.thread.is_alive() or self.failures:
             raise AssertionError(f"the load could not be sent: {self.failures or 'it hangs'}")
+        untouched = {name: lines for name, lines in self.rig.lines.items() if name not in self.sent}
+        self.rig.input = self.rig.input_of(untouched, self.sent)
 
 
 def under_load(context, rig, rows_per_s=60):
@@ -172,14 +182,18 @@ class Lives:
         """Whether this life has committed anything."""
         return bool(commits(self.rig.log()))
 
+    def last_commit(self):
+        """When this life has committed last, in seconds since 1970."""
+        return max((at for at, _ in commits(self.rig.log())), default=0.0)
+
     def ended(self, killed_at):
         """Takes note of the end of a life."""
         made = commits(self.rig.log())
         self.n_commits += len(made)
         if self.killed_at is not None and made:
             self.context.recovered(made[0][0] - self.killed_at)
-        # A life without a commit prolongs the outage.
-        if made or self.killed_at is None:
+        # A life without a commit prolongs the outage. One that ended as it was asked to is no outage.
+        if made or self.killed_at is None or killed_at is None:
             self.killed_at = killed_at
 
     def kill(self, worker):

@@ -7,12 +7,14 @@ import tempfile
 import time
 
 import harness
-import kills  # noqa: F401
-import outages  # noqa: F401
+import disks  # noqa: F401
 import inputs  # noqa: F401
+import kills  # noqa: F401
 import mock  # noqa: F401
 import offsets  # noqa: F401
-import disks  # noqa: F401
+import outages  # noqa: F401
+import policy  # noqa: F401
+import soak  # noqa: F401
 import takeovers  # noqa: F401
 
 DEFAULT_SEED = 1
