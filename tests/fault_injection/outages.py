@@ -182,20 +182,21 @@ CREATE SINK totals_out WITH (topic = 'totals', format = 'json') AS SELECT word, 
 """
 
 
-def valve_before(valve, node):
-    """Makes other brokers reach a broker through a valve."""
+def valves_before(valves):
+    """Makes every broker be reached by the others through a valve."""
 
     def change(brokers):
-        path = f"{brokers.node_dir(node)}/server.properties"
-        with open(path, encoding="utf-8") as file:
-            lines = file.read().split("\n")
-        for index, line in enumerate(lines):
-            if line.startswith("advertised.listeners=") and "INTERNAL" in line:
-                head, port = line.rsplit(":", 1)
-                valve.target = int(port)
-                lines[index] = f"{head}:{valve.port}"
-        with open(path, "w", encoding="utf-8") as file:
-            file.write("\n".join(lines))
+        for node, valve in valves.items():
+            path = f"{brokers.node_dir(node)}/server.properties"
+            with open(path, encoding="utf-8") as file:
+                lines = file.read().split("\n")
+            for index, line in enumerate(lines):
+                if line.startswith("advertised.listeners=") and "INTERNAL" in line:
+                    head, port = line.rsplit(":", 1)
+                    valve.target = int(port)
+                    lines[index] = f"{head}:{valve.port}"
+            with open(path, "w", encoding="utf-8") as file:
+                file.write("\n".join(lines))
 
     return change
 
@@ -208,22 +209,25 @@ def an_owner_that_dies_before_its_markers_arrive(context):
     high watermarks are asked for as read_uncommitted (kafka/settings.rs `probe`, KAFKA-10167), and the restore waits until the
     stable offset has come there (kafka/state_log.rs `read`).
     """
-    valve = Valve()
-    context.to_close.append(valve)
-    brokers = context.brokers(3, before_launch=valve_before(valve, 1))
-    rig = context.rig(Rig("markers", context.place(brokers.addresses), MARKERS_PACK))
+    valves = {node: Valve() for node in (1, 2, 3)}
+    context.to_close.extend(valves.values())
+    brokers = context.brokers(3, before_launch=valves_before(valves))
     # Makes the brokers' internal topics.
     context.rig(Rig("first", context.place(brokers.addresses), MARKERS_PACK)).catch_up()
-    # No coordinator may lie behind the valve; the name of the pipeline chooses them.
+    # The state goes to a broker that coordinates nothing; the name of the pipeline chooses the coordinators.
     for _ in range(100):
         rig = Rig("markers", context.place(brokers.addresses), MARKERS_PACK)
-        coordinators = [brokers.transaction_coordinator(rig, f"{rig.prefix}-{instance}") for instance in (0, 1)]
-        if 1 not in [*coordinators, brokers.group_coordinator(rig, rig.prefix)]:
+        coordinators = {brokers.transaction_coordinator(rig, f"{rig.prefix}-{instance}") for instance in (0, 1)}
+        free = {1, 2, 3} - coordinators - {brokers.group_coordinator(rig, rig.prefix)}
+        if free:
             break
         rig.close(keep=False)
+    context.expect(free, "every broker coordinates something")
     context.rig(rig)
-    rig.create("items", 1, "on=2", "min.insync.replicas=1")
-    rig.client("create", f"{rig.prefix}.state", "2", "on=1", "min.insync.replicas=1", "retention.ms=-1")
+    node = min(free)
+    valve, other = valves[node], node % 3 + 1
+    rig.create("items", 1, f"on={other}", "min.insync.replicas=1")
+    rig.client("create", f"{rig.prefix}.state", "2", f"on={node}", "min.insync.replicas=1", "retention.ms=-1")
     row = lambda i: f'{{"item_id":"i{i}","at":"2026-01-01T00:00:00Z","n":{i}}}'  # noqa: E731
     lives = Lives(context, rig, "--shards", "2")
     rig.produce("items", ("item_id",), [row(i) for i in range(5)])
