@@ -37,6 +37,10 @@ pub fn describe() {
     );
     describe_histogram!("curb_epoch_duration_seconds", "From the records of an epoch to its commit");
     describe_counter!("curb_transactions_total", "Epochs handed to the broker, by result");
+    describe_counter!(
+        "curb_producer_replaced_total",
+        "Transactional producers replaced because their state was in doubt"
+    );
     describe_counter!("curb_restarts_total", "Epochs dropped, after which the state was restored");
     describe_gauge!("curb_loaded", "1 if all tables have been read to the end noted at start");
 }
@@ -118,6 +122,11 @@ pub fn observe_epoch(duration: Duration) {
 /// How the commit of an epoch ended: `commit`, `abort`, `unknown`, `fenced` or `fatal`.
 pub fn count_transaction(result: &'static str) {
     counter!("curb_transactions_total", "result" => result).increment(1);
+}
+
+/// The transactional producer was replaced, because its state was in doubt.
+pub fn count_producer_replaced() {
+    counter!("curb_producer_replaced_total").increment(1);
 }
 
 /// Bytes of logged state in a committed epoch.

@@ -1,21 +1,26 @@
 //! The loop: poll, decode, run, encode, commit. Live service, replay and tests differ only in the ends handed in.
 //!
-//! An epoch that was not committed leaves nothing behind: all operators are rebuilt from the state log, in place.
+//! Operators hold the state after the epoch that is being committed, and the epoch is kept as a value until it is. So an
+//! aborted commit is repeated, not computed again; only a worker that has lost its partitions rebuilds its operators from
+//! the state log, in place. `failure.rs` says which failure asks for what.
 
-mod error;
+mod failure;
 mod options;
+mod pending;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-pub use self::error::WorkerError;
-use super::dataflow::{Dataflow, EpochRun, EpochTimes};
+pub use self::failure::WorkerError;
+use self::failure::{Remedy, remedy};
+use self::pending::{Computed, Pending};
+use super::dataflow::{Dataflow, EpochTimes};
 use super::delta::{DeltaCodec, EpochRecord, Logged, PartitionRecord};
 use super::encode::SinkEncoder;
 use super::epoch::OpenEpoch;
-use super::intake::{Fates, Intake, SourceCounts, Taken, fates};
+use super::intake::{Intake, SourceCounts, Taken, fates};
 use super::refusal::encode_refusals;
 use super::restore::{logged_pipeline, restore};
 use super::status::{CommittedEpoch, Phase, StatusBoard, StatusKeeper};
@@ -24,13 +29,17 @@ use crate::fail_point;
 use crate::metrics::{self, StageTimer};
 use crate::plan::{OperatorPlan, Pipeline};
 use crate::stream::{
-    OutputTopic, PartitionStatus, Polled, SealedEpoch, Sink, Source, SourcePartition, StateLog, Watermark,
+    Outcome, OutputTopic, PartitionStatus, PollLimit, Polled, Sink, Source, SourcePartition, StateLog, Watermark,
 };
 
 pub use options::WorkerOptions;
 
 /// The longest pause after failed epochs.
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// How long a worker that was asked to stop tries to commit its running epoch.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+/// The least that an epoch takes is this part of what it may take.
+const LIMIT_DIVISOR_MAX: usize = 256;
 
 /// The wall clock: milliseconds since the Unix epoch. Read once an epoch.
 pub type Clock = Box<dyn Fn() -> i64 + Send>;
@@ -80,22 +89,19 @@ pub struct Worker {
     was_restored: bool,
     pipeline_is_logged: bool,
     last_commit: Option<Instant>,
+    /// The epoch that is computed but not known to be committed.
+    pending: Option<Pending>,
+    /// Epochs take so many times less than they may, after one that could not be committed as it was.
+    limit_divisor: usize,
+    /// Since when a stop has been asked for.
+    stop_since: Option<Instant>,
 }
 
-/// How far an epoch brought the worker.
+/// How far an epoch brings the worker.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Progress {
     Going,
     EndOfInput,
-}
-
-/// One epoch between decoding and commit.
-struct Computed {
-    taken: Taken,
-    run: EpochRun,
-    fates: Vec<Fates>,
-    times: EpochTimes,
-    clock_ms: i64,
 }
 
 impl Worker {
@@ -122,6 +128,9 @@ impl Worker {
             was_restored: false,
             pipeline_is_logged: false,
             last_commit: None,
+            pending: None,
+            limit_divisor: 1,
+            stop_since: None,
             pipeline,
             ends,
             options,
@@ -144,7 +153,7 @@ impl Worker {
     fn turn(&mut self) -> Result<Ended, WorkerError> {
         let mut backoff = self.options.backoff_min;
         loop {
-            if self.stop.load(Ordering::Relaxed) {
+            if self.may_stop() {
                 return Ok(Ended::Stopped);
             }
             self.status.board().turned();
@@ -154,22 +163,48 @@ impl Worker {
                     return Ok(Ended::CaughtUp);
                 }
                 Ok(Progress::Going) => backoff = self.options.backoff_min,
-                Err(error) if self.ends.log.is_some() && self.may_go_on(&error) => {
-                    tracing::warn!(%error, "epoch dropped; restoring the state");
-                    metrics::count_restart();
-                    self.status.restarted();
-                    self.is_restored = false;
+                Err(error) => {
+                    self.recover(error)?;
                     self.pause(backoff);
                     backoff = (backoff * 2).min(BACKOFF_MAX);
                 }
-                Err(error) => return Err(error),
             }
         }
     }
 
-    /// Whether a restore may repair it. At the first start a cluster that does not answer is the operator's to mend.
-    fn may_go_on(&self, error: &WorkerError) -> bool {
-        error.is_passing() || (self.was_restored && error.is_unreachable())
+    /// Whether a stop was asked for and the running epoch is committed, or cannot be for too long.
+    fn may_stop(&mut self) -> bool {
+        if !self.stop.load(Ordering::Relaxed) {
+            return false;
+        }
+        let since = *self.stop_since.get_or_insert_with(Instant::now);
+        self.pending.is_none() || since.elapsed() > STOP_PATIENCE
+    }
+
+    /// Does what a failure asks for, or gives it back if the worker must stop.
+    fn recover(&mut self, error: WorkerError) -> Result<(), WorkerError> {
+        let n_failed = self.pending.as_ref().map_or(0, |p| p.n_failed);
+        match remedy(&error, self.ends.log.is_some(), self.was_restored, n_failed) {
+            Remedy::CommitAgain => {
+                tracing::warn!(%error, n_failed = n_failed + 1, "epoch not committed; committing it again");
+                self.pending.iter_mut().for_each(|p| p.n_failed += 1);
+            }
+            Remedy::AskOutcome => {
+                tracing::warn!(%error, "asking what became of the epoch");
+                self.pending.iter_mut().for_each(|p| p.is_in_doubt = true);
+            }
+            Remedy::Restore => {
+                tracing::warn!(%error, "restoring the state");
+                metrics::count_restart();
+                self.status.restarted();
+                if self.pending.take().is_some_and(|p| p.n_failed > 0) {
+                    self.limit_divisor = (self.limit_divisor * 4).min(LIMIT_DIVISOR_MAX);
+                }
+                self.is_restored = false;
+            }
+            Remedy::Stop => return Err(error),
+        }
+        Ok(())
     }
 
     fn advance(&mut self) -> Result<Progress, WorkerError> {
@@ -182,6 +217,11 @@ impl Worker {
 
     /// One epoch: the way of a record through the program, step by step.
     fn epoch(&mut self) -> Result<Progress, WorkerError> {
+        if let Some(pending) = &self.pending {
+            let progress = pending.progress;
+            self.commit()?;
+            return Ok(progress);
+        }
         let polled = self.poll()?;
         fail_point::reach("poll.done");
         let started = Instant::now();
@@ -192,7 +232,8 @@ impl Worker {
         let Some(computed) = self.compute(taken, end_of_input)? else { return Ok(progress) };
         let epoch = self.encode(&computed)?;
         fail_point::reach("encode.done");
-        self.commit(epoch, &computed)?;
+        self.pending = Some(Pending::new(epoch, computed, progress));
+        self.commit()?;
         metrics::observe_epoch(started.elapsed());
         Ok(progress)
     }
@@ -209,7 +250,7 @@ impl Worker {
         } else {
             Vec::new()
         };
-        let polled = self.ends.source.poll(self.options.limit, self.options.poll_wait, &paused)?;
+        let polled = self.ends.source.poll(self.limit(), self.options.poll_wait, &paused)?;
         for (partition, status) in &polled.partitions {
             self.positions.insert(partition.clone(), status.position);
             self.partitions.insert(partition.clone(), status.clone());
@@ -218,6 +259,11 @@ impl Worker {
             self.status.lags(&self.partitions);
         }
         Ok(polled)
+    }
+
+    fn limit(&self) -> PollLimit {
+        let PollLimit { records, bytes } = self.options.limit;
+        PollLimit { records: (records / self.limit_divisor).max(1), bytes: (bytes / self.limit_divisor).max(1) }
     }
 
     /// Raw records to rows; event times to watermarks.
@@ -282,22 +328,26 @@ impl Worker {
         Ok(epoch)
     }
 
-    /// Makes the epoch visible as a whole, then takes it into account.
-    fn commit(&mut self, epoch: OpenEpoch, computed: &Computed) -> Result<(), WorkerError> {
+    /// Makes the pending epoch visible as a whole, then takes it into account.
+    fn commit(&mut self) -> Result<(), WorkerError> {
+        let Some(pending) = &mut self.pending else { return Ok(()) };
         let timer = StageTimer::start("commit");
-        let sink_rows = epoch.rows().clone();
-        let sealed: SealedEpoch = epoch.seal();
-        let number = sealed.number;
-        let delta_bytes = sealed.deltas.iter().map(|d| d.bytes.len() as u64).sum();
-        self.ends.sink.commit(sealed).inspect_err(|e| metrics::count_transaction(e.result()))?;
+        if pending.is_in_doubt && self.ends.sink.outcome(&pending.sealed)? == Outcome::NotCommitted {
+            pending.is_in_doubt = false;
+        }
+        if !pending.is_in_doubt {
+            self.ends.sink.commit(&pending.sealed).inspect_err(|e| metrics::count_transaction(e.result()))?;
+        }
         drop(timer);
         metrics::count_transaction("commit");
-        self.n_committed = number;
+        let Some(committed) = self.pending.take() else { return Ok(()) };
+        self.n_committed = committed.sealed.number;
         self.pipeline_is_logged = true;
         self.last_commit = Some(Instant::now());
-        metrics::count_delta_bytes(delta_bytes);
+        self.limit_divisor = (self.limit_divisor / 2).max(1);
+        metrics::count_delta_bytes(committed.sealed.deltas.iter().map(|d| d.bytes.len() as u64).sum());
         self.note_undeliverable();
-        self.show(number, &sink_rows, computed);
+        self.show(&committed);
         Ok(())
     }
 
@@ -318,7 +368,8 @@ impl Worker {
     }
 
     /// Brings status and measurements up to date with a committed epoch.
-    fn show(&mut self, number: u64, sink_rows: &BTreeMap<Arc<str>, u64>, computed: &Computed) {
+    fn show(&mut self, committed: &Pending) {
+        let Pending { sealed, sink_rows, computed, .. } = committed;
         let now_ms = (self.ends.clock)();
         let counts: Vec<(usize, SourceCounts)> =
             computed.taken.records.iter().zip(&computed.fates).map(|(r, f)| (r.relation, f.counts)).collect();
@@ -327,7 +378,7 @@ impl Worker {
         let stamps = || computed.taken.records.iter().flat_map(|r| &r.raw.records).filter_map(|m| m.timestamp_ms);
         let latencies_ms = || stamps().filter(|_| is_live).map(|stamp| now_ms.saturating_sub(stamp).max(0) as u64);
         self.status.committed(CommittedEpoch {
-            number,
+            number: sealed.number,
             loaded: computed.times.loaded,
             run: &computed.run,
             watermarks: &computed.times.after,

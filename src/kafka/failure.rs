@@ -24,8 +24,10 @@ pub(super) enum Remedy {
     Rejoin,
     /// A newer writer or member has taken over.
     Fenced,
-    /// The client cannot be used any more.
+    /// The client cannot be used any more; another one can.
     Fatal,
+    /// The cluster or the configuration must be changed first.
+    Denied,
 }
 
 /// Decides what a failed transactional call asks for.
@@ -36,6 +38,10 @@ pub(super) fn remedy(error: TransactionError) -> Remedy {
         Code::IllegalGeneration | Code::UnknownMemberId | Code::RebalanceInProgress | Code::AssignmentLost => {
             Remedy::Rejoin
         }
+        Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed
+        | Code::ClusterAuthorizationFailed => Remedy::Denied,
         _ if error.is_fatal => Remedy::Fatal,
         _ if error.requires_abort => Remedy::Abort,
         _ if error.is_retriable => Remedy::Retry,

@@ -6,6 +6,7 @@
 //! its partitions. `restore` must come before the first poll, and again after every error that says so.
 
 mod client;
+mod committed_offsets;
 mod connect;
 mod demo;
 mod end_offsets;

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::groups::GroupList;
+use rdkafka::{Offset, TopicPartitionList};
 use tracing::{info, warn};
 
 use crate::stream::{SourceError, SourcePartition};
@@ -25,7 +26,7 @@ const ASSIGNMENT_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) enum Standing {
     /// The state is not that of the committed positions; it must be restored. Says why.
     Unrestored(String),
-    /// Records behind the committed positions may have been handed over and dropped; read again from there.
+    /// The state was restored; read from its positions.
     Rewind,
     /// Everything handed over so far counts.
     Reading,
@@ -130,12 +131,45 @@ impl Session {
                     n_partitions = assignment.partitions.len(),
                     "all partitions assigned"
                 );
+                self.prove_membership()?;
                 return Ok(assignment.number);
             }
             if started.elapsed() > ASSIGNMENT_TIMEOUT {
                 return Err(self.unassigned(assignment.partitions.len(), wanted));
             }
             std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Asks the group's coordinator whether this worker is still the member that it believes to be.
+    ///
+    /// A worker that was stopped for long and goes on does not know yet that another has taken its place. The proof is a
+    /// commit to the state topic's own partition, which nothing reads: only the current member's is taken.
+    pub(super) fn prove_membership(&self) -> Result<(), SourceError> {
+        if self.settings.simulated {
+            return Ok(());
+        }
+        let state = self.settings.state_topic();
+        let group = format!("group `{}`", self.settings.pipeline);
+        let started = Instant::now();
+        loop {
+            let mut proof = TopicPartitionList::new();
+            let (_, end) = self.consumer.fetch_watermarks(&state, 0, ANSWER_TIMEOUT).unwrap_or((0, 0));
+            proof
+                .add_partition_offset(&state, 0, Offset::Offset(end))
+                .map_err(|e| SourceError::Policy(format!("topic `{state}`: {e}")))?;
+            let Err(error) = self.consumer.commit(&proof, CommitMode::Sync) else { return Ok(()) };
+            self.serve()?;
+            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+            match read_failure(code, &group, &error.to_string()) {
+                Some(failure) => return Err(failure),
+                None if code == RDKafkaErrorCode::RebalanceInProgress || started.elapsed() > ANSWER_TIMEOUT => {
+                    return Err(SourceError::AssignmentLost(format!(
+                        "{group} did not confirm the membership: {error}"
+                    )));
+                }
+                None => std::thread::sleep(Duration::from_millis(100)),
+            }
         }
     }
 
@@ -213,18 +247,15 @@ impl Session {
         self.lock().committed.extend(positions);
     }
 
+    /// Whether `positions` are just those that were committed last.
+    pub(super) fn is_last_committed(&self, positions: &BTreeMap<SourcePartition, i64>) -> bool {
+        self.lock().committed == *positions
+    }
+
     /// Whether `positions` say no more than what was committed before.
     pub(super) fn is_committed(&self, positions: &BTreeMap<SourcePartition, i64>) -> bool {
         let progress = self.lock();
         positions.iter().all(|(p, offset)| progress.committed.get(p) == Some(offset))
-    }
-
-    /// Makes the source read again from what was committed, since an epoch was dropped.
-    pub(super) fn rewind(&self) {
-        let mut progress = self.lock();
-        if progress.standing == Standing::Reading {
-            progress.standing = Standing::Rewind;
-        }
     }
 
     /// Whether everything handed over so far counts.

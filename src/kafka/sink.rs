@@ -9,14 +9,17 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::fail_point;
+use crate::metrics;
 use crate::stream::{
-    CommitError, Delta, OutputTopic, RecordBatchBytes, SealedEpoch, Sink, SourcePartition, TombstoneForm, Undeliverable,
+    CommitError, Delta, Outcome, OutputTopic, RecordBatchBytes, SealedEpoch, Sink, SourceError, SourcePartition,
+    TombstoneForm, Undeliverable,
 };
 
 use super::client::ANSWER_TIMEOUT;
+use super::committed_offsets::committed_offsets;
 use super::epoch_header::{EPOCH_HEADER, EpochHeader};
 use super::failure::{Remedy, TransactionError, remedy};
 use super::producer::{DeliveryFailure, TransactionalProducer, Writer, flush, record_bytes};
@@ -39,6 +42,8 @@ pub struct KafkaSink {
     session: Arc<Session>,
     writer: Arc<Mutex<Writer>>,
     undeliverable: Vec<Undeliverable>,
+    /// The records left out of the last transaction that was not known to be committed.
+    in_doubt: Vec<Undeliverable>,
 }
 
 /// Why a transaction did not come to its end.
@@ -53,12 +58,17 @@ enum Failure {
 
 impl KafkaSink {
     pub(super) fn new(session: Arc<Session>, writer: Arc<Mutex<Writer>>) -> Self {
-        Self { session, writer, undeliverable: Vec::new() }
+        Self { session, writer, undeliverable: Vec::new(), in_doubt: Vec::new() }
     }
 
     /// The number of partitions of a sink's or a side output's topic at start.
     pub fn partitions(&self, output: &OutputTopic) -> Option<i32> {
         self.session.settings.outputs.get(output).and_then(|topic| self.session.partitions.get(topic)).copied()
+    }
+
+    fn note_undeliverable(&mut self, left_out: Vec<Undeliverable>) {
+        let room = MAX_UNDELIVERABLE.saturating_sub(self.undeliverable.len());
+        self.undeliverable.extend(left_out.into_iter().take(room));
     }
 
     fn kafka_positions(&self, epoch: &SealedEpoch) -> BTreeMap<SourcePartition, i64> {
@@ -117,11 +127,13 @@ impl KafkaSink {
         deadline: Instant,
     ) -> Result<(), Failure> {
         let mut offsets = TopicPartitionList::new();
+        let epoch = header.epoch.to_string();
         for (topic, partitions) in &header.positions {
             for (partition, offset) in partitions {
-                offsets
-                    .add_partition_offset(topic, *partition, rdkafka::Offset::Offset(*offset))
-                    .map_err(|e| Failure::Before(Remedy::Fatal, format!("offset {offset} of topic `{topic}`: {e}")))?;
+                let failed = |e| Failure::Before(Remedy::Denied, format!("offset {offset} of topic `{topic}`: {e}"));
+                let mut element = offsets.add_partition(topic, *partition);
+                element.set_offset(rdkafka::Offset::Offset(*offset)).map_err(failed)?;
+                element.set_metadata(&epoch);
             }
         }
         repeat(deadline, || {
@@ -136,41 +148,69 @@ impl KafkaSink {
     /// Ends a transaction that failed, and says what the worker must do.
     fn recover(&self, writer: &mut Writer, failure: Failure, elapsed: Duration) -> CommitError {
         let refused = writer.take_failures();
-        let (remedy, mut text) = match failure {
-            Failure::Before(remedy, text) | Failure::Refused(remedy, text) => (remedy, text),
+        let (remedy, was_asked, mut text) = match failure {
+            Failure::Before(remedy, text) => (remedy, false, text),
+            Failure::Refused(remedy, text) => (remedy, true, text),
             Failure::Unknown(text) => {
                 // IMPORTANT: no abort here. It could overtake the commit, or end a transaction that was begun since.
                 writer.discard();
-                self.session.require_restore("the outcome of a commit is unknown");
                 return CommitError::Unknown(text);
             }
         };
         text.push_str(&explain(&refused));
         match remedy {
-            Remedy::Abort | Remedy::Retry | Remedy::Rejoin => {
+            Remedy::Abort | Remedy::Retry => {
                 if !abort(writer) || writer.learn_limit(&refused) {
                     writer.discard();
-                    self.session.require_restore("the producer was replaced");
                 }
-                if remedy == Remedy::Rejoin {
-                    self.session.require_restore(&text);
-                }
-                self.session.rewind();
                 CommitError::Aborted(text)
+            }
+            Remedy::Rejoin => {
+                if !abort(writer) {
+                    writer.discard();
+                }
+                self.session.require_restore(&text);
+                CommitError::AssignmentLost(text)
             }
             Remedy::Fenced if elapsed >= TRANSACTION_TIMEOUT => {
                 // The broker ends a transaction that has lasted too long by raising its epoch, which looks like a newer
-                // writer. If there is one, it holds the membership too, and the restore says so.
+                // writer. If there is one, it holds the membership too, which is asked for before the producer is replaced.
                 writer.discard();
-                self.session.require_restore("a transaction lasted too long");
                 CommitError::Unknown(format!("the transaction lasted {} s: {text}", elapsed.as_secs()))
             }
             Remedy::Fenced => CommitError::Fenced(text),
-            Remedy::Fatal => {
+            Remedy::Denied => {
                 writer.discard();
-                self.session.require_restore("the producer failed");
                 CommitError::Fatal(text)
             }
+            Remedy::Fatal => {
+                writer.discard();
+                if was_asked { CommitError::Unknown(text) } else { CommitError::Aborted(text) }
+            }
+        }
+    }
+
+    /// Makes a producer that was let go of anew, once the group has confirmed that its partitions are still ours: it fences
+    /// whoever writes under the same name.
+    fn replace_producer(&self, writer: &mut Writer) -> Result<(), CommitError> {
+        if writer.ready().is_some() {
+            return Ok(());
+        }
+        self.session.check()?;
+        self.session.prove_membership()?;
+        metrics::count_producer_replaced();
+        Ok(writer.initialise()?)
+    }
+}
+
+/// What an answer of the cluster means for an epoch of which nothing is visible.
+impl From<SourceError> for CommitError {
+    fn from(error: SourceError) -> Self {
+        match error {
+            SourceError::Unreachable(text) => Self::Aborted(text),
+            SourceError::AssignmentLost(text) => Self::AssignmentLost(text),
+            SourceError::Fenced(text) => Self::Fenced(text),
+            SourceError::Configuration(text) | SourceError::Policy(text) | SourceError::Io(text) => Self::Fatal(text),
         }
     }
 }
@@ -180,8 +220,8 @@ impl Sink for KafkaSink {
         TombstoneForm::NoValue
     }
 
-    fn commit(&mut self, epoch: SealedEpoch) -> Result<(), CommitError> {
-        let positions = self.kafka_positions(&epoch);
+    fn commit(&mut self, epoch: &SealedEpoch) -> Result<(), CommitError> {
+        let positions = self.kafka_positions(epoch);
         let is_empty = epoch.deltas.is_empty() && epoch.outputs.iter().all(|(_, records)| records.is_empty());
         if is_empty && self.session.is_committed(&positions) {
             return Ok(());
@@ -189,28 +229,57 @@ impl Sink for KafkaSink {
         if positions.is_empty() {
             return Err(CommitError::Fatal(format!("epoch {} owns no partition and cannot be fenced", epoch.number)));
         }
-        if let Err(lost) = self.session.check() {
-            return Err(CommitError::Aborted(lost.to_string()));
-        }
+        self.session.serve()?;
+        self.session.check()?;
         let header = self.header(epoch.number, &positions);
         let started = Instant::now();
         let mut undeliverable = Vec::new();
         let writer = self.writer.clone();
         let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.transact(&writer, &epoch, &header, &mut undeliverable) {
+        self.replace_producer(&mut writer)?;
+        match self.transact(&writer, epoch, &header, &mut undeliverable) {
             Ok(()) => {
                 debug!(epoch = epoch.number, elapsed_ms = started.elapsed().as_millis() as u64, "committed");
                 self.session.committed(positions);
-                let room = MAX_UNDELIVERABLE.saturating_sub(self.undeliverable.len());
-                self.undeliverable.extend(undeliverable.into_iter().take(room));
+                self.note_undeliverable(undeliverable);
                 Ok(())
             }
             Err(failure) => {
                 let failed = self.recover(&mut writer, failure, started.elapsed());
                 warn!(epoch = epoch.number, error = %failed, "epoch not committed");
+                // What was left out of a transaction in doubt is left out of it when it turns out to be committed.
+                self.in_doubt = undeliverable;
                 Err(failed)
             }
         }
+    }
+
+    /// The committed offsets carry the number of their epoch, so that they tell also about an epoch of timers alone.
+    fn outcome(&mut self, epoch: &SealedEpoch) -> Result<Outcome, CommitError> {
+        let positions = self.kafka_positions(epoch);
+        let writer = self.writer.clone();
+        let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        // IMPORTANT: the new producer first. It ends the transaction in doubt, one way or the other, before anyone looks.
+        let asked = self.replace_producer(&mut writer).and_then(|()| Ok(committed_offsets(&self.session)?));
+        let committed = asked.map_err(|error| match error {
+            CommitError::Aborted(text) => CommitError::Unknown(text),
+            other => other,
+        })?;
+        let is_before = self.session.is_last_committed(&committed.positions);
+        if committed.positions == positions && (!is_before || committed.epoch == Some(epoch.number)) {
+            info!(epoch = epoch.number, "the epoch in doubt was committed");
+            self.session.committed(positions);
+            let left_out = std::mem::take(&mut self.in_doubt);
+            self.note_undeliverable(left_out);
+            return Ok(Outcome::Committed);
+        }
+        if is_before {
+            info!(epoch = epoch.number, "the epoch in doubt was not committed");
+            return Ok(Outcome::NotCommitted);
+        }
+        let text = "the committed offsets are neither those before the epoch nor those after it";
+        self.session.require_restore(text);
+        Err(CommitError::AssignmentLost(text.to_owned()))
     }
 
     fn max_delta_bytes(&self) -> usize {
@@ -247,7 +316,7 @@ impl Output<'_> {
         }
         let session = self.session;
         let Some(topic) = session.settings.outputs.get(output) else {
-            return Err(Failure::Before(Remedy::Fatal, format!("no topic is set for {output:?}")));
+            return Err(Failure::Before(Remedy::Denied, format!("no topic is set for {output:?}")));
         };
         let limit_bytes = self.writer.limit(topic);
         // A late or rejected record that is too large goes without its bytes: its headers say where it lies.
@@ -284,7 +353,7 @@ impl Output<'_> {
 
     /// Writes the state. One record of each transaction carries its header, a record without value if there is no delta.
     fn deltas(&mut self, deltas: &[Delta], header: &EpochHeader) -> Result<(), Failure> {
-        let fatal = |text: String| Failure::Before(Remedy::Fatal, text);
+        let fatal = |text: String| Failure::Before(Remedy::Denied, text);
         let topic = self.session.settings.state_topic();
         let limit_bytes = self.writer.limit(&topic);
         let header = [(EPOCH_HEADER.to_owned(), header.encode().map_err(fatal)?)];

@@ -12,6 +12,7 @@ use tracing::{debug, info, warn};
 use crate::stream::{Delta, Restored, SourceError, SourcePartition, StateLog};
 
 use super::client::{ANSWER_TIMEOUT, PlainContext, create, serve_events};
+use super::committed_offsets::committed_offsets;
 use super::end_offsets::{Probe, Watermarks, watermarks};
 use super::epoch_header::{EPOCH_HEADER, EpochHeader};
 use super::failure::read_failure;
@@ -19,8 +20,6 @@ use super::producer::Writer;
 use super::record_queue::{Arrival, Record, RecordQueue, Wake};
 use super::session::Session;
 
-/// How long committed offsets may be held back by transactions of earlier workers.
-const OFFSETS_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an open transaction may hold the state topic's stable offset back. Brokers end one after 15 minutes at most.
 const STABLE_TIMEOUT: Duration = Duration::from_secs(16 * 60);
 /// After so long without progress the log says what is waited for.
@@ -47,46 +46,6 @@ struct Reading<'a> {
 impl KafkaStateLog {
     pub(super) fn new(session: Arc<Session>, writer: Arc<Mutex<Writer>>, probe: Arc<Probe>) -> Self {
         Self { session, writer, probe }
-    }
-
-    /// The committed offsets. The client waits for transactions that are being committed (`require_stable`).
-    fn committed(&self) -> Result<BTreeMap<SourcePartition, i64>, SourceError> {
-        let session = &self.session;
-        let wanted = session.source_partitions();
-        let started = Instant::now();
-        let answer = loop {
-            let mut list = TopicPartitionList::new();
-            for p in &wanted {
-                if let Some(topic) = session.settings.topic(&p.relation) {
-                    list.add_partition(topic, p.partition);
-                }
-            }
-            let asked = session.consumer.committed_offsets(list, ANSWER_TIMEOUT);
-            session.serve()?;
-            match asked {
-                Ok(answer) => break answer,
-                Err(error) if started.elapsed() > OFFSETS_TIMEOUT => {
-                    let question = format!("read the offsets of group `{}`", session.settings.pipeline);
-                    let connection = &session.consumer.context().connection;
-                    return Err(connection.explain(&question, &session.settings.brokers, &error));
-                }
-                Err(error) => warn!(%error, "could not read the committed offsets, trying again"),
-            }
-        };
-        let mut committed = BTreeMap::new();
-        for element in answer.elements() {
-            element.error().map_err(|e| {
-                let (topic, partition) = (element.topic(), element.partition());
-                SourceError::Configuration(format!("topic `{topic}` partition {partition}: no committed offset: {e}"))
-            })?;
-            if let (Offset::Offset(offset), Some(source)) =
-                (element.offset(), session.settings.relation(element.topic()))
-            {
-                let partition = SourcePartition { relation: source.relation.clone(), partition: element.partition() };
-                committed.insert(partition, offset);
-            }
-        }
-        Ok(committed)
     }
 
     /// Reads the state topic to the high watermark that it has now.
@@ -154,11 +113,12 @@ impl KafkaStateLog {
 impl StateLog for KafkaStateLog {
     fn restore(&mut self, apply: &mut dyn FnMut(Delta) -> Result<(), String>) -> Result<Restored, SourceError> {
         let started = Instant::now();
-        // IMPORTANT: both fences stand before anything is read. An earlier life of this worker cannot write any more after
-        // the first, another worker cannot commit offsets any more after the second.
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner).initialise()?;
+        // IMPORTANT: both fences stand before anything is read. Another worker cannot commit offsets any more after the
+        // first, an earlier life of this worker cannot write any more after the second. In this order, because a worker
+        // that was replaced while it slept must learn so from the group before it fences its own successor.
         let assignment = self.session.wait_until_assigned()?;
-        let committed = self.committed()?;
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner).initialise()?;
+        let committed = committed_offsets(&self.session)?.positions;
         let (last, n_deltas) = self.read(apply)?;
         let epoch = last.as_ref().map_or(0, |header| header.epoch);
         let logged = last.map(|header| self.by_partition(&header));

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::MemoryStateLog;
-use crate::stream::{CommitError, OutputTopic, RecordBatchBytes, RecordView, SealedEpoch, Sink, TombstoneForm};
+use crate::stream::{
+    CommitError, Outcome, OutputTopic, RecordBatchBytes, RecordView, SealedEpoch, Sink, TombstoneForm,
+};
 
 /// A directory of files as a sink.
 ///
@@ -94,16 +96,21 @@ impl Sink for FileSink {
         TombstoneForm::Line
     }
 
-    fn commit(&mut self, epoch: SealedEpoch) -> Result<(), CommitError> {
+    fn commit(&mut self, epoch: &SealedEpoch) -> Result<(), CommitError> {
         for (idx, (topic, records)) in epoch.outputs.iter().enumerate() {
             let headers = epoch.headers.get(idx).map_or(&[][..], Vec::as_slice);
             self.write(topic, records, headers)
                 .map_err(|e| CommitError::Fatal(format!("could not write `{}`: {e}", self.path(topic).display())))?;
         }
         if let Some(log) = &self.log {
-            log.append(epoch.number, epoch.deltas, epoch.positions);
+            log.append(epoch.number, epoch.deltas.clone(), epoch.positions.clone());
         }
         Ok(())
+    }
+
+    /// A file is never in doubt: a commit that fails says so.
+    fn outcome(&mut self, _epoch: &SealedEpoch) -> Result<Outcome, CommitError> {
+        Ok(Outcome::NotCommitted)
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::stream::{
-    CommitError, Delta, OutputTopic, RecordBatchBytes, Restored, SealedEpoch, Sink, SourceError, SourcePartition,
-    StateLog, TombstoneForm,
+    CommitError, Delta, Outcome, OutputTopic, RecordBatchBytes, Restored, SealedEpoch, Sink, SourceError,
+    SourcePartition, StateLog, TombstoneForm,
 };
 
 /// Keeps committed deltas and positions in memory. Clones share what they keep.
@@ -28,6 +28,13 @@ impl MemoryStateLog {
         kept.deltas.extend(deltas);
         kept.positions = positions;
         kept.epoch = epoch;
+    }
+}
+
+impl MemoryStateLog {
+    /// The number of the last committed epoch; 0 if there is none.
+    fn last_epoch(&self) -> u64 {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).epoch
     }
 }
 
@@ -81,14 +88,19 @@ impl Sink for MemorySink {
         self.tombstones
     }
 
-    fn commit(&mut self, epoch: SealedEpoch) -> Result<(), CommitError> {
+    fn commit(&mut self, epoch: &SealedEpoch) -> Result<(), CommitError> {
         let mut collected = self.collected.lock().unwrap_or_else(PoisonError::into_inner);
-        for (idx, (topic, records)) in epoch.outputs.into_iter().enumerate() {
+        for (idx, (topic, records)) in epoch.outputs.iter().enumerate() {
             let headers = epoch.headers.get(idx).map_or(&[][..], Vec::as_slice);
-            collected.entry(topic).or_default().extend(collect(&records, headers));
+            collected.entry(topic.clone()).or_default().extend(collect(records, headers));
         }
-        self.log.append(epoch.number, epoch.deltas, epoch.positions);
+        self.log.append(epoch.number, epoch.deltas.clone(), epoch.positions.clone());
         Ok(())
+    }
+
+    fn outcome(&mut self, epoch: &SealedEpoch) -> Result<Outcome, CommitError> {
+        let is_last = self.log.last_epoch() >= epoch.number;
+        Ok(if is_last { Outcome::Committed } else { Outcome::NotCommitted })
     }
 }
 

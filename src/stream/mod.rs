@@ -12,8 +12,8 @@ mod watermark;
 pub use change_batch::{ChangeBatch, Order};
 pub use key::{encode_key, kafka_partition, murmur2};
 pub use ports::{
-    CommitError, Delta, Headers, OutputTopic, PartitionStatus, PollLimit, Polled, Restored, SealedEpoch, Sink, Source,
-    SourceError, StateLog, TombstoneForm, Undeliverable,
+    CommitError, Delta, Headers, Outcome, OutputTopic, PartitionStatus, PollLimit, Polled, Restored, SealedEpoch, Sink,
+    Source, SourceError, StateLog, TombstoneForm, Undeliverable,
 };
 pub use record::{RecordBatchBytes, RecordMeta, RecordView, SourcePartition};
 pub use shard::{ShardCount, shard_rows, split_by_shard};

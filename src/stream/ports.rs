@@ -41,12 +41,11 @@ pub struct Polled {
 
 /// Where records come from.
 ///
-/// Source, sink and state log of a worker belong together: the source reads from the positions that the last restore told,
-/// and reads again from the last committed ones after an epoch was aborted. Records polled before that must be dropped.
+/// Source, sink and state log of a worker belong together: the source reads from the positions that the last restore told.
 pub trait Source: Send {
     /// Takes what has arrived, in reading order, waiting at most `wait` for the first record.
     ///
-    /// Relations named in `paused` are not read. The first poll after a restore or an abort tells every partition's status.
+    /// Relations named in `paused` are not read. The first poll after a restore tells every partition's status.
     /// Errors tell whether the worker may go on; after [`SourceError::AssignmentLost`] the state must be restored first.
     fn poll(&mut self, limit: PollLimit, wait: Duration, paused: &[Arc<str>]) -> Result<Polled, SourceError>;
 
@@ -119,13 +118,31 @@ pub struct Undeliverable {
     pub limit_bytes: usize,
 }
 
+/// What became of an epoch whose commit was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All of it is visible.
+    Committed,
+    /// Nothing of it is visible, nor will be.
+    NotCommitted,
+}
+
 /// Where epochs are committed.
 pub trait Sink: Send {
     /// How this end writes the deletion of a key.
     fn tombstones(&self) -> TombstoneForm;
 
     /// Commits an epoch: all of it becomes visible, or nothing.
-    fn commit(&mut self, epoch: SealedEpoch) -> Result<(), CommitError>;
+    ///
+    /// The same epoch may be given again after [`CommitError::Aborted`], and after [`CommitError::Unknown`] once
+    /// [`Sink::outcome`] has said that it was not committed.
+    fn commit(&mut self, epoch: &SealedEpoch) -> Result<(), CommitError>;
+
+    /// Finds out what became of an epoch whose commit ended with [`CommitError::Unknown`].
+    ///
+    /// From then on the lost attempt cannot become visible any more. [`CommitError::Unknown`] says that there was no answer
+    /// yet: ask again.
+    fn outcome(&mut self, epoch: &SealedEpoch) -> Result<Outcome, CommitError>;
 
     /// The greatest delta that one [`Delta`] may hold, in bytes.
     fn max_delta_bytes(&self) -> usize {
@@ -181,13 +198,15 @@ pub enum SourceError {
 /// Why an epoch was not committed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// Nothing of the epoch is visible. Drop it and go on: the source reads again from the last commit, and says when the
-    /// state must be restored too.
+    /// Nothing of the epoch is visible. Commit it again.
     #[error("epoch aborted: {0}")]
     Aborted(String),
-    /// The outcome is unknown; the committed offsets decide after a restore.
+    /// No one knows whether the epoch is visible. Ask for its [`Outcome`] before anything else.
     #[error("outcome of the commit unknown: {0}")]
     Unknown(String),
+    /// Nothing of the epoch is visible, and the partitions belong to another generation. Drop it, restore, go on.
+    #[error("assignment lost: {0}")]
+    AssignmentLost(String),
     /// A newer instance has taken over; this one must stop.
     #[error("fenced by a newer instance: {0}")]
     Fenced(String),
@@ -202,6 +221,7 @@ impl CommitError {
         match self {
             Self::Aborted(_) => "abort",
             Self::Unknown(_) => "unknown",
+            Self::AssignmentLost(_) => "lost",
             Self::Fenced(_) => "fenced",
             Self::Fatal(_) => "fatal",
         }

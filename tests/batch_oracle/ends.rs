@@ -7,8 +7,8 @@ use std::time::Duration;
 use curb::local::MemoryStateLog;
 use curb::plan::Pipeline;
 use curb::stream::{
-    CommitError, OutputTopic, PartitionStatus, PollLimit, Polled, RecordMeta, SealedEpoch, Sink, Source, SourceError,
-    SourcePartition, TombstoneForm,
+    CommitError, Outcome, OutputTopic, PartitionStatus, PollLimit, Polled, RecordMeta, SealedEpoch, Sink, Source,
+    SourceError, SourcePartition, TombstoneForm,
 };
 use fastrand::Rng;
 use serde_json::Value;
@@ -183,11 +183,13 @@ pub(crate) struct RandomSink {
     followed: Followed,
     crashes: f64,
     rng: Rng,
+    /// The number of the last committed epoch.
+    last: u64,
 }
 
 impl RandomSink {
     pub(crate) fn new(followed: Followed, crashes: f64, rng: Rng) -> Self {
-        Self { followed, crashes, rng }
+        Self { followed, crashes, rng, last: 0 }
     }
 }
 
@@ -196,15 +198,25 @@ impl Sink for RandomSink {
         TombstoneForm::NoValue
     }
 
-    fn commit(&mut self, epoch: SealedEpoch) -> Result<(), CommitError> {
+    fn commit(&mut self, epoch: &SealedEpoch) -> Result<(), CommitError> {
         let crashes = self.rng.f64() < self.crashes;
-        match self.rng.u32(0..3) {
+        match self.rng.u32(0..4) {
             0 if crashes => Err(CommitError::Aborted("test".into())),
             1 if crashes => Err(CommitError::Unknown("test".into())),
+            2 if crashes => Err(CommitError::AssignmentLost("test".into())),
             _ => {
-                self.followed.commit(epoch);
+                self.followed.commit(epoch.clone());
+                self.last = epoch.number;
                 if crashes { Err(CommitError::Unknown("test".into())) } else { Ok(()) }
             }
         }
+    }
+
+    fn outcome(&mut self, epoch: &SealedEpoch) -> Result<Outcome, CommitError> {
+        // Now and then the answer does not come, and a restore decides.
+        if self.rng.bool() {
+            return Err(CommitError::AssignmentLost("test".into()));
+        }
+        Ok(if self.last >= epoch.number { Outcome::Committed } else { Outcome::NotCommitted })
     }
 }

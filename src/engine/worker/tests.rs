@@ -10,10 +10,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::catalog::resolve;
 use crate::dialect::{Pack, parse};
-use crate::engine::{Replay, ReplayOptions, event_times};
+use crate::engine::{Replay, ReplayOptions, RestoreError, event_times};
 use crate::local::{Collected, FileInput, FileSource, MemorySink, MemoryStateLog};
 use crate::plan::plan;
-use crate::stream::{CommitError, PollLimit, RecordBatchBytes, RecordMeta, ShardCount, SourceError, TombstoneForm};
+use crate::stream::{
+    CommitError, Outcome as SinkOutcome, PollLimit, RecordBatchBytes, RecordMeta, SealedEpoch, ShardCount, SourceError,
+    TombstoneForm,
+};
 
 const RULES: &str = "
     CREATE STREAM passages (
@@ -85,12 +88,19 @@ fn source(pipeline: &Pipeline, dir: &Path) -> Box<dyn Source> {
 enum Fault {
     None,
     Aborted,
+    AssignmentLost,
     UnknownAndLost,
     UnknownButCommitted,
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
-    prop_oneof![Just(Fault::None), Just(Fault::Aborted), Just(Fault::UnknownAndLost), Just(Fault::UnknownButCommitted)]
+    prop_oneof![
+        Just(Fault::None),
+        Just(Fault::Aborted),
+        Just(Fault::AssignmentLost),
+        Just(Fault::UnknownAndLost),
+        Just(Fault::UnknownButCommitted)
+    ]
 }
 
 struct FaultySink {
@@ -107,17 +117,22 @@ impl Sink for FaultySink {
         700
     }
 
-    fn commit(&mut self, epoch: SealedEpoch) -> Result<(), CommitError> {
+    fn commit(&mut self, epoch: &SealedEpoch) -> Result<(), CommitError> {
         assert!(epoch.deltas.iter().all(|d| d.bytes.len() <= 700));
         match self.faults.pop_front().unwrap_or(Fault::None) {
             Fault::None => self.inner.commit(epoch),
             Fault::Aborted => Err(CommitError::Aborted("test".into())),
+            Fault::AssignmentLost => Err(CommitError::AssignmentLost("test".into())),
             Fault::UnknownAndLost => Err(CommitError::Unknown("test".into())),
             Fault::UnknownButCommitted => {
                 self.inner.commit(epoch)?;
                 Err(CommitError::Unknown("test".into()))
             }
         }
+    }
+
+    fn outcome(&mut self, epoch: &SealedEpoch) -> Result<SinkOutcome, CommitError> {
+        self.inner.outcome(epoch)
     }
 }
 
@@ -358,7 +373,8 @@ fn a_cluster_that_goes_away_is_waited_for_but_one_that_was_never_there_is_not() 
     };
     let gone = || Err(SourceError::Unreachable("gone".into()));
     assert_eq!(run(&[false, true, true, false], vec![gone()]).unwrap(), Ended::EndOfInput);
-    assert!(run(&[true], vec![]).unwrap_err().is_unreachable());
+    let refused = run(&[true], vec![]).unwrap_err();
+    assert!(matches!(refused, WorkerError::Restore(RestoreError::Log(SourceError::Unreachable(_)))), "{refused}");
 }
 
 #[test]
