@@ -4,6 +4,7 @@
 //! aborted commit is repeated, not computed again; only a worker that has lost its partitions rebuilds its operators from
 //! the state log, in place. `failure.rs` says which failure asks for what.
 
+mod accounting;
 mod control;
 mod failure;
 mod options;
@@ -19,24 +20,20 @@ use self::control::Control;
 pub use self::control::{Command, EmitFrom, LoggedControl};
 pub use self::failure::WorkerError;
 use self::failure::{Remedy, remedy};
-use self::pending::{Computed, Pending};
-use super::dataflow::{Dataflow, EpochRun, EpochTimes};
-use super::delta::{DeltaCodec, EpochRecord, Logged, PartitionRecord};
-use super::encode::{EncodeError, SinkEncoder};
+use self::pending::{Computed, Pending, write_outputs};
+use super::dataflow::{Dataflow, EpochTimes};
+use super::delta::{DeltaCodec, EpochRecord, Logged};
+use super::encode::SinkEncoder;
 use super::epoch::OpenEpoch;
-use super::intake::{Intake, SourceCounts, Taken, fates};
-use super::refusal::encode_refusals;
-use super::restore::{logged_pipeline, restore};
-use super::status::{CommittedEpoch, Phase, StatusBoard, StatusKeeper};
+use super::intake::{Intake, Taken, fates};
+use super::restore::restore;
+use super::status::{Phase, StatusBoard, StatusKeeper};
 use super::upkeep::{Upkeep, bytes_by_shard};
 use super::watermark::Watermarks;
 use crate::fail_point;
 use crate::metrics;
-use crate::plan::{OperatorPlan, Pipeline, SinkPlan};
-use crate::stream::{
-    ChangeBatch, Outcome, OutputTopic, PartitionStatus, PollLimit, Polled, Sink, Source, SourcePartition, StateLog,
-    Watermark,
-};
+use crate::plan::{OperatorPlan, Pipeline};
+use crate::stream::{Outcome, PartitionStatus, PollLimit, Polled, Sink, Source, SourcePartition, StateLog, Watermark};
 
 pub use options::WorkerOptions;
 
@@ -344,46 +341,6 @@ impl Worker {
         Ok(Some(Computed { taken, run, fates, times, clock_ms }))
     }
 
-    /// Holds back the rows of sinks that would exceed their rate.
-    fn obey_rates(&mut self, run: &mut EpochRun, clock_ms: i64) -> Result<(), WorkerError> {
-        if !self.options.holds_back {
-            return Ok(());
-        }
-        for (idx, sink) in self.pipeline.sinks.iter().enumerate().filter(|(_, s)| s.max_rate.is_some()) {
-            let n_rows = run.changes.get(sink.relation).map_or(0, |c| c.len() as u64);
-            if self.control.admits(&self.pipeline, idx, n_rows, clock_ms) {
-                continue;
-            }
-            for id in sink.hands_over.iter().chain([&sink.relation]) {
-                if sink.hands_over.contains(id) {
-                    self.dataflow.take_back(&self.pipeline, *id)?;
-                }
-                if let Some(changes) = run.changes.get_mut(*id) {
-                    *changes = ChangeBatch::empty(changes.rows.schema());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Keeps what the first load may emit, and says how much that is before anything is sent.
-    fn hand_over_first_load(&mut self, run: &mut EpochRun) -> Result<(), WorkerError> {
-        for sink in &self.pipeline.sinks {
-            let Some(changes) = run.changes.get_mut(sink.relation) else { continue };
-            let n_rows = changes.len();
-            *changes = self
-                .options
-                .emit_from
-                .emitted(sink, changes)
-                .map_err(|e| EncodeError { sink: sink.name.clone(), reason: e.to_string() })?;
-            let n_waiting: usize = sink.hands_over.iter().map(|id| self.dataflow.n_waiting(*id)).sum();
-            let (n_emitted, n_recorded) = (changes.len(), n_rows - changes.len());
-            tracing::info!(sink = %sink.name, n_emitted, n_waiting, n_recorded, "first load: rows that leave");
-        }
-        self.control.loaded();
-        Ok(())
-    }
-
     /// Rows to records, state to deltas: the epoch as a value.
     fn encode(&mut self, computed: &Computed) -> Result<OpenEpoch, WorkerError> {
         let _timer = self.status.time("encode");
@@ -434,77 +391,6 @@ impl Worker {
         self.note_undeliverable();
         self.show(&committed);
         Ok(())
-    }
-
-    /// Says which records of the epoch their topics did not take.
-    fn note_undeliverable(&mut self) {
-        for left_out in self.ends.sink.take_undeliverable() {
-            let (OutputTopic::Sink(name) | OutputTopic::Late(name) | OutputTopic::Rejected(name)) = &left_out.output;
-            metrics::count_undeliverable(name);
-            tracing::error!(
-                output = ?left_out.output,
-                record_idx = left_out.record_idx,
-                bytes = left_out.bytes,
-                limit_bytes = left_out.limit_bytes,
-                "record left out: it is larger than its topic takes"
-            );
-            self.status.undeliverable();
-        }
-    }
-
-    /// Brings status and measurements up to date with a committed epoch.
-    fn show(&mut self, committed: &Pending) {
-        let n_waiting = |s: &SinkPlan| s.hands_over.iter().map(|id| self.dataflow.n_waiting(*id)).sum();
-        let n_waiting: Vec<usize> = self.pipeline.sinks.iter().map(n_waiting).collect();
-        self.status.controls(self.control.logged(), &n_waiting);
-        let Pending { sealed, sink_rows, computed, .. } = committed;
-        let now_ms = (self.ends.clock)();
-        let counts: Vec<(usize, SourceCounts)> =
-            computed.taken.records.iter().zip(&computed.fates).map(|(r, f)| (r.relation, f.counts)).collect();
-        // What a first load reads has lain there, which says nothing of the worker.
-        let is_live = self.status.board().is_loaded();
-        let stamps = || computed.taken.records.iter().flat_map(|r| &r.raw.records).filter_map(|m| m.timestamp_ms);
-        let latencies_ms = || stamps().filter(|_| is_live).map(|stamp| now_ms.saturating_sub(stamp).max(0) as u64);
-        self.status.committed(CommittedEpoch {
-            number: sealed.number,
-            loaded: computed.times.loaded,
-            run: &computed.run,
-            watermarks: &computed.times.after,
-            counts: &counts,
-            sink_rows,
-            latencies_ms: &mut latencies_ms(),
-        });
-        metrics::observe_latencies(latencies_ms());
-        self.status.refused(&self.pipeline, &computed.taken, &computed.fates, now_ms);
-        self.status.sample_if_due(|| self.dataflow.state_sizes());
-    }
-
-    /// What is logged of the epoch beside its operators' state.
-    fn record(&self, clock_ms: i64) -> EpochRecord {
-        let mut watermarks = BTreeMap::new();
-        let mut event_times: BTreeMap<Arc<str>, BTreeMap<i32, Option<i64>>> = BTreeMap::new();
-        for (id, relation) in self.pipeline.relations.iter().enumerate() {
-            if let Some((watermark, partitions)) = self.watermarks.logged(id) {
-                watermarks.insert(relation.name.to_string(), watermark.0);
-                event_times.insert(relation.name.clone(), partitions);
-            }
-        }
-        let event_ms_max = |p: &SourcePartition| event_times.get(&p.relation)?.get(&p.partition).copied().flatten();
-        let partitions = self.positions.iter().map(|(p, position)| PartitionRecord {
-            relation: p.relation.to_string(),
-            partition: p.partition,
-            position: *position,
-            event_ms_max: event_ms_max(p),
-        });
-        EpochRecord {
-            epoch: self.n_committed + 1,
-            clock_ms,
-            partitions: partitions.collect(),
-            watermarks,
-            control: self.control.logged().clone(),
-            log_began_ms: 0,
-            pipeline: (!self.pipeline_is_logged).then(|| logged_pipeline(&self.pipeline, self.options.n_shards)),
-        }
     }
 
     /// Brings everything to the last committed epoch: operators, watermarks, positions.
@@ -569,29 +455,6 @@ fn is_loaded(pipeline: &Pipeline, partitions: &BTreeMap<SourcePartition, Partiti
 fn is_read_to_noted_end(partitions: &BTreeMap<SourcePartition, PartitionStatus>, source: &Arc<str>) -> bool {
     let mut own = partitions.iter().filter(|(p, _)| p.relation == *source).peekable();
     own.peek().is_some() && own.all(|(_, status)| status.caught_up)
-}
-
-/// Encodes what an epoch hands to its sinks, and the records it refused.
-fn write_outputs(
-    epoch: &mut OpenEpoch,
-    pipeline: &Pipeline,
-    sinks: &mut [SinkEncoder],
-    computed: &Computed,
-    raw_bytes_max: usize,
-) -> Result<(), WorkerError> {
-    let record_name = |sequence: u64| computed.taken.name(pipeline, sequence);
-    for (sink, encoder) in pipeline.sinks.iter().zip(sinks) {
-        if let Some(changes) = computed.run.changes.get(sink.relation) {
-            epoch.write(OutputTopic::Sink(sink.name.clone()), encoder.encode(changes, &record_name)?);
-        }
-    }
-    for (records, fates) in computed.taken.records.iter().zip(&computed.fates) {
-        let Some(relation) = pipeline.relations.get(records.relation) else { continue };
-        let refused = encode_refusals(relation, records, fates, raw_bytes_max);
-        epoch.write(OutputTopic::Late(relation.name.clone()), refused.late);
-        epoch.write(OutputTopic::Rejected(relation.name.clone()), refused.rejected);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

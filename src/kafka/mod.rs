@@ -13,6 +13,7 @@ mod end_offsets;
 mod epoch_header;
 mod failure;
 mod membership;
+mod outgoing;
 mod partition_progress;
 mod producer;
 mod record_queue;

@@ -172,7 +172,7 @@ fn check_holding_back(
     };
     if hands_over.is_empty() || !hands_over.iter().all(is_own) {
         return refuse(
-            "C0449",
+            "C0452",
             format!("sink `{}` cannot hold rows back, as `{option}` asks for", definition.name),
             "Rows wait as differences of a table: write the table itself, or read FROM CHANGES(t) in the sink, not by way of a view.",
         );
@@ -187,7 +187,7 @@ fn emit_time(definition: &QueryDefinition, column: &Ident, rest: &LogicalPlan, n
     match rest.schema().field(idx).data_type() {
         DataType::Timestamp(..) => Ok(idx),
         other => refuse(
-            "C0450",
+            "C0453",
             format!("`emit_time` of sink `{}` names `{name}`, which is {other}", definition.name),
             "Name a column of type TIMESTAMP WITH TIME ZONE.",
         ),

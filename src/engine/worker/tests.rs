@@ -11,14 +11,14 @@ use super::*;
 use crate::catalog::resolve;
 use crate::dialect::{Pack, parse};
 use crate::engine::{
-    Replay, ReplayOptions, RestoreError, RewritePolicy, SliceLimit, SnapshotPolicy, UpkeepOptions, event_times,
-    snapshot,
+    Replay, ReplayOptions, RestoreError, RewritePolicy, SliceLimit, SnapshotPolicy, SourceCounts, UpkeepOptions,
+    event_times, snapshot,
 };
 use crate::local::{Collected, FileInput, FileSource, MemorySink, MemoryStateLog, SnapshotDir};
 use crate::plan::plan;
 use crate::stream::{
-    CommitError, LogFollower, LogReader, Outcome as SinkOutcome, PollLimit, RecordBatchBytes, RecordMeta, Restored,
-    SealedEpoch, ShardCount, SourceError, TombstoneForm,
+    CommitError, LogFollower, LogReader, Outcome as SinkOutcome, OutputTopic, PollLimit, RecordBatchBytes, RecordMeta,
+    Restored, SealedEpoch, ShardCount, SourceError, TombstoneForm,
 };
 
 const RULES: &str = "
