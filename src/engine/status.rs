@@ -12,16 +12,19 @@ use super::intake::{Fates, SourceCounts, Taken};
 use super::interval::{Interval, RunningInterval, StageClock};
 use super::kinds::{self, Kinds};
 use super::refused::{NewestRefused, RefusedRecord, refused_records};
+use super::worker::{Command, LoggedControl};
 use crate::catalog::RelationKind;
 use crate::metrics;
 use crate::operators::StateSize;
-use crate::plan::{OperatorPlan, Pipeline, Relation};
+use crate::plan::{OperatorPlan, Pipeline, Relation, SinkPlan};
 use crate::stream::{PartitionStatus, SourcePartition, Watermark};
 
 /// Rates are taken over at least this time.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 /// Latencies above an hour count as an hour.
 const LATENCY_MS_MAX: u64 = 3_600_000;
+/// Commands that wait for the worker at most.
+const COMMANDS_MAX: usize = 1_000;
 
 /// What a worker is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -115,6 +118,12 @@ pub struct SinkStatus {
     pub rows: u64,
     /// The same by the value of the column that `count_by` names; empty without that option.
     pub kinds: Kinds,
+    /// Whether its rows can wait, so that it can be paused: not those of a stream.
+    pub can_wait: bool,
+    /// Why it is paused; none if it is not.
+    pub paused: Option<String>,
+    /// How many keys wait to be written.
+    pub waiting: u64,
 }
 
 /// Latencies in milliseconds.
@@ -130,13 +139,14 @@ pub struct LatencyStatus {
     pub max_ms: u64,
 }
 
-/// The shared status. Clones show the same pipeline.
+/// The shared status, and what is asked of the worker. Clones show and reach the same pipeline.
 #[derive(Clone, Debug, Default)]
 pub struct StatusBoard {
     status: Arc<Mutex<Status>>,
     last_turn: Arc<Mutex<Option<Instant>>>,
     interval: RunningInterval,
     refused: NewestRefused,
+    commands: Arc<Mutex<Vec<Command>>>,
 }
 
 impl StatusBoard {
@@ -153,6 +163,21 @@ impl StatusBoard {
     /// Shows another status.
     pub fn show(&self, status: Status) {
         self.update(|shown| *shown = status);
+    }
+
+    /// Asks the worker for something; it is done before the next epoch. False when too much was asked for already.
+    pub fn ask(&self, command: Command) -> bool {
+        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_room = commands.len() < COMMANDS_MAX;
+        if has_room {
+            commands.push(command);
+        }
+        has_room
+    }
+
+    /// Takes what was asked of the worker.
+    pub(super) fn take_commands(&self) -> Vec<Command> {
+        std::mem::take(&mut *self.commands.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Notes that the worker's loop has come round.
@@ -238,8 +263,12 @@ impl StatusKeeper {
                 ..RelationStatus::default()
             });
         }
-        status.sinks =
-            pipeline.sinks.iter().map(|s| SinkStatus { name: s.name.clone(), ..SinkStatus::default() }).collect();
+        let sink = |s: &SinkPlan| SinkStatus {
+            name: s.name.clone(),
+            can_wait: !s.hands_over.is_empty(),
+            ..SinkStatus::default()
+        };
+        status.sinks = pipeline.sinks.iter().map(sink).collect();
         let n_relations = pipeline.relations.len();
         let board = StatusBoard::default();
         board.show(status);
@@ -291,7 +320,7 @@ impl StatusKeeper {
             status.latency = latency.unwrap_or(status.latency);
             for (id, relation) in status.relations.iter_mut().enumerate() {
                 let n_in = epoch.run.rows_in.get(id).copied().unwrap_or(0);
-                let n_out = epoch.run.changes.get(id).map_or(0, |c| c.len() as u64);
+                let n_out = epoch.run.rows_out.get(id).copied().unwrap_or(0);
                 relation.rows_in += n_in;
                 relation.rows_out += n_out;
                 if n_in + n_out > 0 {
@@ -328,6 +357,17 @@ impl StatusKeeper {
             for (relation, watermark) in status.relations.iter_mut().zip(watermarks) {
                 let is_instant = *watermark != Watermark::MIN && *watermark != Watermark::MAX;
                 relation.watermark_ms = is_instant.then_some(watermark.0);
+            }
+        });
+    }
+
+    /// Shows which sinks are paused, and how many keys wait for each, in order of declaration.
+    pub(super) fn controls(&self, control: &LoggedControl, n_waiting: &[usize]) {
+        self.board.update(|status| {
+            for (sink, n_waiting) in status.sinks.iter_mut().zip(n_waiting) {
+                sink.paused = control.paused.get(sink.name.as_ref()).cloned();
+                sink.waiting = *n_waiting as u64;
+                metrics::set_waiting(&sink.name, sink.paused.is_some(), sink.waiting);
             }
         });
     }
@@ -402,8 +442,9 @@ impl StatusKeeper {
 
 /// The statement that a relation is a step of.
 fn definition(relation: &Relation) -> &str {
-    if let Some(table) = relation.name.strip_prefix("changes(").and_then(|n| n.strip_suffix(')')) {
-        return table;
+    if let Some((table, reader)) = relation.name.strip_prefix("changes(").and_then(|n| n.split_once(')')) {
+        // A sink whose changes settle has CHANGES of its own.
+        return reader.strip_prefix(" of ").unwrap_or(table);
     }
     match relation.name.rsplit_once('.') {
         Some((definition, step)) if step.trim_end_matches(|c: char| c.is_ascii_digit()) == relation.operator.word() => {
@@ -441,7 +482,13 @@ mod tests {
     }
 
     fn commit(keeper: &mut StatusKeeper, number: u64, n_rows: u64, latencies_ms: &[u64]) {
-        let run = EpochRun { changes: vec![], refused: vec![], duplicate: vec![], rows_in: vec![n_rows; 3] };
+        let run = EpochRun {
+            changes: vec![],
+            refused: vec![],
+            duplicate: vec![],
+            rows_in: vec![n_rows; 3],
+            rows_out: vec![],
+        };
         let counts = SourceCounts { read: n_rows, used: n_rows, ..SourceCounts::default() };
         keeper.committed(CommittedEpoch {
             number,

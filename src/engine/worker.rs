@@ -4,8 +4,10 @@
 //! aborted commit is repeated, not computed again; only a worker that has lost its partitions rebuilds its operators from
 //! the state log, in place. `failure.rs` says which failure asks for what.
 
+mod control;
 mod failure;
 mod options;
+mod overlapped;
 mod pending;
 
 use std::collections::BTreeMap;
@@ -13,23 +15,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use self::control::Control;
+pub use self::control::{Command, EmitFrom, LoggedControl};
 pub use self::failure::WorkerError;
 use self::failure::{Remedy, remedy};
 use self::pending::{Computed, Pending};
-use super::dataflow::{Dataflow, EpochTimes};
+use super::dataflow::{Dataflow, EpochRun, EpochTimes};
 use super::delta::{DeltaCodec, EpochRecord, Logged, PartitionRecord};
-use super::encode::SinkEncoder;
+use super::encode::{EncodeError, SinkEncoder};
 use super::epoch::OpenEpoch;
 use super::intake::{Intake, SourceCounts, Taken, fates};
 use super::refusal::encode_refusals;
 use super::restore::{logged_pipeline, restore};
 use super::status::{CommittedEpoch, Phase, StatusBoard, StatusKeeper};
+use super::upkeep::{Upkeep, bytes_by_shard};
 use super::watermark::Watermarks;
 use crate::fail_point;
 use crate::metrics;
-use crate::plan::{OperatorPlan, Pipeline};
+use crate::plan::{OperatorPlan, Pipeline, SinkPlan};
 use crate::stream::{
-    Outcome, OutputTopic, PartitionStatus, PollLimit, Polled, Sink, Source, SourcePartition, StateLog, Watermark,
+    ChangeBatch, Outcome, OutputTopic, PartitionStatus, PollLimit, Polled, Sink, Source, SourcePartition, StateLog,
+    Watermark,
 };
 
 pub use options::WorkerOptions;
@@ -88,11 +94,13 @@ pub struct Worker {
     /// Whether the state was ever restored: a cluster that is gone after that is waited for.
     was_restored: bool,
     pipeline_is_logged: bool,
+    upkeep: Upkeep,
     last_commit: Option<Instant>,
     /// The epoch that is computed but not known to be committed.
     pending: Option<Pending>,
     /// Epochs take so many times less than they may, after one that could not be committed as it was.
     limit_divisor: usize,
+    control: Control,
     /// Since when a stop has been asked for.
     stop_since: Option<Instant>,
 }
@@ -127,9 +135,11 @@ impl Worker {
             is_restored: false,
             was_restored: false,
             pipeline_is_logged: false,
+            upkeep: Upkeep::new(pipeline.clone(), options.n_shards, options.upkeep.clone()),
             last_commit: None,
             pending: None,
             limit_divisor: 1,
+            control: Control::new(&pipeline, LoggedControl::default()),
             stop_since: None,
             pipeline,
             ends,
@@ -151,12 +161,19 @@ impl Worker {
     }
 
     fn turn(&mut self) -> Result<Ended, WorkerError> {
+        if self.options.epochs_under_way > 1 && self.ends.log.is_none() {
+            return self.overlapped();
+        }
         let mut backoff = self.options.backoff_min;
         loop {
             if self.may_stop() {
                 return Ok(Ended::Stopped);
             }
             self.status.board().turned();
+            if self.is_restored {
+                let commands = self.status.board().take_commands();
+                commands.iter().for_each(|command| self.control.obey(&self.pipeline, command));
+            }
             match self.advance() {
                 Ok(Progress::EndOfInput) => return Ok(Ended::EndOfInput),
                 Ok(Progress::Going) if self.options.until_caught_up && self.is_caught_up() => {
@@ -250,7 +267,7 @@ impl Worker {
         } else {
             Vec::new()
         };
-        let polled = self.ends.source.poll(self.limit(), self.options.poll_wait, &paused)?;
+        let polled = self.ends.source.poll(self.limit(), self.poll_wait(), &paused)?;
         for (partition, status) in &polled.partitions {
             self.positions.insert(partition.clone(), status.position);
             self.partitions.insert(partition.clone(), status.clone());
@@ -259,6 +276,17 @@ impl Worker {
             self.status.lags(&self.partitions);
         }
         Ok(polled)
+    }
+
+    /// How long to wait for the first record: not beyond the moment when rows that wait may go.
+    fn poll_wait(&self) -> Duration {
+        match self.dataflow.next_hand_over(self.control.held_back()).filter(|_| self.is_loaded()) {
+            None => self.options.poll_wait,
+            Some(at_ms) => {
+                let left_ms = at_ms.saturating_sub((self.ends.clock)()).max(0).unsigned_abs();
+                self.options.poll_wait.min(Duration::from_millis(left_ms))
+            }
+        }
     }
 
     fn limit(&self) -> PollLimit {
@@ -287,43 +315,91 @@ impl Worker {
         }
         let after = self.watermarks.of_relations(&self.pipeline);
         let before = std::mem::replace(&mut self.reached, after.clone());
-        let times = EpochTimes { before, after, loaded: self.is_loaded() };
-        if taken.records.is_empty() && !self.dataflow.is_due(&self.pipeline, &times) {
+        let loaded = self.is_loaded();
+        let is_first_load = loaded && !self.control.logged().is_loaded;
+        let may_flood = is_first_load && self.options.emit_from != EmitFrom::Earliest;
+        let times = EpochTimes {
+            before,
+            after,
+            loaded,
+            clock_ms: if self.options.holds_back { clock_ms } else { i64::MAX },
+            // A first load of which part is recorded only is handed over as one: what comes later is no first load.
+            hand_over_max: if may_flood { usize::MAX } else { self.options.hand_over_max },
+            held_back: self.control.held_back().clone(),
+        };
+        let is_idle = taken.records.is_empty() && !self.control.is_changed();
+        if is_idle && !self.dataflow.is_due(&self.pipeline, &times) {
             self.status.watermarks(&times.after);
             self.status.sample_if_due(|| self.dataflow.state_sizes());
             return Ok(None);
         }
         let _timer = self.status.time("execute");
         let rows = std::mem::take(&mut taken.rows);
-        let run = self.dataflow.run(&self.pipeline, rows, &times)?;
+        let mut run = self.dataflow.run(&self.pipeline, rows, &times)?;
+        self.obey_rates(&mut run, clock_ms)?;
+        if is_first_load {
+            self.hand_over_first_load(&mut run)?;
+        }
         let fates = fates(&self.pipeline, &taken, &run);
         Ok(Some(Computed { taken, run, fates, times, clock_ms }))
+    }
+
+    /// Holds back the rows of sinks that would exceed their rate.
+    fn obey_rates(&mut self, run: &mut EpochRun, clock_ms: i64) -> Result<(), WorkerError> {
+        if !self.options.holds_back {
+            return Ok(());
+        }
+        for (idx, sink) in self.pipeline.sinks.iter().enumerate().filter(|(_, s)| s.max_rate.is_some()) {
+            let n_rows = run.changes.get(sink.relation).map_or(0, |c| c.len() as u64);
+            if self.control.admits(&self.pipeline, idx, n_rows, clock_ms) {
+                continue;
+            }
+            for id in sink.hands_over.iter().chain([&sink.relation]) {
+                if sink.hands_over.contains(id) {
+                    self.dataflow.take_back(&self.pipeline, *id)?;
+                }
+                if let Some(changes) = run.changes.get_mut(*id) {
+                    *changes = ChangeBatch::empty(changes.rows.schema());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps what the first load may emit, and says how much that is before anything is sent.
+    fn hand_over_first_load(&mut self, run: &mut EpochRun) -> Result<(), WorkerError> {
+        for sink in &self.pipeline.sinks {
+            let Some(changes) = run.changes.get_mut(sink.relation) else { continue };
+            let n_rows = changes.len();
+            *changes = self
+                .options
+                .emit_from
+                .emitted(sink, changes)
+                .map_err(|e| EncodeError { sink: sink.name.clone(), reason: e.to_string() })?;
+            let n_waiting: usize = sink.hands_over.iter().map(|id| self.dataflow.n_waiting(*id)).sum();
+            let (n_emitted, n_recorded) = (changes.len(), n_rows - changes.len());
+            tracing::info!(sink = %sink.name, n_emitted, n_waiting, n_recorded, "first load: rows that leave");
+        }
+        self.control.loaded();
+        Ok(())
     }
 
     /// Rows to records, state to deltas: the epoch as a value.
     fn encode(&mut self, computed: &Computed) -> Result<OpenEpoch, WorkerError> {
         let _timer = self.status.time("encode");
         let mut epoch = OpenEpoch::open(self.n_committed + 1, self.positions.clone());
-        let record_name = |sequence: u64| computed.taken.name(&self.pipeline, sequence);
-        for (sink, encoder) in self.pipeline.sinks.iter().zip(&mut self.sinks) {
-            if let Some(changes) = computed.run.changes.get(sink.relation) {
-                epoch.write(OutputTopic::Sink(sink.name.clone()), encoder.encode(changes, &record_name)?);
-            }
-        }
-        for (records, fates) in computed.taken.records.iter().zip(&computed.fates) {
-            let Some(relation) = self.pipeline.relations.get(records.relation) else { continue };
-            let refused = encode_refusals(relation, records, fates, self.options.raw_bytes_max);
-            epoch.write(OutputTopic::Late(relation.name.clone()), refused.late);
-            epoch.write(OutputTopic::Rejected(relation.name.clone()), refused.rejected);
-        }
+        write_outputs(&mut epoch, &self.pipeline, &mut self.sinks, computed, self.options.raw_bytes_max)?;
         let deltas = self.dataflow.take_deltas(&self.pipeline)?;
         if self.ends.log.is_some() {
-            epoch.log(self.codec.encode(0, &Logged::Epoch(self.record(computed.clock_ms)))?);
+            let log_began_ms = self.upkeep.log_began_ms(computed.clock_ms);
+            let record = EpochRecord { log_began_ms, ..self.record(computed.clock_ms) };
+            epoch.log(self.codec.encode(0, &Logged::Epoch(record))?);
             for (id, shard, batch) in deltas {
                 let Some(relation) = self.pipeline.relations.get(id) else { continue };
                 let (operator_id, relation) = (relation.operator_id.clone(), relation.name.to_string());
                 epoch.log(self.codec.encode(shard, &Logged::State { operator_id, relation, batch })?);
             }
+            epoch.log(self.upkeep.slices(self.n_committed + 1, &self.dataflow, &self.codec)?);
         }
         Ok(epoch)
     }
@@ -345,7 +421,16 @@ impl Worker {
         self.pipeline_is_logged = true;
         self.last_commit = Some(Instant::now());
         self.limit_divisor = (self.limit_divisor / 2).max(1);
-        metrics::count_delta_bytes(committed.sealed.deltas.iter().map(|d| d.bytes.len() as u64).sum());
+        self.control.committed();
+        if self.dataflow.next_hand_over(self.control.held_back()).is_none() {
+            self.control.drained();
+        }
+        let logged = bytes_by_shard(&committed.sealed.deltas);
+        metrics::count_delta_bytes(logged.values().sum());
+        if let Some(log) = &mut self.ends.log {
+            let number = self.n_committed;
+            self.pipeline_is_logged = !self.upkeep.committed(number, &logged, &self.dataflow, log.as_mut())?;
+        }
         self.note_undeliverable();
         self.show(&committed);
         Ok(())
@@ -369,6 +454,9 @@ impl Worker {
 
     /// Brings status and measurements up to date with a committed epoch.
     fn show(&mut self, committed: &Pending) {
+        let n_waiting = |s: &SinkPlan| s.hands_over.iter().map(|id| self.dataflow.n_waiting(*id)).sum();
+        let n_waiting: Vec<usize> = self.pipeline.sinks.iter().map(n_waiting).collect();
+        self.status.controls(self.control.logged(), &n_waiting);
         let Pending { sealed, sink_rows, computed, .. } = committed;
         let now_ms = (self.ends.clock)();
         let counts: Vec<(usize, SourceCounts)> =
@@ -413,6 +501,8 @@ impl Worker {
             clock_ms,
             partitions: partitions.collect(),
             watermarks,
+            control: self.control.logged().clone(),
+            log_began_ms: 0,
             pipeline: (!self.pipeline_is_logged).then(|| logged_pipeline(&self.pipeline, self.options.n_shards)),
         }
     }
@@ -421,11 +511,13 @@ impl Worker {
     fn restore(&mut self) -> Result<(), WorkerError> {
         let started = Instant::now();
         let log = self.ends.log.as_mut().map(|l| l.as_mut() as &mut dyn StateLog);
-        let resumed = restore(&self.pipeline, self.options.n_shards, log)?;
-        if self.ends.log.is_some() {
+        let resumed = restore(&self.pipeline, self.options.n_shards, log, self.upkeep.snapshot_dir())?;
+        if let Some(log) = &self.ends.log {
             self.ends.source.rewind(&resumed.positions)?;
+            self.upkeep.restored(&resumed, log.as_ref());
         }
         self.reached = resumed.watermarks.of_relations(&self.pipeline);
+        self.control = Control::new(&self.pipeline, resumed.control);
         self.dataflow = resumed.dataflow;
         self.watermarks = resumed.watermarks;
         self.positions = resumed.positions;
@@ -435,27 +527,24 @@ impl Worker {
         self.is_restored = true;
         self.was_restored = true;
         self.status.restored(self.n_committed);
-        tracing::info!(epoch = self.n_committed, elapsed_ms = started.elapsed().as_millis() as u64, "restored state");
+        metrics::set_restore_duration(started.elapsed());
+        let (epoch, n_snapshots) = (self.n_committed, resumed.n_snapshots);
+        tracing::info!(epoch, n_snapshots, elapsed_ms = started.elapsed().as_millis() as u64, "restored state");
         Ok(())
     }
 
-    /// Whether all tables have been read to the end noted at start.
     fn is_loaded(&self) -> bool {
-        let mut sources =
-            self.pipeline.relations.iter().filter(|r| matches!(r.operator, OperatorPlan::SourceTable(..)));
-        sources.all(|r| self.is_read_to_noted_end(&r.name))
+        is_loaded(&self.pipeline, &self.partitions)
     }
 
     fn is_caught_up(&self) -> bool {
+        if self.dataflow.next_hand_over(self.control.held_back()).is_some() {
+            return false;
+        }
         let is_source = |r: &&crate::plan::Relation| {
             matches!(r.operator, OperatorPlan::SourceTable(..) | OperatorPlan::SourceStream(..))
         };
-        self.pipeline.relations.iter().filter(is_source).all(|r| self.is_read_to_noted_end(&r.name))
-    }
-
-    fn is_read_to_noted_end(&self, source: &Arc<str>) -> bool {
-        let mut own = self.partitions.iter().filter(|(p, _)| p.relation == *source).peekable();
-        own.peek().is_some() && own.all(|(_, status)| status.caught_up)
+        self.pipeline.relations.iter().filter(is_source).all(|r| is_read_to_noted_end(&self.partitions, &r.name))
     }
 
     /// Sleeps, but not beyond a stop.
@@ -469,6 +558,40 @@ impl Worker {
             std::thread::sleep(left.min(Duration::from_millis(50)));
         }
     }
+}
+
+/// Whether all tables have been read to the end noted at start.
+fn is_loaded(pipeline: &Pipeline, partitions: &BTreeMap<SourcePartition, PartitionStatus>) -> bool {
+    let mut tables = pipeline.relations.iter().filter(|r| matches!(r.operator, OperatorPlan::SourceTable(..)));
+    tables.all(|r| is_read_to_noted_end(partitions, &r.name))
+}
+
+fn is_read_to_noted_end(partitions: &BTreeMap<SourcePartition, PartitionStatus>, source: &Arc<str>) -> bool {
+    let mut own = partitions.iter().filter(|(p, _)| p.relation == *source).peekable();
+    own.peek().is_some() && own.all(|(_, status)| status.caught_up)
+}
+
+/// Encodes what an epoch hands to its sinks, and the records it refused.
+fn write_outputs(
+    epoch: &mut OpenEpoch,
+    pipeline: &Pipeline,
+    sinks: &mut [SinkEncoder],
+    computed: &Computed,
+    raw_bytes_max: usize,
+) -> Result<(), WorkerError> {
+    let record_name = |sequence: u64| computed.taken.name(pipeline, sequence);
+    for (sink, encoder) in pipeline.sinks.iter().zip(sinks) {
+        if let Some(changes) = computed.run.changes.get(sink.relation) {
+            epoch.write(OutputTopic::Sink(sink.name.clone()), encoder.encode(changes, &record_name)?);
+        }
+    }
+    for (records, fates) in computed.taken.records.iter().zip(&computed.fates) {
+        let Some(relation) = pipeline.relations.get(records.relation) else { continue };
+        let refused = encode_refusals(relation, records, fates, raw_bytes_max);
+        epoch.write(OutputTopic::Late(relation.name.clone()), refused.late);
+        epoch.write(OutputTopic::Rejected(relation.name.clone()), refused.rejected);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -41,7 +41,11 @@ pub(super) fn remedy(error: TransactionError) -> Remedy {
         Code::TopicAuthorizationFailed
         | Code::GroupAuthorizationFailed
         | Code::TransactionalIdAuthorizationFailed
-        | Code::ClusterAuthorizationFailed => Remedy::Denied,
+        | Code::ClusterAuthorizationFailed
+            if !error.requires_abort =>
+        {
+            Remedy::Denied
+        }
         _ if error.is_fatal => Remedy::Fatal,
         _ if error.requires_abort => Remedy::Abort,
         _ if error.is_retriable => Remedy::Retry,

@@ -20,7 +20,9 @@ mod session;
 mod settings;
 mod sink;
 mod source;
+mod state_keeper;
 mod state_log;
+mod state_reader;
 mod topics;
 
 #[cfg(test)]

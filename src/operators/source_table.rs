@@ -1,5 +1,6 @@
 //! Keeps the latest row per key of a source table.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array, new_null_array};
@@ -317,6 +318,20 @@ impl Operator for SourceTable {
             Some(weights) if fits => self.apply(delta, weights.values()),
             _ => Err(OperatorError::State(format!("source table expects {}", self.delta_schema))),
         }
+    }
+
+    fn slice(&self, slots: Range<usize>) -> Result<Option<RecordBatch>, OperatorError> {
+        if slots.start >= self.entries.len() {
+            return Ok(None);
+        }
+        let live = self.entries.iter().enumerate().take(slots.end).skip(slots.start).filter(|(_, e)| e.row != NONE);
+        let rows: Vec<(u32, u32)> = live.map(|(slot, e)| (slot as u32, e.row)).collect();
+        if rows.is_empty() {
+            return Ok(Some(RecordBatch::new_empty(self.delta_schema.clone())));
+        }
+        let mut columns = self.decode(&rows)?;
+        columns.push(Arc::new(Int64Array::from_value(1, rows.len())));
+        Ok(Some(RecordBatch::try_new(self.delta_schema.clone(), columns)?))
     }
 
     fn contents(&self, part: usize) -> Result<Option<ChangeBatch>, OperatorError> {

@@ -1,11 +1,12 @@
 //! What a worker says over HTTP: `/livez`, `/readyz`, `/metrics`, `/api/status`, and the console page at `/` with its
 //! `/api/history` and `/api/refused`.
 //!
-//! It reads the shared status and the measurements and changes nothing. It runs on a thread of its own, so that a busy worker
-//! cannot keep it from answering, and a stalled one still has a history.
+//! It reads the shared status and the measurements; `control.rs` alone asks for changes. It runs on a thread of its own, so
+//! that a busy worker cannot keep it from answering, and a stalled one still has a history.
 
 mod answer;
 mod assets;
+mod control;
 mod exposition;
 mod health;
 mod history;
@@ -26,6 +27,8 @@ use tokio::time::MissedTickBehavior;
 use crate::engine::StatusBoard;
 use exposition::Exposition;
 use pages::Served;
+
+pub use control::REQUEST_HEADER;
 
 /// A running server; it ends when it is dropped.
 #[derive(Debug)]
@@ -78,7 +81,7 @@ fn start(listener: TcpListener, served: Served) -> std::io::Result<ServerHandle>
     let run = move || {
         runtime.block_on(async move {
             tokio::select! {
-                served = async { axum::serve(listener, router).await } => {
+                served = async { axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await } => {
                     if let Err(error) = served {
                         tracing::error!(%error, "the HTTP server has ended");
                     }

@@ -4,6 +4,7 @@ use arrow::array::{Float64Array, StringArray, StringViewArray, TimestampMillisec
 use proptest::prelude::*;
 
 use super::*;
+use crate::operators::rewritten_log::RewrittenLog;
 use crate::operators::zset_model::{ZSet, add, add_net, comparable, cpu_seconds, epoch, lines};
 
 fn schema() -> SchemaRef {
@@ -56,9 +57,10 @@ fn record() -> impl Strategy<Value = Record> {
 proptest! {
     #[test]
     fn holds_the_latest_row_of_every_key_and_survives_a_crash_after_any_epoch(
-        epochs in prop::collection::vec((prop::collection::vec(record(), 0..12), any::<bool>()), 1..8),
+        epochs in prop::collection::vec((prop::collection::vec(record(), 0..12), any::<bool>()), 1..12),
+        slots in 0usize..4,
     ) {
-        let (mut operator, mut deltas) = (table(), Vec::new());
+        let (mut operator, mut log) = (table(), RewrittenLog::new(slots));
         let (mut model, mut relation) = (BTreeMap::new(), ZSet::new());
         let mut sequence = 100;
         for (records, crash) in &epochs {
@@ -83,14 +85,27 @@ proptest! {
             prop_assert_eq!(&contents(&operator), &expected);
             prop_assert_eq!(operator.state_size().rows, expected.len());
 
-            deltas.extend(operator.take_delta().unwrap());
+            log.append(&mut operator);
             if *crash {
                 operator = table();
-                deltas.iter().for_each(|delta| operator.restore(delta).unwrap());
+                log.restore(&mut operator);
                 prop_assert_eq!(&contents(&operator), &expected);
             }
         }
     }
+}
+
+#[test]
+fn a_log_that_is_rewritten_stays_as_small_as_the_table() {
+    let (mut operator, mut log) = (table(), RewrittenLog::new(2));
+    for version in 0..100 {
+        operator.process(&[batch(&[(version as u8 % 5, Some((version, None)))], 0)], &epoch(0, 0, true)).unwrap();
+        log.append(&mut operator);
+        assert!(log.len() <= 16, "{} batches after {version} epochs", log.len());
+    }
+    let mut again = table();
+    log.restore(&mut again);
+    assert_eq!(contents(&again), contents(&operator));
 }
 
 #[test]

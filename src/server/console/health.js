@@ -11,11 +11,8 @@ const PHASES = { starting: "starting", restoring: "restoring", loading: "loading
 
 /// Shows word, reasons and facts of a status.
 export function showHealth(status) {
-  const paused = status.sinks.filter((sink) => sink.paused).map((sink) => `Sink ${sink.name} is paused: ${sink.paused}.`);
-  const level = paused.length > 0 && ["healthy", "starting"].includes(status.health.level) ? "attention" : status.health.level;
-  const told = new Set(status.health.reasons);
+  const { level, reasons } = status.health;
   setLevel(level, WORDS[level] ?? level);
-  const reasons = [...told, ...paused.filter((reason) => !told.has(reason))];
   const list = byId("reasons");
   list.hidden = reasons.length === 0;
   list.dataset.level = level;
