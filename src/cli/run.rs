@@ -19,7 +19,7 @@ use self::config::{ConfigFile, environment_properties, parse_property};
 use super::load::{Loaded, load};
 use super::service::{Service, on_thread, panicked, source_failure};
 use super::{Failure, LogForm, OutputForm};
-use crate::engine::{EmitFrom, Ended, Status, StatusBoard, WorkerOptions};
+use crate::engine::{EmitFrom, Ended, SourceCounts, Status, StatusBoard, WorkerOptions};
 use crate::kafka::{self, Connection, Settings};
 use crate::plan::SinkPlan;
 use crate::server::{self, ServerHandle};
@@ -244,9 +244,19 @@ fn note_end(ended: Ended, status: &Status) {
         Ended::CaughtUp => "caught up",
         Ended::EndOfInput => "input ended",
     };
-    let n_records: u64 = status.sources.iter().map(|s| s.counts.read).sum();
+    let mut n = SourceCounts::default();
+    status.sources.iter().for_each(|s| n.add(&s.counts));
     let n_rows: u64 = status.sinks.iter().map(|s| s.rows).sum();
-    tracing::info!(epoch = status.epoch, n_records, n_rows, "{why}");
+    tracing::info!(
+        epoch = status.epoch,
+        n_records = n.read,
+        n_used = n.used,
+        n_duplicate = n.duplicate,
+        n_late = n.late,
+        n_rejected = n.rejected,
+        n_rows,
+        "{why}"
+    );
 }
 
 /// Says now and then how far the first load is, and that the pipeline runs. Never ends.

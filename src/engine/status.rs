@@ -116,14 +116,14 @@ pub struct SinkStatus {
     pub name: Arc<str>,
     /// Records committed since the start.
     pub rows: u64,
-    /// The same by the value of the column that `count_by` names; empty without that option.
-    pub kinds: Kinds,
     /// Whether its rows can wait, so that it can be paused: not those of a stream.
     pub can_wait: bool,
     /// Why it is paused; none if it is not.
     pub paused: Option<String>,
     /// How many keys wait to be written.
     pub waiting: u64,
+    /// The same by the value of the column that `count_by` names; empty without that option.
+    pub kinds: Kinds,
 }
 
 /// Latencies in milliseconds.
@@ -144,9 +144,9 @@ pub struct LatencyStatus {
 pub struct StatusBoard {
     status: Arc<Mutex<Status>>,
     last_turn: Arc<Mutex<Option<Instant>>>,
+    commands: Arc<Mutex<Vec<Command>>>,
     interval: RunningInterval,
     refused: NewestRefused,
-    commands: Arc<Mutex<Vec<Command>>>,
 }
 
 impl StatusBoard {

@@ -7,6 +7,7 @@
 mod accumulators;
 mod changes;
 mod deduplicate;
+mod event_time;
 mod exact_sum;
 mod groups;
 mod keyed_differences;
@@ -39,7 +40,7 @@ use crate::stream::{ChangeBatch, Watermark};
 pub use changes::{Changes, ChangesSpec, KeyText};
 pub use deduplicate::{Deduplicate, DeduplicateSpec};
 pub use lookup_join::{LookupJoin, LookupJoinSpec};
-pub use source_table::{SourceTable, SourceTableSpec};
+pub use source_table::{RowRetention, SourceTable, SourceTableSpec};
 pub use table_aggregate::{AggregateCall, AggregateFunction, TableAggregate, TableAggregateSpec};
 pub use table_join::{JoinKind, TableJoin, TableJoinSpec};
 pub use table_window::{Frame, KernelStep, TableWindow, TableWindowSpec, WindowKernel, WindowStep};
@@ -89,7 +90,8 @@ impl EpochContext {
 pub struct Output {
     /// The changes of its relation: net differences only.
     pub changes: ChangeBatch,
-    /// Sequence numbers of source records that it refused because they came after the watermark closed their bucket.
+    /// Sequence numbers of source records that it refused: they came after the watermark closed their bucket, or would
+    /// change a table's row after its retention.
     pub late: Vec<u64>,
     /// Sequence numbers of source records that it dropped because they repeat an earlier one.
     pub duplicate: Vec<u64>,

@@ -160,12 +160,12 @@ pub struct SinkPlan {
     pub upsert: bool,
     /// The columns of the Kafka key, in key order; empty = no key (round robin).
     pub key: Vec<usize>,
-    /// The text column by whose values written rows are counted.
-    pub count_by: Option<usize>,
     /// The relations that hand over its rows and can hold them back: an `Upsert` or `Changes`; none = rows cannot wait.
     pub hands_over: Vec<RelationId>,
     /// Above which rate it pauses.
     pub max_rate: Option<Rate>,
     /// The timestamp column that tells of which time a row is, for a first load that emits only later ones.
     pub emit_time: Option<usize>,
+    /// The text column by whose values written rows are counted.
+    pub count_by: Option<usize>,
 }
