@@ -63,8 +63,7 @@ pub(super) fn router(served: Served) -> Router {
         .route("/metrics", get(measurements))
         .route("/api/status", get(status))
         .route("/api/history", get(history))
-        .route("/api/refused", get(refused))
-        .merge(super::control::routes());
+        .route("/api/refused", get(refused));
     for asset in ASSETS {
         router = router.route(asset.path, get(async || ([(header::CONTENT_TYPE, asset.content_type)], asset.text)));
     }
