@@ -442,8 +442,9 @@ impl StatusKeeper {
 
 /// The statement that a relation is a step of.
 fn definition(relation: &Relation) -> &str {
-    if let Some(table) = relation.name.strip_prefix("changes(").and_then(|n| n.strip_suffix(')')) {
-        return table;
+    if let Some((table, reader)) = relation.name.strip_prefix("changes(").and_then(|n| n.split_once(')')) {
+        // A sink whose changes settle has CHANGES of its own.
+        return reader.strip_prefix(" of ").unwrap_or(table);
     }
     match relation.name.rsplit_once('.') {
         Some((definition, step)) if step.trim_end_matches(|c: char| c.is_ascii_digit()) == relation.operator.word() => {

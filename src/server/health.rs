@@ -63,6 +63,11 @@ pub(super) fn judge(status: &Status, since_last_turn: Option<Duration>, lately: 
         let n = counted(status.undeliverable, "output record was", "output records were");
         found.push((Level::Attention, format!("{n} left out: larger than the topic takes.")));
     }
+    for sink in &status.sinks {
+        if let Some(reason) = &sink.paused {
+            found.push((Level::Attention, format!("Sink {} is paused: {reason}.", sink.name)));
+        }
+    }
     if lately.n_restarts > 0 {
         let n = counted(lately.n_restarts, "epoch", "epochs");
         found.push((Level::Attention, format!("{n} failed in the last 10 minutes; the state was restored.")));

@@ -1,8 +1,8 @@
 //! What a worker says over HTTP: `/livez`, `/readyz`, `/metrics`, `/api/status`, and the console page at `/` with its
 //! `/api/history` and `/api/refused`.
 //!
-//! It reads the shared status and the measurements; `control.rs` alone asks for changes. It runs on a thread of its own, so that a busy worker
-//! cannot keep it from answering, and a stalled one still has a history.
+//! It reads the shared status and the measurements; `control.rs` alone asks for changes. It runs on a thread of its own, so
+//! that a busy worker cannot keep it from answering, and a stalled one still has a history.
 
 mod answer;
 mod assets;

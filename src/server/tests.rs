@@ -132,6 +132,7 @@ fn the_status_names_the_pipeline_and_tells_how_far_watermarks_and_sources_are_be
         serde_json::json!({"name": "passages", "read": 10, "used": 5, "duplicate": 2, "late": 1, "rejected": 2, "lag": 40})
     );
     assert_eq!((&json["sinks"][0]["name"], &json["sinks"][0]["rows"]), (&"helmet_rates".into(), &7.into()));
+    assert_eq!(json["sinks"][0]["kinds"], serde_json::json!({}));
     assert_eq!((&json["latency"]["p50_ms"], &json["latency"]["p99_ms"]), (&4.into(), &9.into()));
     assert_eq!(json["latency"]["max_ms"], 11);
 }
@@ -268,6 +269,10 @@ fn health_is_the_gravest_of_what_is_wrong_and_says_why() {
     assert_eq!(level(&status(Phase::Stopped), turned, &calm), Level::Failing);
     assert_eq!(level(&well, Some(Duration::from_secs(12)), &calm), Level::Attention);
     assert_eq!(level(&well, Some(Duration::from_secs(31)), &calm), Level::Failing);
+    let mut paused = status(Phase::Running);
+    paused.sinks[0].paused = Some("by hand".into());
+    let health = judge(&paused, turned, &calm);
+    assert_eq!((health.level, &*health.reasons[0]), (Level::Attention, "Sink helmet_rates is paused: by hand."));
     let shaken = Lately { n_restarts: 2, behind: vec![("passages".into(), 500)], p50_ms: Some(7_300.0) };
     let health = judge(&Status { undeliverable: 1, ..status(Phase::Restoring) }, turned, &shaken);
     assert_eq!(health.level, Level::Attention);

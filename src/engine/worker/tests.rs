@@ -618,6 +618,53 @@ fn state_of_another_pack_is_refused_with_the_names_of_the_relations() {
     assert!(message.contains("1 shards, but the pipeline has 3"), "{message}");
 }
 
+#[test]
+fn a_committed_epoch_shows_what_it_refused_and_wrote_and_where_its_time_went() {
+    let dir = tempfile::tempdir().unwrap();
+    let passage =
+        |id| format!(r#"{{"passage_id":"{id}","device_id":"d1","passed_at":"{}","helmet":false}}"#, timestamp(1));
+    let towns = ["a", "b", "b"].iter().enumerate();
+    let device = |(i, town): (usize, &&str)| format!(r#"{{"device_id":"d{i}","town":"{town}"}}"#);
+    let history = History {
+        devices: towns.map(device).collect(),
+        passages: vec![passage("p1"), "{broken".into(), passage("p2")],
+    };
+    history.write(dir.path());
+    let pipeline = pipeline(&RULES.replace("(topic = 'towns',", "(count_by = 'town', topic = 'towns',"));
+    let log = MemoryStateLog::default();
+    let sink = FaultySink {
+        inner: MemorySink::new(log.clone(), TombstoneForm::NoValue),
+        faults: [Fault::Aborted, Fault::AssignmentLost].into(),
+    };
+    let ends = Ends {
+        source: source(&pipeline, dir.path()),
+        sink: Box::new(sink),
+        log: Some(Box::new(log)),
+        clock: Box::new(|| 77),
+    };
+    let mut worker = Worker::new(pipeline, ends, options(2, 100), Arc::default()).unwrap();
+    let board = worker.status();
+    assert!(board.newest_refused().is_empty());
+    assert_eq!(worker.run().unwrap(), Ended::EndOfInput);
+    let refused = board.newest_refused();
+    let [broken] = refused.as_slice() else {
+        panic!("a failed commit shows nothing, a repeated one once: {refused:?}")
+    };
+    assert_eq!((&*broken.relation, broken.fate, broken.at_ms), ("passages", "rejected", 77));
+    assert_eq!((broken.raw.as_deref(), broken.length), (Some("{broken"), 7));
+    let status = board.snapshot();
+    let towns = status.sinks.iter().find(|s| &*s.name == "towns").unwrap();
+    assert_eq!(towns.kinds, BTreeMap::from([("A".into(), 1), ("B".into(), 2)]));
+    let interval = board.take_interval();
+    let stages: Vec<_> = interval.stages.iter().map(|(stage, _)| *stage).collect();
+    assert_eq!(stages, ["poll", "decode", "execute", "encode", "commit"]);
+    let relation = |name: &str| status.relations.iter().find(|r| &*r.name == name).unwrap();
+    let join = relation("bare.lookup_join1");
+    assert_eq!((&*join.definition, join.operator), ("bare", "lookup_join"));
+    assert_eq!(join.inputs, ["passages".into(), "devices".into()]);
+    assert_eq!((relation("passages").operator, relation("passages").inputs.len()), ("deduplicate", 0));
+}
+
 const GUARDED: &str = "
     CREATE TABLE devices (device_id VARCHAR PRIMARY KEY, town VARCHAR, at TIMESTAMP WITH TIME ZONE)
         WITH (topic = 'devices', format = 'json');

@@ -3,19 +3,16 @@
 import { byId, el, setText } from "./dom.js";
 import { clock, count, duration } from "./format.js";
 
-/// Without an answer for this long there is no contact.
-const CONTACT_MS = 4000;
+/// Without an answer for this long there is no contact: two of them have been missed.
+const CONTACT_MS = 7000;
 
 const WORDS = { healthy: "Healthy", starting: "Starting", attention: "Needs attention", failing: "Failing" };
 const PHASES = { starting: "starting", restoring: "restoring", loading: "loading tables", running: "running", stopped: "stopped" };
 
 /// Shows word, reasons and facts of a status.
 export function showHealth(status) {
-  const paused = status.sinks.filter((sink) => sink.paused).map((sink) => `Sink ${sink.name} is paused.`);
-  const level = paused.length > 0 && ["healthy", "starting"].includes(status.health.level) ? "attention" : status.health.level;
-  const told = new Set(status.health.reasons);
+  const { level, reasons } = status.health;
   setLevel(level, WORDS[level] ?? level);
-  const reasons = [...told, ...paused.filter((reason) => !told.has(reason))];
   const list = byId("reasons");
   list.hidden = reasons.length === 0;
   list.dataset.level = level;

@@ -101,10 +101,16 @@ export function showSinks(status, series) {
       sink.name, count(sink.rows), perSecond(own?.rows_out_per_second),
       sparkline(series.get(`sink:${sink.name}`), `Records of ${sink.name} over time`, 2, 90, 20) ?? "",
       kinds.length > 0 ? el("span", { class: "tags" }, kinds) : "",
-      sink.paused ? el("b", { class: "notable" }, "paused") : "writing",
+      sinkState(sink),
     ];
   });
   keepScroll(byId("sinks"), table("Sinks", columns, rows, "The rules write no sink."));
+}
+
+function sinkState(sink) {
+  const waiting = sink.waiting > 0 ? `${count(sink.waiting)} keys wait` : null;
+  if (sink.paused) return el("b", { class: "notable" }, `paused: ${sink.paused}${waiting ? `, ${waiting}` : ""}`);
+  return waiting ?? "writing";
 }
 
 /// The newest late and rejected records. What they hold is text, whatever it looks like.
