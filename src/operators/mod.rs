@@ -39,7 +39,9 @@ pub use lookup_join::{LookupJoin, LookupJoinSpec};
 pub use source_table::{SourceTable, SourceTableSpec};
 pub use table_aggregate::{AggregateCall, AggregateFunction, TableAggregate, TableAggregateSpec};
 pub use table_join::{JoinKind, TableJoin, TableJoinSpec};
-pub use table_window::{Frame, KernelStep, TableWindow, TableWindowSpec, WindowKernel, WindowStep};
+pub use table_window::{
+    Frame, GroupAggregate, GroupStep, KernelStep, TableWindow, TableWindowSpec, WindowKernel, WindowStep,
+};
 pub use upsert::{Upsert, UpsertSpec};
 pub use window_aggregate::{BucketEnd, WindowAggregate, WindowAggregateSpec};
 
