@@ -19,6 +19,8 @@ pub fn describe() {
         "Records read and committed, by source and by what became of them"
     );
     describe_counter!("curb_records_produced_total", "Records committed, by sink");
+    describe_gauge!("curb_sink_paused", "1 if a sink is paused, by hand or because it exceeded its max_rate");
+    describe_gauge!("curb_sink_waiting_keys", "Keys whose change waits to be written, by sink");
     describe_counter!("curb_records_undeliverable_total", "Records left out because their topic does not take them");
     describe_counter!("curb_relation_rows_total", "Rows that a relation took in and gave out");
     describe_gauge!("curb_relation_watermark_timestamp_seconds", "The watermark of a relation, since the Unix epoch");
@@ -58,6 +60,12 @@ pub fn count_consumed(source: &str, fate: &'static str, n_records: u64) {
 /// Records committed to a sink.
 pub fn count_produced(sink: &str, n_records: u64) {
     counter!("curb_records_produced_total", "sink" => sink.to_string()).increment(n_records);
+}
+
+/// Whether a sink is paused, and how many keys wait to be written.
+pub fn set_waiting(sink: &str, is_paused: bool, n_waiting: u64) {
+    gauge!("curb_sink_paused", "sink" => sink.to_string()).set(f64::from(u8::from(is_paused)));
+    gauge!("curb_sink_waiting_keys", "sink" => sink.to_string()).set(n_waiting as f64);
 }
 
 /// A record that its topic does not take was left out of a committed epoch.

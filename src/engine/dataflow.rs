@@ -2,6 +2,8 @@
 
 mod outputs;
 
+use std::collections::BTreeSet;
+
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
@@ -26,7 +28,7 @@ pub struct Dataflow {
 }
 
 /// The times of an epoch: one watermark a relation, before and after, and whether the first load is complete.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct EpochTimes {
     /// Before the rows of the epoch.
     pub before: Vec<Watermark>,
@@ -34,6 +36,12 @@ pub struct EpochTimes {
     pub after: Vec<Watermark>,
     /// Whether all tables have been read to the end noted at start.
     pub loaded: bool,
+    /// The wall clock of the epoch in milliseconds.
+    pub clock_ms: i64,
+    /// How many rows a relation hands over to a sink in one epoch at most.
+    pub hand_over_max: usize,
+    /// Relations whose rows wait as differences, because their sink is paused.
+    pub held_back: BTreeSet<RelationId>,
 }
 
 /// What an epoch did, by relation.
@@ -167,7 +175,12 @@ impl Dataflow {
     /// Operators whose state is logged and whose relation is a stream keep what was restored: streams have no contents,
     /// so that no row reaches them, and timers wait for the first epoch.
     pub fn recompute(&mut self, pipeline: &Pipeline, watermarks: &[Watermark]) -> Result<(), DataflowError> {
-        let times = EpochTimes { before: watermarks.to_vec(), after: watermarks.to_vec(), loaded: false };
+        let times = EpochTimes {
+            before: watermarks.to_vec(),
+            after: watermarks.to_vec(),
+            loaded: false,
+            ..EpochTimes::default()
+        };
         let mut has_contents = vec![false; pipeline.relations.len()];
         for part in 0.. {
             let mut changes: Vec<ChangeBatch> = Vec::with_capacity(pipeline.relations.len());
@@ -213,9 +226,28 @@ impl Dataflow {
             return true;
         }
         pipeline.relations.iter().enumerate().zip(&self.shards).any(|((id, relation), shards)| {
-            let after = context(pipeline, relation, id, times).watermark_after();
-            shards.iter().flatten().any(|shard| timer_is_due(shard.as_ref(), after))
+            let ctx = context(pipeline, relation, id, times);
+            shards.iter().flatten().any(|shard| is_due(shard.as_ref(), &ctx))
         })
+    }
+
+    /// When (clock, ms) rows that wait may be handed over; none if no row waits, held back ones aside.
+    pub fn next_hand_over(&self, held_back: &BTreeSet<RelationId>) -> Option<i64> {
+        let relations = self.shards.iter().enumerate().filter(|(id, _)| !held_back.contains(id));
+        relations.flat_map(|(_, shards)| shards.iter().flatten()).filter_map(|s| s.next_hand_over()).min()
+    }
+
+    /// How many keys of a relation wait to be handed over.
+    pub fn n_waiting(&self, id: RelationId) -> usize {
+        self.shards.get(id).into_iter().flatten().flatten().map(|s| s.n_waiting()).sum()
+    }
+
+    /// Takes back what a relation handed over in the epoch just run: its rows wait as differences.
+    pub fn take_back(&mut self, pipeline: &Pipeline, id: RelationId) -> Result<(), DataflowError> {
+        let (Some(relation), Some(shards)) = (pipeline.relations.get(id), self.shards.get_mut(id)) else {
+            return Ok(());
+        };
+        shards.iter_mut().flatten().try_for_each(|s| s.take_back()).map_err(|e| failed(relation, e))
     }
 
     /// What each shard of each logged operator changed since the last call: relation, shard, delta.
@@ -286,7 +318,8 @@ impl Cell<'_> {
         let relation = &pipeline.relations[self.id];
         let inputs = inputs(relation, source, changes).map_err(|e| failed(relation, e))?;
         let rows_in = inputs.iter().map(|i| i.len() as u64).sum();
-        let ctx = context(pipeline, relation, self.id, times);
+        let mut ctx = context(pipeline, relation, self.id, times);
+        ctx.hand_over_max = ctx.hand_over_max.div_ceil(self.n_shards.0.max(1) as usize);
         fail_point::reach("execute.relation");
         let output = self.run_shards(relation, inputs, &ctx, turns_loaded).map_err(|e| failed(relation, e))?;
         Ok(RelationRun { changes: output.changes, refused: output.refused, duplicate: output.duplicate, rows_in })
@@ -319,12 +352,11 @@ impl Cell<'_> {
         }
         let divided = divide(relation, &inputs, self.n_shards)?;
         let n_rows: usize = inputs.iter().map(ChangeBatch::len).sum();
-        let after = ctx.watermark_after();
         let mut tasks: Vec<(&mut Box<dyn Operator>, Vec<ChangeBatch>)> = Vec::new();
         for (operator, inputs) in shards.iter_mut().zip(divided) {
             let Some(operator) = operator else { continue };
             let has_rows = inputs.iter().any(|i| !i.is_empty());
-            if has_rows || turns_loaded || timer_is_due(operator.as_ref(), after) {
+            if has_rows || turns_loaded || is_due(operator.as_ref(), ctx) {
                 tasks.push((operator, inputs));
             }
         }
@@ -350,8 +382,11 @@ fn failed(relation: &Relation, source: OperatorError) -> DataflowError {
     DataflowError { relation: relation.name.to_string(), source }
 }
 
-fn timer_is_due(operator: &dyn Operator, after: Watermark) -> bool {
+/// Whether an operator has something to do without input.
+fn is_due(operator: &dyn Operator, ctx: &EpochContext) -> bool {
+    let after = ctx.watermark_after();
     operator.next_timer().is_some_and(|instant_ms| after.has_passed(instant_ms))
+        || (ctx.may_hand_over() > 0 && operator.next_hand_over().is_some_and(|at_ms| at_ms <= ctx.clock_ms))
 }
 
 /// The rows of each input: of a source what was decoded, else what its segment makes of this epoch's changes.
@@ -384,7 +419,13 @@ fn context(pipeline: &Pipeline, relation: &Relation, id: RelationId, times: &Epo
         let of_input = |input: &Input| input.segment.leaves.iter().map(of_relation).min().unwrap_or(Watermark::MAX);
         relation.inputs.iter().map(of_input).collect()
     };
-    EpochContext { watermarks_before: of(&times.before), watermarks_after: of(&times.after), loaded: times.loaded }
+    EpochContext {
+        watermarks_before: of(&times.before),
+        watermarks_after: of(&times.after),
+        loaded: times.loaded,
+        clock_ms: times.clock_ms,
+        hand_over_max: if times.held_back.contains(&id) { 0 } else { times.hand_over_max },
+    }
 }
 
 /// For each shard its part of each input.

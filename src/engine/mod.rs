@@ -23,4 +23,4 @@ pub use replay::{Replay, ReplayError, ReplayOptions, ReplayProgress, event_times
 pub use restore::RestoreError;
 pub use status::{LatencyStatus, Phase, RelationStatus, SinkStatus, SourceStatus, Status, StatusBoard};
 pub use watermark::Watermarks;
-pub use worker::{Clock, Ended, Ends, Worker, WorkerError, WorkerOptions};
+pub use worker::{Clock, Command, EmitFrom, Ended, Ends, LoggedControl, Worker, WorkerError, WorkerOptions};

@@ -49,7 +49,7 @@ where
     W: FnMut(RunEpoch<C>) -> Result<(), E> + Send,
     E: From<DataflowError> + Send,
 {
-    let was_loaded = !dataflow.turns_loaded(&EpochTimes { before: Vec::new(), after: Vec::new(), loaded: true });
+    let was_loaded = !dataflow.turns_loaded(&EpochTimes { loaded: true, ..EpochTimes::default() });
     let line = Line {
         pipeline,
         n_epochs: n_epochs.max(1),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::dataflow::{Dataflow, DataflowError};
 use super::delta::{DeltaCodec, DeltaError, EpochRecord, Logged, LoggedPipeline, LoggedRelation};
 use super::watermark::Watermarks;
+use super::worker::LoggedControl;
 use crate::fail_point;
 use crate::plan::{Pipeline, RelationId};
 use crate::stream::{Delta, Restored, ShardCount, SourcePartition, StateLog, Watermark};
@@ -58,6 +59,7 @@ pub(super) struct Resumed {
     /// The number of the last committed epoch; 0 at a first start.
     pub(super) epoch: u64,
     pub(super) positions: BTreeMap<SourcePartition, i64>,
+    pub(super) control: LoggedControl,
 }
 
 /// What a pipeline logs, in a form that can be compared.
@@ -162,11 +164,12 @@ impl Reading<'_> {
         }
         let record = self.last.take().unwrap_or_default();
         let epoch = restored.epoch.max(record.epoch);
+        let control = record.control.clone();
         let positions = positions(self.pipeline, &record, restored)?;
         let watermarks = watermarks(self.pipeline, &record);
         self.dataflow.recompute(self.pipeline, &watermarks.of_relations(self.pipeline))?;
         fail_point::reach("restore.done");
-        Ok(Resumed { dataflow: self.dataflow, watermarks, epoch, positions })
+        Ok(Resumed { dataflow: self.dataflow, watermarks, epoch, positions, control })
     }
 }
 

@@ -9,16 +9,19 @@ use serde::Serialize;
 
 use super::dataflow::EpochRun;
 use super::intake::SourceCounts;
+use super::worker::{Command, LoggedControl};
 use crate::catalog::RelationKind;
 use crate::metrics;
 use crate::operators::StateSize;
-use crate::plan::{OperatorPlan, Pipeline};
+use crate::plan::{OperatorPlan, Pipeline, SinkPlan};
 use crate::stream::{PartitionStatus, SourcePartition, Watermark};
 
 /// Rates are taken over at least this time.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 /// Latencies above an hour count as an hour.
 const LATENCY_MS_MAX: u64 = 3_600_000;
+/// Commands that wait for the worker at most.
+const COMMANDS_MAX: usize = 1_000;
 
 /// What a worker is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -102,6 +105,12 @@ pub struct SinkStatus {
     pub name: Arc<str>,
     /// Records committed since the start.
     pub rows: u64,
+    /// Whether its rows can wait, so that it can be paused: not those of a stream.
+    pub can_wait: bool,
+    /// Why it is paused; none if it is not.
+    pub paused: Option<String>,
+    /// How many keys wait to be written.
+    pub waiting: u64,
 }
 
 /// Latencies in milliseconds.
@@ -117,11 +126,12 @@ pub struct LatencyStatus {
     pub max_ms: u64,
 }
 
-/// The shared status. Clones show the same pipeline.
+/// The shared status, and what is asked of the worker. Clones show and reach the same pipeline.
 #[derive(Clone, Debug, Default)]
 pub struct StatusBoard {
     status: Arc<Mutex<Status>>,
     last_turn: Arc<Mutex<Option<Instant>>>,
+    commands: Arc<Mutex<Vec<Command>>>,
 }
 
 impl StatusBoard {
@@ -138,6 +148,21 @@ impl StatusBoard {
     /// Shows another status.
     pub fn show(&self, status: Status) {
         self.update(|shown| *shown = status);
+    }
+
+    /// Asks the worker for something; it is done before the next epoch. False when too much was asked for already.
+    pub fn ask(&self, command: Command) -> bool {
+        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_room = commands.len() < COMMANDS_MAX;
+        if has_room {
+            commands.push(command);
+        }
+        has_room
+    }
+
+    /// Takes what was asked of the worker.
+    pub(super) fn take_commands(&self) -> Vec<Command> {
+        std::mem::take(&mut *self.commands.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Notes that the worker's loop has come round.
@@ -202,7 +227,14 @@ impl StatusKeeper {
                 state_bytes: 0,
             });
         }
-        status.sinks = pipeline.sinks.iter().map(|s| SinkStatus { name: s.name.clone(), rows: 0 }).collect();
+        let sink = |s: &SinkPlan| SinkStatus {
+            name: s.name.clone(),
+            rows: 0,
+            can_wait: !s.hands_over.is_empty(),
+            paused: None,
+            waiting: 0,
+        };
+        status.sinks = pipeline.sinks.iter().map(sink).collect();
         let n_relations = pipeline.relations.len();
         let board = StatusBoard::default();
         board.show(status);
@@ -282,6 +314,17 @@ impl StatusKeeper {
             for (relation, watermark) in status.relations.iter_mut().zip(watermarks) {
                 let is_instant = *watermark != Watermark::MIN && *watermark != Watermark::MAX;
                 relation.watermark_ms = is_instant.then_some(watermark.0);
+            }
+        });
+    }
+
+    /// Shows which sinks are paused, and how many keys wait for each, in order of declaration.
+    pub(super) fn controls(&self, control: &LoggedControl, n_waiting: &[usize]) {
+        self.board.update(|status| {
+            for (sink, n_waiting) in status.sinks.iter_mut().zip(n_waiting) {
+                sink.paused = control.paused.get(sink.name.as_ref()).cloned();
+                sink.waiting = *n_waiting as u64;
+                metrics::set_waiting(&sink.name, sink.paused.is_some(), sink.waiting);
             }
         });
     }

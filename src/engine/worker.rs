@@ -4,6 +4,7 @@
 //! aborted commit is repeated, not computed again; only a worker that has lost its partitions rebuilds its operators from
 //! the state log, in place. `failure.rs` says which failure asks for what.
 
+mod control;
 mod failure;
 mod options;
 mod overlapped;
@@ -14,12 +15,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use self::control::Control;
+pub use self::control::{Command, EmitFrom, LoggedControl};
 pub use self::failure::WorkerError;
 use self::failure::{Remedy, remedy};
 use self::pending::{Computed, Pending};
-use super::dataflow::{Dataflow, EpochTimes};
+use super::dataflow::{Dataflow, EpochRun, EpochTimes};
 use super::delta::{DeltaCodec, EpochRecord, Logged, PartitionRecord};
-use super::encode::SinkEncoder;
+use super::encode::{EncodeError, SinkEncoder};
 use super::epoch::OpenEpoch;
 use super::intake::{Intake, SourceCounts, Taken, fates};
 use super::refusal::encode_refusals;
@@ -28,9 +31,10 @@ use super::status::{CommittedEpoch, Phase, StatusBoard, StatusKeeper};
 use super::watermark::Watermarks;
 use crate::fail_point;
 use crate::metrics::{self, StageTimer};
-use crate::plan::{OperatorPlan, Pipeline};
+use crate::plan::{OperatorPlan, Pipeline, SinkPlan};
 use crate::stream::{
-    Outcome, OutputTopic, PartitionStatus, PollLimit, Polled, Sink, Source, SourcePartition, StateLog, Watermark,
+    ChangeBatch, Outcome, OutputTopic, PartitionStatus, PollLimit, Polled, Sink, Source, SourcePartition, StateLog,
+    Watermark,
 };
 
 pub use options::WorkerOptions;
@@ -94,6 +98,7 @@ pub struct Worker {
     pending: Option<Pending>,
     /// Epochs take so many times less than they may, after one that could not be committed as it was.
     limit_divisor: usize,
+    control: Control,
     /// Since when a stop has been asked for.
     stop_since: Option<Instant>,
 }
@@ -131,6 +136,7 @@ impl Worker {
             last_commit: None,
             pending: None,
             limit_divisor: 1,
+            control: Control::new(&pipeline, LoggedControl::default()),
             stop_since: None,
             pipeline,
             ends,
@@ -152,7 +158,7 @@ impl Worker {
     }
 
     fn turn(&mut self) -> Result<Ended, WorkerError> {
-        if self.options.epochs_under_way > 1 && self.ends.log.is_none() {
+        if self.options.epochs_under_way > 1 && self.ends.log.is_none() && !self.options.holds_back {
             return self.overlapped();
         }
         let mut backoff = self.options.backoff_min;
@@ -161,6 +167,10 @@ impl Worker {
                 return Ok(Ended::Stopped);
             }
             self.status.board().turned();
+            if self.is_restored {
+                let commands = self.status.board().take_commands();
+                commands.iter().for_each(|command| self.control.obey(&self.pipeline, command));
+            }
             match self.advance() {
                 Ok(Progress::EndOfInput) => return Ok(Ended::EndOfInput),
                 Ok(Progress::Going) if self.options.until_caught_up && self.is_caught_up() => {
@@ -254,7 +264,7 @@ impl Worker {
         } else {
             Vec::new()
         };
-        let polled = self.ends.source.poll(self.limit(), self.options.poll_wait, &paused)?;
+        let polled = self.ends.source.poll(self.limit(), self.poll_wait(), &paused)?;
         for (partition, status) in &polled.partitions {
             self.positions.insert(partition.clone(), status.position);
             self.partitions.insert(partition.clone(), status.clone());
@@ -263,6 +273,17 @@ impl Worker {
             self.status.lags(&self.partitions);
         }
         Ok(polled)
+    }
+
+    /// How long to wait for the first record: not beyond the moment when rows that wait may go.
+    fn poll_wait(&self) -> Duration {
+        match self.dataflow.next_hand_over(self.control.held_back()).filter(|_| self.is_loaded()) {
+            None => self.options.poll_wait,
+            Some(at_ms) => {
+                let left_ms = at_ms.saturating_sub((self.ends.clock)()).max(0).unsigned_abs();
+                self.options.poll_wait.min(Duration::from_millis(left_ms))
+            }
+        }
     }
 
     fn limit(&self) -> PollLimit {
@@ -291,17 +312,73 @@ impl Worker {
         }
         let after = self.watermarks.of_relations(&self.pipeline);
         let before = std::mem::replace(&mut self.reached, after.clone());
-        let times = EpochTimes { before, after, loaded: self.is_loaded() };
-        if taken.records.is_empty() && !self.dataflow.is_due(&self.pipeline, &times) {
+        let loaded = self.is_loaded();
+        let is_first_load = loaded && !self.control.logged().is_loaded;
+        let may_flood = is_first_load && self.options.emit_from != EmitFrom::Earliest;
+        let times = EpochTimes {
+            before,
+            after,
+            loaded,
+            clock_ms: if self.options.holds_back { clock_ms } else { i64::MAX },
+            // A first load of which part is recorded only is handed over as one: what comes later is no first load.
+            hand_over_max: if may_flood { usize::MAX } else { self.options.hand_over_max },
+            held_back: self.control.held_back().clone(),
+        };
+        let is_idle = taken.records.is_empty() && !self.control.is_changed();
+        if is_idle && !self.dataflow.is_due(&self.pipeline, &times) {
             self.status.watermarks(&times.after);
             self.status.sample_if_due(|| self.dataflow.state_sizes());
             return Ok(None);
         }
         let _timer = StageTimer::start("execute");
         let rows = std::mem::take(&mut taken.rows);
-        let run = self.dataflow.run(&self.pipeline, rows, &times)?;
+        let mut run = self.dataflow.run(&self.pipeline, rows, &times)?;
+        self.obey_rates(&mut run, clock_ms)?;
+        if is_first_load {
+            self.hand_over_first_load(&mut run)?;
+        }
         let fates = fates(&self.pipeline, &taken, &run);
         Ok(Some(Computed { taken, run, fates, times, clock_ms }))
+    }
+
+    /// Holds back the rows of sinks that would exceed their rate.
+    fn obey_rates(&mut self, run: &mut EpochRun, clock_ms: i64) -> Result<(), WorkerError> {
+        if !self.options.holds_back {
+            return Ok(());
+        }
+        for (idx, sink) in self.pipeline.sinks.iter().enumerate().filter(|(_, s)| s.max_rate.is_some()) {
+            let n_rows = run.changes.get(sink.relation).map_or(0, |c| c.len() as u64);
+            if self.control.admits(&self.pipeline, idx, n_rows, clock_ms) {
+                continue;
+            }
+            for id in sink.hands_over.iter().chain([&sink.relation]) {
+                if sink.hands_over.contains(id) {
+                    self.dataflow.take_back(&self.pipeline, *id)?;
+                }
+                if let Some(changes) = run.changes.get_mut(*id) {
+                    *changes = ChangeBatch::empty(changes.rows.schema());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps what the first load may emit, and says how much that is before anything is sent.
+    fn hand_over_first_load(&mut self, run: &mut EpochRun) -> Result<(), WorkerError> {
+        for sink in &self.pipeline.sinks {
+            let Some(changes) = run.changes.get_mut(sink.relation) else { continue };
+            let n_rows = changes.len();
+            *changes = self
+                .options
+                .emit_from
+                .emitted(sink, changes)
+                .map_err(|e| EncodeError { sink: sink.name.clone(), reason: e.to_string() })?;
+            let n_waiting: usize = sink.hands_over.iter().map(|id| self.dataflow.n_waiting(*id)).sum();
+            let (n_emitted, n_recorded) = (changes.len(), n_rows - changes.len());
+            tracing::info!(sink = %sink.name, n_emitted, n_waiting, n_recorded, "first load: rows that leave");
+        }
+        self.control.loaded();
+        Ok(())
     }
 
     /// Rows to records, state to deltas: the epoch as a value.
@@ -338,6 +415,10 @@ impl Worker {
         self.pipeline_is_logged = true;
         self.last_commit = Some(Instant::now());
         self.limit_divisor = (self.limit_divisor / 2).max(1);
+        self.control.committed();
+        if self.dataflow.next_hand_over(self.control.held_back()).is_none() {
+            self.control.drained();
+        }
         metrics::count_delta_bytes(committed.sealed.deltas.iter().map(|d| d.bytes.len() as u64).sum());
         self.note_undeliverable();
         self.show(&committed);
@@ -362,6 +443,9 @@ impl Worker {
 
     /// Brings status and measurements up to date with a committed epoch.
     fn show(&mut self, committed: &Pending) {
+        let n_waiting = |s: &SinkPlan| s.hands_over.iter().map(|id| self.dataflow.n_waiting(*id)).sum();
+        let n_waiting: Vec<usize> = self.pipeline.sinks.iter().map(n_waiting).collect();
+        self.status.controls(self.control.logged(), &n_waiting);
         let Pending { sealed, sink_rows, computed, .. } = committed;
         let now_ms = (self.ends.clock)();
         let counts: Vec<(usize, SourceCounts)> =
@@ -405,6 +489,7 @@ impl Worker {
             clock_ms,
             partitions: partitions.collect(),
             watermarks,
+            control: self.control.logged().clone(),
             pipeline: (!self.pipeline_is_logged).then(|| logged_pipeline(&self.pipeline, self.options.n_shards)),
         }
     }
@@ -418,6 +503,7 @@ impl Worker {
             self.ends.source.rewind(&resumed.positions)?;
         }
         self.reached = resumed.watermarks.of_relations(&self.pipeline);
+        self.control = Control::new(&self.pipeline, resumed.control);
         self.dataflow = resumed.dataflow;
         self.watermarks = resumed.watermarks;
         self.positions = resumed.positions;
@@ -436,6 +522,9 @@ impl Worker {
     }
 
     fn is_caught_up(&self) -> bool {
+        if self.dataflow.next_hand_over(self.control.held_back()).is_some() {
+            return false;
+        }
         let is_source = |r: &&crate::plan::Relation| {
             matches!(r.operator, OperatorPlan::SourceTable(..) | OperatorPlan::SourceStream(..))
         };

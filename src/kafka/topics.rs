@@ -62,7 +62,10 @@ pub(super) fn partitions(
 
 fn wanted_topics(settings: &Settings) -> BTreeSet<String> {
     let sources = settings.sources.iter().map(|s| s.topic.clone());
-    sources.chain(settings.outputs.values().cloned()).chain([settings.state_topic()]).collect()
+    sources
+        .chain(settings.outputs.values().cloned())
+        .chain([settings.state_topic(), settings.undeliverable_topic()])
+        .collect()
 }
 
 /// The number of partitions of those of the `wanted` topics that exist.

@@ -211,11 +211,7 @@ mod tests {
     }
 
     fn context(before: i64, after: i64) -> EpochContext {
-        EpochContext {
-            watermarks_before: vec![Watermark(before)],
-            watermarks_after: vec![Watermark(after)],
-            loaded: true,
-        }
+        EpochContext::new(vec![Watermark(before)], vec![Watermark(after)], true)
     }
 
     fn kept(output: &Output) -> Vec<u64> {

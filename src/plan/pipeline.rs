@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use chrono_tz::Tz;
 
 use super::segment::Segment;
-use crate::catalog::{Format, Headers, RelationKind, SourceDefinition};
+use crate::catalog::{Format, Headers, Rate, RelationKind, SourceDefinition};
 use crate::operators::{
     ChangesSpec, DeduplicateSpec, LookupJoinSpec, Operator, OperatorError, SourceTableSpec, TableAggregateSpec,
     TableJoinSpec, TableWindowSpec, UpsertSpec, WindowAggregateSpec,
@@ -143,4 +143,10 @@ pub struct SinkPlan {
     pub upsert: bool,
     /// The columns of the Kafka key, in key order; empty = no key (round robin).
     pub key: Vec<usize>,
+    /// The relations that hand over its rows and can hold them back: an `Upsert` or `Changes`; none = rows cannot wait.
+    pub hands_over: Vec<RelationId>,
+    /// Above which rate it pauses.
+    pub max_rate: Option<Rate>,
+    /// The timestamp column that tells of which time a row is, for a first load that emits only later ones.
+    pub emit_time: Option<usize>,
 }

@@ -1,9 +1,10 @@
 //! What a worker says over HTTP: `/livez`, `/readyz`, `/metrics`, `/api/status`, and a page that links them.
 //!
-//! It reads the shared status and the measurements and changes nothing. It runs on a thread of its own, so that a busy worker
+//! It reads the shared status and the measurements; `control.rs` alone asks for changes. It runs on a thread of its own, so that a busy worker
 //! cannot keep it from answering.
 
 mod answer;
+mod control;
 mod exposition;
 mod pages;
 
@@ -18,6 +19,8 @@ use tokio::sync::oneshot;
 
 use crate::engine::StatusBoard;
 use exposition::Exposition;
+
+pub use control::REQUEST_HEADER;
 
 /// A running server; it ends when it is dropped.
 #[derive(Debug)]
@@ -68,7 +71,7 @@ fn start(listener: TcpListener, router: axum::Router) -> std::io::Result<ServerH
     let run = move || {
         runtime.block_on(async move {
             tokio::select! {
-                served = async { axum::serve(listener, router).await } => {
+                served = async { axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await } => {
                     if let Err(error) = served {
                         tracing::error!(%error, "the HTTP server has ended");
                     }

@@ -46,6 +46,7 @@ pub(super) fn router(served: Served) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(measurements))
         .route("/api/status", get(status))
+        .merge(super::control::routes())
         .with_state(served)
 }
 

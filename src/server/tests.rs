@@ -47,7 +47,7 @@ fn status(phase: Phase) -> Status {
         loaded: phase == Phase::Running,
         relations: vec![relation("passages", Some(1_700_000_000_000)), relation("rates", None)],
         sources: vec![SourceStatus { name: "passages".into(), counts, lag: Some(40) }],
-        sinks: vec![SinkStatus { name: "helmet_rates".into(), rows: 7 }],
+        sinks: vec![SinkStatus { name: "helmet_rates".into(), rows: 7, can_wait: false, paused: None, waiting: 0 }],
         latency: LatencyStatus { n_records: 10, p50_ms: 4, p99_ms: 9, max_ms: 11 },
         ..Status::default()
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::control::EmitFrom;
 use crate::format::json::Wire;
 use crate::stream::{PollLimit, ShardCount, Watermark};
 
@@ -26,10 +27,16 @@ pub struct WorkerOptions {
     pub backoff_min: Duration,
     /// Where watermarks go at the end of input.
     pub end_watermark: Watermark,
+    /// How many rows a relation hands over to a sink in one epoch at most.
+    pub hand_over_max: usize,
+    /// Whether `settle` and `max_rate` of sinks have an effect.
+    pub holds_back: bool,
+    /// What the first load may emit.
+    pub emit_from: EmitFrom,
     /// Whether to stop when everything that was there at start has been committed.
     pub until_caught_up: bool,
-    /// How many epochs may be between reading and commit at a time. More than one only where nothing is logged: then
-    /// the cores work on different relations and epochs, and the answer is the same.
+    /// How many epochs may be between reading and commit at a time. More than one only where nothing is logged nor held
+    /// back: then the cores work on different relations and epochs, and the answer is the same.
     pub epochs_under_way: usize,
 }
 
@@ -49,6 +56,9 @@ impl WorkerOptions {
             pause_streams_while_loading: true,
             backoff_min: Duration::from_millis(100),
             end_watermark: Watermark::MAX,
+            hand_over_max: 200_000,
+            holds_back: true,
+            emit_from: EmitFrom::Earliest,
             until_caught_up: false,
             epochs_under_way: 1,
         }
@@ -63,6 +73,8 @@ impl WorkerOptions {
             wire: Wire::Lines,
             pause_streams_while_loading: false,
             epochs_under_way: REPLAY_EPOCHS_UNDER_WAY,
+            hand_over_max: usize::MAX,
+            holds_back: false,
             ..Self::live(n_shards)
         }
     }

@@ -1,5 +1,6 @@
 //! The worker's two ends where epochs overlap: one closure reads and decodes, another encodes and commits.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use super::super::dataflow::EpochTimes;
@@ -50,7 +51,14 @@ impl Worker {
             }
             let after = watermarks.of_relations(pipeline);
             let before = std::mem::replace(reached, after.clone());
-            let times = EpochTimes { before, after, loaded: is_loaded(pipeline, partitions) };
+            let times = EpochTimes {
+                before,
+                after,
+                loaded: is_loaded(pipeline, partitions),
+                clock_ms: i64::MAX,
+                hand_over_max: options.hand_over_max,
+                held_back: BTreeSet::new(),
+            };
             let sources = std::mem::take(&mut taken.rows);
             let carried = (taken, positions.clone(), clock_ms);
             Ok(Some(ReadEpoch { sources, times, carried, is_last: polled.end_of_input }))

@@ -25,7 +25,14 @@ impl Rig {
     fn start() -> Self {
         let broker = DemoBroker::start().unwrap();
         let producer = DemoProducer::connect(&broker.brokers().unwrap()).unwrap();
-        for (topic, n) in [("p.events", 3), ("p.rows", 2), ("p.out", 4), ("p.events.rejected", 1), ("p.state", 2)] {
+        for (topic, n) in [
+            ("p.events", 3),
+            ("p.rows", 2),
+            ("p.out", 4),
+            ("p.events.rejected", 1),
+            ("p.state", 2),
+            ("p.undeliverable", 1),
+        ] {
             broker.create_topic(topic, n).unwrap();
         }
         Self { broker, producer }
@@ -240,6 +247,7 @@ fn outputs_go_to_the_partition_of_their_key() {
     back.sources[0].topic = "p.out".to_owned();
     back.outputs.clear();
     rig.broker.create_topic("q.state", 2).unwrap();
+    rig.broker.create_topic("q.undeliverable", 1).unwrap();
     let mut worker = Worker::start(back);
     let mut n = 0;
     while n < keys.len() {
