@@ -13,12 +13,12 @@ const PURGE_DELAY: i32 = 15;
 const PURGE_DELAY_MS: c_long = 1000;
 
 unsafe extern "C" {
-    fn mi_option_set(option: i32, value: c_long);
+    fn mi_option_set_default(option: i32, value: c_long);
 }
 
 fn main() -> ExitCode {
-    // SAFETY: sets an integer among the allocator's options, before another thread exists.
-    unsafe { mi_option_set(PURGE_DELAY, PURGE_DELAY_MS) };
+    // SAFETY: sets an integer among the allocator's options, before another thread exists; MIMALLOC_PURGE_DELAY has the last word.
+    unsafe { mi_option_set_default(PURGE_DELAY, PURGE_DELAY_MS) };
     let _fail_points = curb::fail_point::Scenario::from_environment();
     curb::cli::main(std::env::args_os())
 }

@@ -361,3 +361,6 @@ impl<C, R, W, E> Drop for EndOnPanic<'_, '_, '_, C, R, W, E> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

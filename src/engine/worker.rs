@@ -158,7 +158,7 @@ impl Worker {
     }
 
     fn turn(&mut self) -> Result<Ended, WorkerError> {
-        if self.options.epochs_under_way > 1 && self.ends.log.is_none() {
+        if self.options.epochs_under_way > 1 && self.ends.log.is_none() && !self.options.holds_back {
             return self.overlapped();
         }
         let mut backoff = self.options.backoff_min;

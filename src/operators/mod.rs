@@ -43,7 +43,9 @@ pub use lookup_join::{LookupJoin, LookupJoinSpec};
 pub use source_table::{RowRetention, SourceTable, SourceTableSpec};
 pub use table_aggregate::{AggregateCall, AggregateFunction, TableAggregate, TableAggregateSpec};
 pub use table_join::{JoinKind, TableJoin, TableJoinSpec};
-pub use table_window::{Frame, KernelStep, TableWindow, TableWindowSpec, WindowKernel, WindowStep};
+pub use table_window::{
+    Frame, GroupAggregate, GroupStep, KernelStep, TableWindow, TableWindowSpec, WindowKernel, WindowStep,
+};
 pub use upsert::{Upsert, UpsertSpec};
 pub use window_aggregate::{BucketEnd, WindowAggregate, WindowAggregateSpec};
 

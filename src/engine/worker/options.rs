@@ -38,8 +38,8 @@ pub struct WorkerOptions {
     pub upkeep: UpkeepOptions,
     /// Whether to stop when everything that was there at start has been committed.
     pub until_caught_up: bool,
-    /// How many epochs may be between reading and commit at a time. More than one only where nothing is logged: then
-    /// the cores work on different relations and epochs, and the answer is the same.
+    /// How many epochs may be between reading and commit at a time. More than one only where nothing is logged nor held
+    /// back: then the cores work on different relations and epochs, and the answer is the same.
     pub epochs_under_way: usize,
 }
 

@@ -97,7 +97,8 @@ pub(super) fn checkpoint(
     step.functions.iter().enumerate().map(state).collect()
 }
 
-fn evaluate(
+/// The column of one function.
+pub(super) fn evaluate(
     kernel: &WindowKernel,
     field: &Field,
     batch: &RecordBatch,

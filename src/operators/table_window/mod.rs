@@ -6,6 +6,7 @@
 //! from shortly before the first change is computed, from a checkpoint of the kernels.
 
 mod difference;
+mod group_rows;
 mod kernels;
 mod layout;
 mod partition;
@@ -21,6 +22,7 @@ use arrow::compute::{SortOptions, take_record_batch};
 use arrow::datatypes::{FieldRef, SchemaRef};
 
 use self::difference::difference;
+pub use self::group_rows::{GroupAggregate, GroupStep};
 use self::partition::{Partitions, RUN_ROWS, RowChange};
 use self::versions::{Encoded, RowCodec, Span, Versions};
 use super::{BatchFunction, EpochContext, Operator, OperatorError, Output, StateSize};
@@ -47,6 +49,8 @@ pub struct TableWindowSpec {
 pub enum WindowStep {
     /// Window functions of ours over one partitioning and order; appends one column each.
     Kernels(KernelStep),
+    /// One row for each group of the rows of a partition.
+    Groups(GroupStep),
     /// A stock plan: projection, filter, window functions or aggregates without a kernel.
     Function(BatchFunction),
     /// A stock plan that makes one row of each row, in their order. What could be a function is better called a projection
@@ -114,8 +118,10 @@ impl TableWindow {
     /// One shard, empty.
     pub fn new(spec: TableWindowSpec) -> Result<Self, OperatorError> {
         for step in &spec.steps {
-            if let WindowStep::Kernels(step) = step {
-                kernels::check(step)?;
+            match step {
+                WindowStep::Kernels(step) => kernels::check(step)?,
+                WindowStep::Groups(step) => group_rows::check(step)?,
+                WindowStep::Function(_) | WindowStep::Projection(_) => {}
             }
         }
         let order = match spec.steps.first() {

@@ -2,6 +2,7 @@
 
 use arrow::array::RecordBatch;
 
+use super::group_rows;
 use super::kernels::{self, Checkpoint};
 use super::layout::Layout;
 use super::versions::Span;
@@ -15,6 +16,7 @@ const REACH_ROWS: usize = 256;
 pub(super) fn run(steps: &[WindowStep], rows: RecordBatch) -> Result<RecordBatch, OperatorError> {
     steps.iter().try_fold(rows, |rows, step| match step {
         WindowStep::Kernels(kernels) => kernels::append(kernels, &rows, &Layout::new(kernels, &rows)?, None),
+        WindowStep::Groups(step) => group_rows::group(step, &rows),
         WindowStep::Function(function) => function(&rows),
         WindowStep::Projection(function) => project(function, &rows),
     })
@@ -40,7 +42,7 @@ pub(super) fn reach_back(steps: &[WindowStep]) -> Option<usize> {
                 }
             }
             WindowStep::Projection(_) => {}
-            WindowStep::Function(_) => return None,
+            WindowStep::Groups(_) | WindowStep::Function(_) => return None,
         }
     }
     // Functions of one step do not read one another, those of successive steps may.
@@ -83,7 +85,7 @@ pub(super) fn run_appended(
                 rows = kernels::append(step, &rows, &layout, None)?;
             }
             WindowStep::Projection(function) => rows = project(function, &rows)?,
-            WindowStep::Function(_) => return Ok(None),
+            WindowStep::Groups(_) | WindowStep::Function(_) => return Ok(None),
         }
     }
     Ok(Some(rows))
@@ -116,7 +118,7 @@ pub(super) fn run_tail(
                 rows = project(function, &rows)?;
                 continue;
             }
-            WindowStep::Function(_) => return Ok(None),
+            WindowStep::Groups(_) | WindowStep::Function(_) => return Ok(None),
         };
         let layout = Layout::new(step, &rows)?;
         if !layout.is_one_window_in_order() {

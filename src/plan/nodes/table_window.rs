@@ -20,6 +20,7 @@ use super::super::error::{Result, refuse};
 use super::super::pipeline::{Distribution, OperatorPlan};
 use super::super::{RelationId, canonical, lineage};
 use super::aggregate::{ROWS, function};
+use super::group_step::group_step;
 use crate::catalog::RelationKind;
 use crate::operators::{Frame, KernelStep, TableWindowSpec, WindowKernel, WindowStep};
 
@@ -135,8 +136,15 @@ pub(in super::super) fn fuse_aggregate(
     let Some(id) = fusible(builder, input, &aggregate.group_expr) else { return Ok(None) };
     let partition = partition_after(builder, id, input, &aggregate.group_expr);
     let output = arrow_schema(&aggregate.schema);
-    let plan = over_rows(builder, id, &LogicalPlan::Aggregate(aggregate.clone()))?;
-    let step = WindowStep::Function(function(builder, &plan, ROWS, output)?);
+    let steps = match group_step(aggregate, input, &output)? {
+        Some((step, exprs)) => {
+            vec![chain_step(builder, id, &normalise(input.clone(), exprs)?)?, WindowStep::Groups(step)]
+        }
+        None => {
+            let plan = over_rows(builder, id, &LogicalPlan::Aggregate(aggregate.clone()))?;
+            vec![WindowStep::Function(function(builder, &plan, ROWS, output)?)]
+        }
+    };
     let n_keys = aggregate.group_expr.len();
     let facts = Facts { keys: vec![(0..n_keys).collect()], partition, ..Facts::default() };
     let schema = aggregate.input.schema();
@@ -145,7 +153,7 @@ pub(in super::super) fn fuse_aggregate(
         canonical::exprs(&aggregate.group_expr, schema),
         canonical::exprs(&aggregate.aggr_expr, schema)
     );
-    Ok(Some(extend(builder, id, vec![step], aggregate.schema.clone(), facts, &meaning)?))
+    Ok(Some(extend(builder, id, steps, aggregate.schema.clone(), facts, &meaning)?))
 }
 
 /// The relation that a stateless plan reads, if it computes whole partitions of the definition at hand and each of its
