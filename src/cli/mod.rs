@@ -9,6 +9,7 @@ mod load;
 mod replay;
 mod run;
 mod service;
+mod state;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -33,6 +34,7 @@ enum Command {
     Replay(replay::ReplayArgs),
     // Boxed: it has many options.
     Run(Box<run::RunArgs>),
+    State(state::StateArgs),
 }
 
 /// How a command prints.
@@ -126,6 +128,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain(args) => explain::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Run(args) => run::run(args),
+        Command::State(args) => state::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
