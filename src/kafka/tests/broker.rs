@@ -16,8 +16,8 @@ use rdkafka::message::Headers;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::kafka::{Connection, Settings, connect};
-use crate::stream::{CommitError, Outcome, OutputTopic, SealedEpoch, Sink, SourceError, SourcePartition};
+use crate::kafka::{Connection, Settings, StateTopic, connect};
+use crate::stream::{CommitError, Outcome, OutputTopic, SealedEpoch, Sink, SourceError, SourcePartition, StateLog};
 
 use super::{PATIENCE, Worker, records, settings};
 
