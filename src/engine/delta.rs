@@ -15,6 +15,7 @@ use arrow::record_batch::RecordBatch;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::worker::LoggedControl;
 use crate::stream::Delta;
 
 const MAGIC: [u8; 4] = *b"CRBD";
@@ -52,6 +53,9 @@ pub struct EpochRecord {
     pub partitions: Vec<PartitionRecord>,
     /// The watermark of each source that has one, in milliseconds.
     pub watermarks: BTreeMap<String, i64>,
+    /// What is paused, and whether the first load has been handed over.
+    #[serde(default)]
+    pub control: LoggedControl,
     /// The wall clock of the log's first epoch in milliseconds: tells a log from another one of the same name.
     #[serde(default)]
     pub log_began_ms: i64,
@@ -378,6 +382,10 @@ mod tests {
                 event_ms_max: None,
             }],
             watermarks: BTreeMap::from([("captures".to_string(), i64::MIN)]),
+            control: LoggedControl {
+                paused: BTreeMap::from([("actions".to_owned(), "by hand".to_owned())]),
+                is_loaded: true,
+            },
             log_began_ms: 3,
             pipeline: Some(LoggedPipeline { n_shards: 8, relations: vec![] }),
         };

@@ -10,6 +10,7 @@ use super::dataflow::{Dataflow, DataflowError};
 use super::delta::{DeltaError, EpochRecord, LoggedPipeline, LoggedRelation};
 use super::lanes::{ReadBack, Unusable, read_back};
 use super::watermark::Watermarks;
+use super::worker::LoggedControl;
 use crate::fail_point;
 use crate::local::SnapshotDir;
 use crate::metrics;
@@ -61,6 +62,7 @@ pub(super) struct Resumed {
     /// The number of the last committed epoch; 0 at a first start.
     pub(super) epoch: u64,
     pub(super) positions: BTreeMap<SourcePartition, i64>,
+    pub(super) control: LoggedControl,
     /// What tells the log from another one of the same name; none before the first epoch.
     pub(super) log_began_ms: Option<i64>,
     /// By shard how many bytes of deltas its log holds, as far as they have been read.
@@ -141,6 +143,7 @@ fn attempt(
         return Ok(Err(Unusable { shard: *shard, reason: reason.to_owned() }));
     }
     let epoch = restored.epoch.max(record.epoch);
+    let control = record.control.clone();
     let positions = positions(pipeline, &record, restored)?;
     let watermarks = watermarks(pipeline, &record);
     dataflow.recompute(pipeline, &watermarks.of_relations(pipeline))?;
@@ -150,6 +153,7 @@ fn attempt(
         watermarks,
         epoch,
         positions,
+        control,
         log_began_ms: (epoch > 0).then_some(record.log_began_ms),
         log_bytes: read.log_bytes,
         new_bytes: read.new_bytes,

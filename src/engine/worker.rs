@@ -4,8 +4,10 @@
 //! aborted commit is repeated, not computed again; only a worker that has lost its partitions rebuilds its operators from
 //! the state log, in place. `failure.rs` says which failure asks for what.
 
+mod control;
 mod failure;
 mod options;
+mod overlapped;
 mod pending;
 
 use std::collections::BTreeMap;
@@ -13,12 +15,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use self::control::Control;
+pub use self::control::{Command, EmitFrom, LoggedControl};
 pub use self::failure::WorkerError;
 use self::failure::{Remedy, remedy};
 use self::pending::{Computed, Pending};
-use super::dataflow::{Dataflow, EpochTimes};
+use super::dataflow::{Dataflow, EpochRun, EpochTimes};
 use super::delta::{DeltaCodec, EpochRecord, Logged, PartitionRecord};
-use super::encode::SinkEncoder;
+use super::encode::{EncodeError, SinkEncoder};
 use super::epoch::OpenEpoch;
 use super::intake::{Intake, SourceCounts, Taken, fates};
 use super::refusal::encode_refusals;
@@ -27,10 +31,11 @@ use super::status::{CommittedEpoch, Phase, StatusBoard, StatusKeeper};
 use super::upkeep::{Upkeep, bytes_by_shard};
 use super::watermark::Watermarks;
 use crate::fail_point;
-use crate::metrics::{self, StageTimer};
-use crate::plan::{OperatorPlan, Pipeline};
+use crate::metrics;
+use crate::plan::{OperatorPlan, Pipeline, SinkPlan};
 use crate::stream::{
-    Outcome, OutputTopic, PartitionStatus, PollLimit, Polled, Sink, Source, SourcePartition, StateLog, Watermark,
+    ChangeBatch, Outcome, OutputTopic, PartitionStatus, PollLimit, Polled, Sink, Source, SourcePartition, StateLog,
+    Watermark,
 };
 
 pub use options::WorkerOptions;
@@ -95,6 +100,7 @@ pub struct Worker {
     pending: Option<Pending>,
     /// Epochs take so many times less than they may, after one that could not be committed as it was.
     limit_divisor: usize,
+    control: Control,
     /// Since when a stop has been asked for.
     stop_since: Option<Instant>,
 }
@@ -133,6 +139,7 @@ impl Worker {
             last_commit: None,
             pending: None,
             limit_divisor: 1,
+            control: Control::new(&pipeline, LoggedControl::default()),
             stop_since: None,
             pipeline,
             ends,
@@ -154,12 +161,19 @@ impl Worker {
     }
 
     fn turn(&mut self) -> Result<Ended, WorkerError> {
+        if self.options.epochs_under_way > 1 && self.ends.log.is_none() {
+            return self.overlapped();
+        }
         let mut backoff = self.options.backoff_min;
         loop {
             if self.may_stop() {
                 return Ok(Ended::Stopped);
             }
             self.status.board().turned();
+            if self.is_restored {
+                let commands = self.status.board().take_commands();
+                commands.iter().for_each(|command| self.control.obey(&self.pipeline, command));
+            }
             match self.advance() {
                 Ok(Progress::EndOfInput) => return Ok(Ended::EndOfInput),
                 Ok(Progress::Going) if self.options.until_caught_up && self.is_caught_up() => {
@@ -246,14 +260,14 @@ impl Worker {
         if let Some(last) = self.last_commit {
             self.pause(self.options.commit_interval_min.saturating_sub(last.elapsed()));
         }
-        let _timer = StageTimer::start("poll");
+        let _timer = self.status.time("poll");
         let paused: Vec<Arc<str>> = if self.options.pause_streams_while_loading && !self.is_loaded() {
             let is_stream = |r: &&crate::plan::Relation| matches!(r.operator, OperatorPlan::SourceStream(..));
             self.pipeline.relations.iter().filter(is_stream).map(|r| r.name.clone()).collect()
         } else {
             Vec::new()
         };
-        let polled = self.ends.source.poll(self.limit(), self.options.poll_wait, &paused)?;
+        let polled = self.ends.source.poll(self.limit(), self.poll_wait(), &paused)?;
         for (partition, status) in &polled.partitions {
             self.positions.insert(partition.clone(), status.position);
             self.partitions.insert(partition.clone(), status.clone());
@@ -264,6 +278,17 @@ impl Worker {
         Ok(polled)
     }
 
+    /// How long to wait for the first record: not beyond the moment when rows that wait may go.
+    fn poll_wait(&self) -> Duration {
+        match self.dataflow.next_hand_over(self.control.held_back()).filter(|_| self.is_loaded()) {
+            None => self.options.poll_wait,
+            Some(at_ms) => {
+                let left_ms = at_ms.saturating_sub((self.ends.clock)()).max(0).unsigned_abs();
+                self.options.poll_wait.min(Duration::from_millis(left_ms))
+            }
+        }
+    }
+
     fn limit(&self) -> PollLimit {
         let PollLimit { records, bytes } = self.options.limit;
         PollLimit { records: (records / self.limit_divisor).max(1), bytes: (bytes / self.limit_divisor).max(1) }
@@ -271,7 +296,7 @@ impl Worker {
 
     /// Raw records to rows; event times to watermarks.
     fn decode(&mut self, polled: Polled) -> Result<Taken, WorkerError> {
-        let _timer = StageTimer::start("decode");
+        let _timer = self.status.time("decode");
         for (partition, status) in &polled.partitions {
             let relation = self.pipeline.relations.iter().position(|r| r.name == partition.relation);
             if let Some(relation) = relation {
@@ -290,35 +315,80 @@ impl Worker {
         }
         let after = self.watermarks.of_relations(&self.pipeline);
         let before = std::mem::replace(&mut self.reached, after.clone());
-        let times = EpochTimes { before, after, loaded: self.is_loaded() };
-        if taken.records.is_empty() && !self.dataflow.is_due(&self.pipeline, &times) {
+        let loaded = self.is_loaded();
+        let is_first_load = loaded && !self.control.logged().is_loaded;
+        let may_flood = is_first_load && self.options.emit_from != EmitFrom::Earliest;
+        let times = EpochTimes {
+            before,
+            after,
+            loaded,
+            clock_ms: if self.options.holds_back { clock_ms } else { i64::MAX },
+            // A first load of which part is recorded only is handed over as one: what comes later is no first load.
+            hand_over_max: if may_flood { usize::MAX } else { self.options.hand_over_max },
+            held_back: self.control.held_back().clone(),
+        };
+        let is_idle = taken.records.is_empty() && !self.control.is_changed();
+        if is_idle && !self.dataflow.is_due(&self.pipeline, &times) {
             self.status.watermarks(&times.after);
             self.status.sample_if_due(|| self.dataflow.state_sizes());
             return Ok(None);
         }
-        let _timer = StageTimer::start("execute");
+        let _timer = self.status.time("execute");
         let rows = std::mem::take(&mut taken.rows);
-        let run = self.dataflow.run(&self.pipeline, rows, &times)?;
+        let mut run = self.dataflow.run(&self.pipeline, rows, &times)?;
+        self.obey_rates(&mut run, clock_ms)?;
+        if is_first_load {
+            self.hand_over_first_load(&mut run)?;
+        }
         let fates = fates(&self.pipeline, &taken, &run);
         Ok(Some(Computed { taken, run, fates, times, clock_ms }))
     }
 
-    /// Rows to records, state to deltas: the epoch as a value.
-    fn encode(&mut self, computed: &Computed) -> Result<OpenEpoch, WorkerError> {
-        let _timer = StageTimer::start("encode");
-        let mut epoch = OpenEpoch::open(self.n_committed + 1, self.positions.clone());
-        let record_name = |sequence: u64| computed.taken.name(&self.pipeline, sequence);
-        for (sink, encoder) in self.pipeline.sinks.iter().zip(&mut self.sinks) {
-            if let Some(changes) = computed.run.changes.get(sink.relation) {
-                epoch.write(OutputTopic::Sink(sink.name.clone()), encoder.encode(changes, &record_name)?);
+    /// Holds back the rows of sinks that would exceed their rate.
+    fn obey_rates(&mut self, run: &mut EpochRun, clock_ms: i64) -> Result<(), WorkerError> {
+        if !self.options.holds_back {
+            return Ok(());
+        }
+        for (idx, sink) in self.pipeline.sinks.iter().enumerate().filter(|(_, s)| s.max_rate.is_some()) {
+            let n_rows = run.changes.get(sink.relation).map_or(0, |c| c.len() as u64);
+            if self.control.admits(&self.pipeline, idx, n_rows, clock_ms) {
+                continue;
+            }
+            for id in sink.hands_over.iter().chain([&sink.relation]) {
+                if sink.hands_over.contains(id) {
+                    self.dataflow.take_back(&self.pipeline, *id)?;
+                }
+                if let Some(changes) = run.changes.get_mut(*id) {
+                    *changes = ChangeBatch::empty(changes.rows.schema());
+                }
             }
         }
-        for (records, fates) in computed.taken.records.iter().zip(&computed.fates) {
-            let Some(relation) = self.pipeline.relations.get(records.relation) else { continue };
-            let refused = encode_refusals(relation, records, fates, self.options.raw_bytes_max);
-            epoch.write(OutputTopic::Late(relation.name.clone()), refused.late);
-            epoch.write(OutputTopic::Rejected(relation.name.clone()), refused.rejected);
+        Ok(())
+    }
+
+    /// Keeps what the first load may emit, and says how much that is before anything is sent.
+    fn hand_over_first_load(&mut self, run: &mut EpochRun) -> Result<(), WorkerError> {
+        for sink in &self.pipeline.sinks {
+            let Some(changes) = run.changes.get_mut(sink.relation) else { continue };
+            let n_rows = changes.len();
+            *changes = self
+                .options
+                .emit_from
+                .emitted(sink, changes)
+                .map_err(|e| EncodeError { sink: sink.name.clone(), reason: e.to_string() })?;
+            let n_waiting: usize = sink.hands_over.iter().map(|id| self.dataflow.n_waiting(*id)).sum();
+            let (n_emitted, n_recorded) = (changes.len(), n_rows - changes.len());
+            tracing::info!(sink = %sink.name, n_emitted, n_waiting, n_recorded, "first load: rows that leave");
         }
+        self.control.loaded();
+        Ok(())
+    }
+
+    /// Rows to records, state to deltas: the epoch as a value.
+    fn encode(&mut self, computed: &Computed) -> Result<OpenEpoch, WorkerError> {
+        let _timer = self.status.time("encode");
+        let mut epoch = OpenEpoch::open(self.n_committed + 1, self.positions.clone());
+        write_outputs(&mut epoch, &self.pipeline, &mut self.sinks, computed, self.options.raw_bytes_max)?;
         let deltas = self.dataflow.take_deltas(&self.pipeline)?;
         if self.ends.log.is_some() {
             let log_began_ms = self.upkeep.log_began_ms(computed.clock_ms);
@@ -336,8 +406,8 @@ impl Worker {
 
     /// Makes the pending epoch visible as a whole, then takes it into account.
     fn commit(&mut self) -> Result<(), WorkerError> {
+        let timer = self.status.time("commit");
         let Some(pending) = &mut self.pending else { return Ok(()) };
-        let timer = StageTimer::start("commit");
         if pending.is_in_doubt && self.ends.sink.outcome(&pending.sealed)? == Outcome::NotCommitted {
             pending.is_in_doubt = false;
         }
@@ -351,6 +421,10 @@ impl Worker {
         self.pipeline_is_logged = true;
         self.last_commit = Some(Instant::now());
         self.limit_divisor = (self.limit_divisor / 2).max(1);
+        self.control.committed();
+        if self.dataflow.next_hand_over(self.control.held_back()).is_none() {
+            self.control.drained();
+        }
         let logged = bytes_by_shard(&committed.sealed.deltas);
         metrics::count_delta_bytes(logged.values().sum());
         if let Some(log) = &mut self.ends.log {
@@ -380,6 +454,9 @@ impl Worker {
 
     /// Brings status and measurements up to date with a committed epoch.
     fn show(&mut self, committed: &Pending) {
+        let n_waiting = |s: &SinkPlan| s.hands_over.iter().map(|id| self.dataflow.n_waiting(*id)).sum();
+        let n_waiting: Vec<usize> = self.pipeline.sinks.iter().map(n_waiting).collect();
+        self.status.controls(self.control.logged(), &n_waiting);
         let Pending { sealed, sink_rows, computed, .. } = committed;
         let now_ms = (self.ends.clock)();
         let counts: Vec<(usize, SourceCounts)> =
@@ -398,6 +475,7 @@ impl Worker {
             latencies_ms: &mut latencies_ms(),
         });
         metrics::observe_latencies(latencies_ms());
+        self.status.refused(&self.pipeline, &computed.taken, &computed.fates, now_ms);
         self.status.sample_if_due(|| self.dataflow.state_sizes());
     }
 
@@ -423,6 +501,7 @@ impl Worker {
             clock_ms,
             partitions: partitions.collect(),
             watermarks,
+            control: self.control.logged().clone(),
             log_began_ms: 0,
             pipeline: (!self.pipeline_is_logged).then(|| logged_pipeline(&self.pipeline, self.options.n_shards)),
         }
@@ -438,6 +517,7 @@ impl Worker {
             self.upkeep.restored(&resumed, log.as_ref());
         }
         self.reached = resumed.watermarks.of_relations(&self.pipeline);
+        self.control = Control::new(&self.pipeline, resumed.control);
         self.dataflow = resumed.dataflow;
         self.watermarks = resumed.watermarks;
         self.positions = resumed.positions;
@@ -453,23 +533,18 @@ impl Worker {
         Ok(())
     }
 
-    /// Whether all tables have been read to the end noted at start.
     fn is_loaded(&self) -> bool {
-        let mut sources =
-            self.pipeline.relations.iter().filter(|r| matches!(r.operator, OperatorPlan::SourceTable(..)));
-        sources.all(|r| self.is_read_to_noted_end(&r.name))
+        is_loaded(&self.pipeline, &self.partitions)
     }
 
     fn is_caught_up(&self) -> bool {
+        if self.dataflow.next_hand_over(self.control.held_back()).is_some() {
+            return false;
+        }
         let is_source = |r: &&crate::plan::Relation| {
             matches!(r.operator, OperatorPlan::SourceTable(..) | OperatorPlan::SourceStream(..))
         };
-        self.pipeline.relations.iter().filter(is_source).all(|r| self.is_read_to_noted_end(&r.name))
-    }
-
-    fn is_read_to_noted_end(&self, source: &Arc<str>) -> bool {
-        let mut own = self.partitions.iter().filter(|(p, _)| p.relation == *source).peekable();
-        own.peek().is_some() && own.all(|(_, status)| status.caught_up)
+        self.pipeline.relations.iter().filter(is_source).all(|r| is_read_to_noted_end(&self.partitions, &r.name))
     }
 
     /// Sleeps, but not beyond a stop.
@@ -483,6 +558,40 @@ impl Worker {
             std::thread::sleep(left.min(Duration::from_millis(50)));
         }
     }
+}
+
+/// Whether all tables have been read to the end noted at start.
+fn is_loaded(pipeline: &Pipeline, partitions: &BTreeMap<SourcePartition, PartitionStatus>) -> bool {
+    let mut tables = pipeline.relations.iter().filter(|r| matches!(r.operator, OperatorPlan::SourceTable(..)));
+    tables.all(|r| is_read_to_noted_end(partitions, &r.name))
+}
+
+fn is_read_to_noted_end(partitions: &BTreeMap<SourcePartition, PartitionStatus>, source: &Arc<str>) -> bool {
+    let mut own = partitions.iter().filter(|(p, _)| p.relation == *source).peekable();
+    own.peek().is_some() && own.all(|(_, status)| status.caught_up)
+}
+
+/// Encodes what an epoch hands to its sinks, and the records it refused.
+fn write_outputs(
+    epoch: &mut OpenEpoch,
+    pipeline: &Pipeline,
+    sinks: &mut [SinkEncoder],
+    computed: &Computed,
+    raw_bytes_max: usize,
+) -> Result<(), WorkerError> {
+    let record_name = |sequence: u64| computed.taken.name(pipeline, sequence);
+    for (sink, encoder) in pipeline.sinks.iter().zip(sinks) {
+        if let Some(changes) = computed.run.changes.get(sink.relation) {
+            epoch.write(OutputTopic::Sink(sink.name.clone()), encoder.encode(changes, &record_name)?);
+        }
+    }
+    for (records, fates) in computed.taken.records.iter().zip(&computed.fates) {
+        let Some(relation) = pipeline.relations.get(records.relation) else { continue };
+        let refused = encode_refusals(relation, records, fates, raw_bytes_max);
+        epoch.write(OutputTopic::Late(relation.name.clone()), refused.late);
+        epoch.write(OutputTopic::Rejected(relation.name.clone()), refused.rejected);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

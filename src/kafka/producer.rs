@@ -194,12 +194,13 @@ pub(super) fn record_bytes(key: Option<&[u8]>, value: Option<&[u8]>, headers: &[
 
 /// Waits until every record sent has been taken or refused. Returns false when `deadline` came first.
 ///
-/// The wrapper's `flush` waits in steps of 100 ms, which would be the least latency of a commit; this one is woken.
+/// The wrapper's `flush` waits in steps of 100 ms, and librdkafka's own looks again after 10 ms only, since successful deliveries
+/// are not reported and so wake nobody. Either would be the least latency of a commit; this one looks every millisecond.
 pub(super) fn flush(producer: &TransactionalProducer, deadline: Instant) -> bool {
     loop {
         producer.poll(Duration::ZERO);
         // SAFETY: the client is alive; the call only waits.
-        let outcome = unsafe { rd::rd_kafka_flush(producer.client().native_ptr(), 20) };
+        let outcome = unsafe { rd::rd_kafka_flush(producer.client().native_ptr(), 1) };
         if outcome == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
             return true;
         }

@@ -1,6 +1,7 @@
 //! Commits an epoch as one Kafka transaction: outputs, state deltas, positions.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,13 +10,14 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer};
+use sha2::{Digest, Sha256};
 use tracing::{debug, info, warn};
 
 use crate::fail_point;
 use crate::metrics;
 use crate::stream::{
-    CommitError, Delta, Outcome, OutputTopic, RecordBatchBytes, SealedEpoch, Sink, SourceError, SourcePartition,
-    TombstoneForm, Undeliverable,
+    CommitError, Delta, Outcome, OutputTopic, RecordBatchBytes, RecordView, SealedEpoch, Sink, SourceError,
+    SourcePartition, TombstoneForm, Undeliverable,
 };
 
 use super::client::ANSWER_TIMEOUT;
@@ -32,6 +34,8 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_millis(TRANSACTION_TIMEOUT_
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an abort is repeated before the producer is replaced.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Keys of undeliverable rows are shown up to this size.
+const KEY_BYTES_MAX: usize = 4096;
 /// At most so many undeliverable records are remembered between two calls that take them.
 const MAX_UNDELIVERABLE: usize = 10_000;
 
@@ -338,6 +342,7 @@ impl Output<'_> {
             let fits = record_bytes(sent.key, sent.value, headers) <= limit_bytes;
             if !fits || !self.send(sent)? {
                 debug!(topic, bytes, limit_bytes, "a record is too large for its topic and is left out");
+                self.explain_undeliverable(output, record, headers, limit_bytes)?;
                 if self.undeliverable.len() < MAX_UNDELIVERABLE {
                     self.undeliverable.push(Undeliverable {
                         output: output.clone(),
@@ -349,6 +354,37 @@ impl Output<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Says in the same transaction which row its topic did not take: the row itself would be too large anywhere.
+    fn explain_undeliverable(
+        &mut self,
+        output: &OutputTopic,
+        record: RecordView<'_>,
+        headers: &[(String, Vec<u8>)],
+        limit_bytes: usize,
+    ) -> Result<(), Failure> {
+        let OutputTopic::Sink(sink) = output else { return Ok(()) };
+        let value = record.value.unwrap_or_default();
+        let header = |name: &str, value: String| (name.to_owned(), value.into_bytes());
+        let mut said = vec![
+            header("curb_reason", format!("larger than the {limit_bytes} bytes that its topic takes")),
+            header("curb_sink", sink.to_string()),
+            header("curb_length", value.len().to_string()),
+            header("curb_sha256", sha256_hex(value)),
+        ];
+        said.extend(headers.iter().filter(|(name, _)| name == "curb_id").cloned());
+        let topic = self.session.settings.undeliverable_topic();
+        let is_private = self.session.settings.private_sinks.contains(sink);
+        let key = record.key.filter(|key| !is_private && key.len() <= KEY_BYTES_MAX);
+        let sent = Sent { topic: &topic, partition: None, timestamp_ms: None, key, value: None, headers: &said };
+        match self.send(sent)? {
+            true => Ok(()),
+            false => Err(Failure::Before(
+                Remedy::Denied,
+                format!("topic `{topic}` does not even take a record without value"),
+            )),
+        }
     }
 
     /// Writes the state. One record of each transaction carries its header, a record without value if there is no delta.
@@ -486,6 +522,14 @@ fn abort(writer: &Writer) -> bool {
             return false;
         }
     }
+}
+
+fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn explain(refused: &[DeliveryFailure]) -> String {

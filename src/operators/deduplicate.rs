@@ -5,10 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 
+use super::event_time::milliseconds;
 use super::{EpochContext, Operator, OperatorError, Output, StateSize};
 use crate::state::KeyIndex;
 use crate::stream::{ChangeBatch, Order, Watermark};
@@ -186,23 +186,10 @@ fn delta_schema() -> SchemaRef {
     ]))
 }
 
-/// The instants of a timestamp column in milliseconds, finer digits cut.
-fn milliseconds(column: &ArrayRef) -> Result<Int64Array, OperatorError> {
-    let DataType::Timestamp(unit, _) = column.data_type() else {
-        return Err(OperatorError::Function(format!("event time is a timestamp, not {}", column.data_type())));
-    };
-    let numbers = cast(column, &DataType::Int64)?;
-    let numbers = numbers.as_primitive::<Int64Type>();
-    Ok(match unit {
-        TimeUnit::Second => numbers.unary(|t| t.saturating_mul(1_000)),
-        TimeUnit::Millisecond => numbers.clone(),
-        TimeUnit::Microsecond => numbers.unary(|t| t.div_euclid(1_000)),
-        TimeUnit::Nanosecond => numbers.unary(|t| t.div_euclid(1_000_000)),
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::TimeUnit;
+
     use super::*;
     use crate::operators::rewritten_log::RewrittenLog;
     use arrow::array::TimestampMillisecondArray;
@@ -226,11 +213,7 @@ mod tests {
     }
 
     fn context(before: i64, after: i64) -> EpochContext {
-        EpochContext {
-            watermarks_before: vec![Watermark(before)],
-            watermarks_after: vec![Watermark(after)],
-            loaded: true,
-        }
+        EpochContext::new(vec![Watermark(before)], vec![Watermark(after)], true)
     }
 
     fn kept(output: &Output) -> Vec<u64> {

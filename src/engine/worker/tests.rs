@@ -617,3 +617,160 @@ fn state_of_another_pack_is_refused_with_the_names_of_the_relations() {
     let message = start(RULES, 3).unwrap_err().to_string();
     assert!(message.contains("1 shards, but the pipeline has 3"), "{message}");
 }
+
+const GUARDED: &str = "
+    CREATE TABLE devices (device_id VARCHAR PRIMARY KEY, town VARCHAR, at TIMESTAMP WITH TIME ZONE)
+        WITH (topic = 'devices', format = 'json');
+    CREATE SINK towns WITH (topic = 'towns', format = 'json', emit_time = 'at') AS SELECT device_id, town, at FROM devices;
+    CREATE SINK notices WITH (topic = 'notices', format = 'json', max_rate = '2 per minute') AS
+        SELECT after.device_id AS id, revision FROM CHANGES(devices) WHERE after.town <> 'nowhere';
+";
+
+/// A worker over scripted polls, driven epoch by epoch, with a clock of the test's.
+struct Driven {
+    worker: Worker,
+    sink: MemorySink,
+    clock: Arc<std::sync::atomic::AtomicI64>,
+}
+
+fn driven(polls: Vec<Polled>, emit_from: EmitFrom, log: &MemoryStateLog) -> Driven {
+    let sink = MemorySink::new(log.clone(), TombstoneForm::NoValue);
+    let clock = Arc::new(std::sync::atomic::AtomicI64::new(0));
+    let now = clock.clone();
+    let ends = Ends {
+        source: Box::new(ScriptedSource { polls: polls.into_iter().map(Ok).collect(), paused: Arc::default() }),
+        sink: Box::new(sink.clone()),
+        log: Some(Box::new(log.clone())),
+        clock: Box::new(move || now.load(Ordering::Relaxed)),
+    };
+    let options = WorkerOptions {
+        poll_wait: Duration::ZERO,
+        commit_interval_min: Duration::ZERO,
+        emit_from,
+        ..WorkerOptions::live(ShardCount(2))
+    };
+    Driven { worker: Worker::new(pipeline(GUARDED), ends, options, Arc::default()).unwrap(), sink, clock }
+}
+
+impl Driven {
+    fn turn(&mut self) {
+        let commands = self.worker.status.board().take_commands();
+        commands.iter().for_each(|c| self.worker.control.obey(&self.worker.pipeline, c));
+        self.worker.advance().unwrap();
+    }
+
+    fn written(&self, sink: &str) -> Vec<String> {
+        let collected = self.sink.collected();
+        let records = collected.get(&OutputTopic::Sink(sink.into())).cloned().unwrap_or_default();
+        records.into_iter().map(|r| r.value.map_or("-".into(), |v| String::from_utf8(v).unwrap())).collect()
+    }
+
+    fn paused(&self) -> Vec<Option<String>> {
+        self.worker.status().snapshot().sinks.into_iter().map(|s| s.paused).collect()
+    }
+}
+
+fn devices(lines: &[&str], position: i64) -> Polled {
+    let name: Arc<str> = "devices".into();
+    let mut batch = RecordBatchBytes::default();
+    for (idx, line) in lines.iter().enumerate() {
+        let offset = position + idx as i64;
+        let meta =
+            RecordMeta { partition: 0, offset, timestamp_ms: Some(0), sequence: offset as u64, key: None, value: None };
+        let key = serde_json::from_str::<serde_json::Value>(line).unwrap()["device_id"].as_str().unwrap().to_owned();
+        batch.push(meta, Some(key.as_bytes()), Some(line.as_bytes()));
+    }
+    let position = position + lines.len() as i64;
+    let status = PartitionStatus { position, end: Some(position), caught_up: true, idle: false };
+    let partitions = [(SourcePartition { relation: name.clone(), partition: 0 }, status)].into();
+    Polled { partitions, records: [(name, batch)].into(), end_of_input: false }
+}
+
+#[test]
+fn a_paused_sink_keeps_its_differences_over_a_restart_and_writes_the_last_of_each_key() {
+    let log = MemoryStateLog::default();
+    let polls =
+        vec![devices(&[r#"{"device_id":"a","town":"x"}"#], 0), devices(&[r#"{"device_id":"a","town":"y"}"#], 1)];
+    let mut first = driven(polls, EmitFrom::Earliest, &log);
+    first.turn();
+    assert!(first.worker.status().ask(Command::Pause("towns".into())));
+    first.turn();
+    assert_eq!(first.written("towns").len(), 1);
+    assert_eq!(first.paused(), [Some("by hand".to_owned()), None]);
+    assert_eq!(first.worker.status().snapshot().sinks[0].waiting, 1);
+    let polls = vec![devices(&[r#"{"device_id":"a","town":"z"}"#], 2), Polled::default(), Polled::default()];
+    let mut second = driven(polls, EmitFrom::Earliest, &log);
+    second.turn();
+    second.turn();
+    assert!(second.written("towns").is_empty(), "a restart changes nothing");
+    assert_eq!(second.written("notices").len(), 1, "other sinks go on");
+    assert!(second.worker.status().ask(Command::Resume("towns".into())));
+    second.turn();
+    assert_eq!(second.written("towns"), [r#"{"device_id":"a","town":"z","at":null}"#]);
+    assert_eq!(second.paused(), [None, None]);
+}
+
+#[test]
+fn a_sink_that_would_exceed_its_rate_pauses_before_it_writes_and_goes_on_when_told() {
+    let row = |id: &str, town: &str| format!(r#"{{"device_id":"{id}","town":"{town}"}}"#);
+    let flood: Vec<String> = ["a", "b", "c"].iter().map(|id| row(id, "x")).collect();
+    let flood: Vec<&str> = flood.iter().map(String::as_str).collect();
+    let calm = [row("d", "nowhere"), row("e", "nowhere"), row("f", "nowhere"), row("g", "x")];
+    let calm: Vec<&str> = calm.iter().map(String::as_str).collect();
+    let polls = vec![devices(&calm, 0), devices(&flood, 4), Polled::default(), Polled::default()];
+    let mut driven = driven(polls, EmitFrom::Earliest, &MemoryStateLog::default());
+    driven.turn();
+    assert_eq!(driven.written("notices").len(), 1, "rows that the sink does not write do not count");
+    driven.turn();
+    assert_eq!(driven.written("notices").len(), 1, "not one row of the flood leaves");
+    assert_eq!(driven.written("towns").len(), 7, "a sink without a rate is not held back");
+    assert!(driven.paused()[1].as_ref().unwrap().starts_with("max_rate"), "{:?}", driven.paused());
+    driven.clock.store(120_000, Ordering::Relaxed);
+    driven.turn();
+    assert_eq!(driven.written("notices").len(), 1, "time alone does not resume it");
+    assert!(driven.worker.status().ask(Command::Resume("notices".into())));
+    driven.turn();
+    let revisions: Vec<String> = driven.written("notices").split_off(1);
+    assert_eq!(revisions, ["a", "b", "c"].map(|id| format!(r#"{{"id":"{id}","revision":1}}"#)));
+}
+
+#[test]
+fn the_first_load_emits_what_it_was_told_and_later_changes_emit_always() {
+    let row = |id: &str, town: &str, day: u8| {
+        format!(r#"{{"device_id":"{id}","town":"{town}","at":"2026-01-{day:02}T00:00:00Z"}}"#)
+    };
+    let run = |emit_from: EmitFrom| {
+        let load = [row("a", "x", 1), row("b", "x", 9)];
+        let later = [row("a", "y", 1)];
+        let of = |rows: &[String], at| devices(&rows.iter().map(String::as_str).collect::<Vec<_>>(), at);
+        let log = MemoryStateLog::default();
+        let mut first = driven(vec![of(&load, 0), of(&later, 2)], emit_from, &log);
+        first.turn();
+        let loaded = first.written("towns").len();
+        first.turn();
+        // A restart loads again, but not for the first time.
+        let mut second = driven(vec![of(&[row("b", "z", 2)], 3)], emit_from, &log);
+        second.turn();
+        (loaded, first.written("towns").len() - loaded, second.written("towns").len())
+    };
+    assert_eq!(run(EmitFrom::Earliest), (2, 1, 1));
+    assert_eq!(run(EmitFrom::Now), (0, 1, 1));
+    let day_5 = chrono::DateTime::parse_from_rfc3339("2026-01-05T00:00:00Z").unwrap().timestamp_millis();
+    assert_eq!(run(EmitFrom::Timestamp(day_5)), (1, 1, 1));
+}
+
+#[test]
+fn many_rows_leave_in_epochs_of_bounded_size_without_further_input() {
+    let rows: Vec<String> = (0..10).map(|i| format!(r#"{{"device_id":"d{i}","town":"nowhere"}}"#)).collect();
+    let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+    let mut driven = driven(vec![devices(&rows, 0); 1], EmitFrom::Earliest, &MemoryStateLog::default());
+    driven.worker.options.hand_over_max = 4;
+    let mut sizes = Vec::new();
+    for _ in 0..6 {
+        let before = driven.written("towns").len();
+        driven.worker.advance().unwrap();
+        sizes.push(driven.written("towns").len() - before);
+    }
+    assert!(sizes.iter().all(|n| *n <= 4), "{sizes:?}");
+    assert_eq!(sizes.iter().sum::<usize>(), 10, "{sizes:?}");
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{AsArray, StringArray};
+use arrow::array::{Array, AsArray, StringArray};
 use arrow::datatypes::{Field, Schema};
 use proptest::prelude::*;
 
@@ -28,11 +28,16 @@ fn changes() -> Box<dyn Operator> {
         Field::new("after", row, true),
         Field::new("revision", DataType::Int64, false),
     ]));
-    Box::new(Changes::new(ChangesSpec { key: vec![1], key_text: key_text(), input: table_schema(), schema }).unwrap())
+    Box::new(
+        Changes::new(ChangesSpec { key: vec![1], key_text: key_text(), input: table_schema(), schema, settle_ms: 0 })
+            .unwrap(),
+    )
 }
 
 fn upsert() -> Box<dyn Operator> {
-    Box::new(Upsert::new(UpsertSpec { key: vec![1], key_text: key_text(), schema: table_schema() }).unwrap())
+    Box::new(
+        Upsert::new(UpsertSpec { key: vec![1], key_text: key_text(), schema: table_schema(), settle_ms: 0 }).unwrap(),
+    )
 }
 
 /// A row (key and value) with its weight.
@@ -182,6 +187,106 @@ proptest! {
     fn upsert_writes_net_differences_in_any_epochs_and_after_any_crash((epochs, loaded_from, slots) in epochs()) {
         check(upsert, upsert_lines, &epochs, loaded_from, slots);
     }
+}
+
+/// What a person or a limit does to an epoch.
+#[derive(Clone, Copy, Debug)]
+enum Hand {
+    /// At most so many rows leave; 0 = paused.
+    Max(usize),
+    /// What left is taken back.
+    TakeBack,
+}
+
+fn hand() -> impl Strategy<Value = Hand> {
+    prop_oneof![3 => (0usize..4).prop_map(Hand::Max), 1 => Just(Hand::TakeBack), 2 => Just(Hand::Max(usize::MAX))]
+}
+
+/// Writes what leaves, as `key -> value`, and checks that revisions have no gaps.
+fn fold(written: &mut BTreeMap<String, (String, i64)>, output: &RecordBatch) {
+    let (before, after, revision) = (output.column(0), output.column(1), output.column(2));
+    let value = |side: &ArrayRef, row: usize| {
+        let side = side.as_struct();
+        side.is_valid(row).then(|| lines(&RecordBatch::from(side.slice(row, 1)))[0].clone())
+    };
+    for row in 0..output.num_rows() {
+        let (before, after) = (value(before, row), value(after, row));
+        let line = after.clone().or_else(|| before.clone()).unwrap();
+        let key = line.rsplit('|').next().unwrap().to_owned();
+        let (last, n) = written.get(&key).cloned().unwrap_or(("none".into(), 0));
+        assert_eq!(before.unwrap_or("none".into()), last, "a change begins where the last one ended");
+        assert_eq!(revision.as_primitive::<arrow::datatypes::Int64Type>().value(row), n + 1);
+        written.insert(key, (after.unwrap_or("none".into()), n + 1));
+    }
+}
+
+proptest! {
+    #[test]
+    fn limits_pauses_and_rows_taken_back_delay_changes_but_lose_and_double_none(
+        epochs in prop::collection::vec((prop::collection::vec(change(), 0..8), hand(), any::<bool>()), 1..12),
+        settle_ms in prop_oneof![Just(0i64), 1i64..4],
+    ) {
+        let make = || {
+            let row = DataType::Struct(table_schema().fields().clone());
+            let fields = [("before", row.clone()), ("after", row), ("revision", DataType::Int64)];
+            let schema = Arc::new(Schema::new(fields.map(|(n, t)| Field::new(n, t, true)).to_vec()));
+            let (input, key_text) = (table_schema(), key_text());
+            Changes::new(ChangesSpec { key: vec![1], key_text, input, schema, settle_ms }).unwrap()
+        };
+        let (mut operator, mut model, mut written) = (make(), Model::default(), BTreeMap::new());
+        let mut deltas = Vec::new();
+        for (idx, (changes, hand, crashes)) in epochs.iter().enumerate() {
+            model.add(changes);
+            let mut ctx = epoch(0, 0, true);
+            ctx.clock_ms = idx as i64;
+            let Hand::Max(max) = hand else {
+                let before = (written.clone(), operator.next_hand_over());
+                let output = operator.process(&[batch(changes)], &ctx).unwrap();
+                operator.take_back().unwrap();
+                prop_assert_eq!(operator.take_delta().unwrap(), None, "what was taken back was not handed on");
+                prop_assert!(output.changes.is_empty() || operator.next_hand_over().is_some(), "{:?}", before);
+                continue;
+            };
+            ctx.hand_over_max = *max;
+            let output = operator.process(&[batch(changes)], &ctx).unwrap();
+            prop_assert!(output.changes.len() <= *max);
+            fold(&mut written, &output.changes.rows);
+            deltas.extend(operator.take_delta().unwrap());
+            if *crashes {
+                operator = make();
+                deltas.iter().for_each(|delta| operator.restore(delta).unwrap());
+                operator.process(&[batch(&model.rows())], &epoch(0, 0, false)).unwrap();
+            }
+        }
+        let mut ctx = epoch(0, 0, true);
+        ctx.clock_ms = 1_000;
+        let output = operator.process(&[batch(&[])], &ctx).unwrap();
+        fold(&mut written, &output.changes.rows);
+        prop_assert_eq!(operator.next_hand_over(), None, "nothing waits any more");
+        let shown = |rows: &BTreeMap<Option<i64>, i64>| rows.iter().rfind(|(_, w)| **w > 0).map(|(v, _)| *v);
+        for (key, rows) in &model.content {
+            let value = |v: Option<i64>| format!("{}|k{key}", v.map_or("null".into(), |v| v.to_string()));
+            let wanted = shown(rows).map_or("none".to_owned(), value);
+            let found = written.get(&format!("k{key}")).map_or("none", |(line, _)| line);
+            prop_assert_eq!(found, wanted.as_str());
+        }
+    }
+}
+
+#[test]
+fn a_change_that_is_undone_before_it_has_settled_never_leaves() {
+    let spec = UpsertSpec { key: vec![1], key_text: key_text(), schema: table_schema(), settle_ms: 5_000 };
+    let mut operator = Upsert::new(spec).unwrap();
+    let mut at = |clock_ms: i64, changes: &[Change]| {
+        let mut ctx = epoch(0, 0, true);
+        ctx.clock_ms = clock_ms;
+        let written = lines(&operator.process(&[batch(changes)], &ctx).unwrap().changes.rows);
+        (written, operator.next_hand_over())
+    };
+    assert_eq!(at(0, &[(1, Some(5), 1), (2, Some(7), 1)]), (vec![], Some(5_000)));
+    assert_eq!(at(3_000, &[(1, Some(5), -1)]), (vec![], Some(5_000)));
+    assert_eq!(at(5_000, &[]), (vec!["7|k2".to_owned()], Some(8_000)));
+    assert_eq!(at(8_000, &[]), (vec![], None));
 }
 
 #[test]
