@@ -218,20 +218,18 @@ impl Rewriter {
         }
     }
 
-    /// A shard whose deltas are more than twice its state.
+    /// A shard whose deltas are more than twice its state. Looks into one shard at most, the one with the longest log.
     fn due(&mut self, pipeline: &Pipeline, dataflow: &Dataflow) -> Result<Option<u32>, RewriteError> {
-        for (shard, log) in (0..).zip(&mut self.shards) {
-            if log.n_bytes <= log.n_bytes_checked.max(self.policy.bytes_min) {
-                continue;
-            }
-            let state_bytes = state_bytes(pipeline, dataflow, shard)?;
-            if log.n_bytes > 2 * state_bytes {
-                return Ok(Some(shard));
-            }
-            // The state grows with its deltas, so it is not looked into again at once.
-            log.n_bytes_checked = (2 * state_bytes).max(log.n_bytes + log.n_bytes / 8);
-            break;
+        let bytes_min = self.policy.bytes_min;
+        let has_grown = |(_, log): &(u32, &mut ShardLog)| log.n_bytes > log.n_bytes_checked.max(bytes_min);
+        let grown = (0..).zip(&mut self.shards).filter(has_grown).max_by_key(|(_, log)| log.n_bytes);
+        let Some((shard, log)) = grown else { return Ok(None) };
+        let state_bytes = state_bytes(pipeline, dataflow, shard)?;
+        if log.n_bytes > 2 * state_bytes {
+            return Ok(Some(shard));
         }
+        // The state grows with its deltas, so it is not looked into again at once.
+        log.n_bytes_checked = (2 * state_bytes).max(log.n_bytes + log.n_bytes / 8);
         Ok(None)
     }
 }

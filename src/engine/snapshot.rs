@@ -110,6 +110,8 @@ pub(super) fn write(
     let borrowed = operators.iter_mut().map(|o| o.as_mut().map(|o| o.as_mut() as &mut dyn Operator)).collect();
     let mut reading = ShardReading::new(pipeline, n_shards, borrowed);
     let (mut next, mut log_bytes, mut start) = (None, 0, range.start);
+    // Where the delta begins of which parts are being read, and how many bytes the log holds up to there.
+    let mut first = (range.start, 0);
     // An older one that cannot be used is written over.
     if let Ok(Some(older)) = load(dir, shard, &logged, &range)
         && older.header.log_began_ms == log_began_ms
@@ -123,11 +125,15 @@ pub(super) fn write(
         (next, log_bytes, start) = (Some(older.header.next), older.header.log_bytes, older.header.next);
     }
     let mut failure = None;
+    let mut n_bytes = log_bytes;
     let mut take = |offset: i64, delta: Delta| {
-        log_bytes += delta.bytes.len() as u64;
+        if !reading.is_incomplete() {
+            first = (offset, n_bytes);
+        }
+        n_bytes += delta.bytes.len() as u64;
         match reading.apply(&delta) {
             // Shard 0 is read again from its last epoch on, whose record says how far the sources were read.
-            Ok(true) => next = Some(offset),
+            Ok(true) => (next, log_bytes) = (Some(first.0), first.1),
             Ok(false) => {}
             Err(error) => {
                 let text = error.to_string();
@@ -146,7 +152,9 @@ pub(super) fn write(
         return Err(RestoreError::Pipeline(format!("`{relation}` is gone or has changed")).into());
     }
     let epoch = reading.last;
-    let next = if shard == 0 { next } else { Some(range.end) };
+    if shard != 0 {
+        (next, log_bytes) = (Some(range.end), n_bytes);
+    }
     let Some(next) = next else { return Ok(None) };
     let header =
         SnapshotHeader { pipeline: dir.pipeline().to_owned(), shard, logged, log_began_ms, next, log_bytes, epoch };
