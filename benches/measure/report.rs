@@ -200,20 +200,20 @@ impl Report {
         let Some(summary) = &self.summary else { return Ok(()) };
         writeln!(out, "captures a second: median (range)")?;
         for (shards, spread) in &summary.memory {
-            writeln!(out, "  {:<32}{}", format!("from memory, shards {shards}"), spread.text())?;
+            writeln!(out, "  {:<34}{}", format!("from memory, shards {shards}"), spread.text())?;
         }
-        writeln!(out, "  {:<32}{}", "from Kafka to Kafka", summary.kafka.text())?;
-        writeln!(out, "  {:<32}{}", "floor: Kafka without the engine", summary.floor.text())?;
+        writeln!(out, "  {:<34}{}", "from Kafka to Kafka", summary.kafka.text())?;
+        writeln!(out, "  {:<34}{}", "floor: Kafka without the engine", summary.floor.text())?;
         let verdict = |is_met: bool| if is_met { "met" } else { "missed" };
         writeln!(
             out,
-            "  {:<32}{:.2} (goal at least {FLOOR_RATIO_GOAL}: {})",
+            "  {:<34}{:.2} (goal at least {FLOOR_RATIO_GOAL}: {})",
             "Kafka / floor",
             summary.kafka_to_floor,
             verdict(summary.kafka_to_floor >= FLOOR_RATIO_GOAL)
         )?;
         if let Some(ratio) = summary.memory_to_kafka {
-            writeln!(out, "  {:<32}{ratio:.2}", "memory / Kafka")?;
+            writeln!(out, "  {:<34}{ratio:.2}", "memory / Kafka")?;
         }
         writeln!(out, "\nmilliseconds at {} captures a second, exactly once: median (range)", self.settings.rate)?;
         let rows = [
@@ -224,12 +224,12 @@ impl Report {
             ("due to commit, p99", &summary.to_commit_p99_ms),
         ];
         for (name, spread) in rows {
-            writeln!(out, "  {name:<32}{}", spread.text())?;
+            writeln!(out, "  {name:<34}{}", spread.text())?;
         }
         let name = format!("epoch of {} captures from memory", self.settings.small_epoch);
-        writeln!(out, "  {name:<32}{}", summary.small_epoch_ms.text())?;
+        writeln!(out, "  {name:<34}{}", summary.small_epoch_ms.text())?;
         let is_met = summary.to_action_p99_ms.median < P99_MS_GOAL;
-        writeln!(out, "  {:<32}{}", format!("goal p99 below {P99_MS_GOAL:.0}"), verdict(is_met))
+        writeln!(out, "  {:<34}{}", format!("goal p99 below {P99_MS_GOAL:.0}"), verdict(is_met))
     }
 
     fn write_runs(&self, out: &mut String) -> std::fmt::Result {

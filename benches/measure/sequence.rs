@@ -153,6 +153,7 @@ fn throughput(
     dataset: &mut Dataset,
 ) -> Result<KafkaRun> {
     let before = service.reading()?;
+    let held_since = Instant::now();
     service.hold()?;
     broker::fill(&all.brokers, topics, &dataset.events)?;
     let (n_captures, n_voids) = (dataset.len("captures"), dataset.len("voids"));
@@ -161,10 +162,16 @@ fn throughput(
     let (used_before, broker_before) = (service.used()?, broker_cpu_seconds(all)?);
     let began = Instant::now();
     service.release()?;
+    let held_seconds = began.duration_since(held_since).as_secs_f64();
     let wanted = [("captures", n_captures as u64), ("voids", n_voids as u64)];
     let (ended, after) = service.wait_until_consumed(&before, &wanted, CATCH_UP_TIMEOUT)?;
     let used = service.used()?;
     let seconds = ended.duration_since(began).as_secs_f64();
+    let mut stages = after.stages_since(&before);
+    if let Some(poll) = stages.get_mut("poll") {
+        // It was held while it waited for records.
+        poll.total_seconds = (poll.total_seconds - held_seconds).max(0.0);
+    }
     let sinks = pack::read(&all.input.pack)?.sinks();
     let records: BTreeMap<String, u64> = sinks
         .into_keys()
@@ -183,7 +190,7 @@ fn throughput(
         records,
         state_bytes: logged(&after) - logged(&before),
         epoch: after.timing_since(&before, "curb_epoch_duration_seconds", ""),
-        stages: after.stages_since(&before),
+        stages,
         cpu_seconds: used.cpu_seconds - used_before.cpu_seconds,
         broker_cpu_seconds: broker_cpu_seconds(all)? - broker_before,
         peak_rss_bytes: used.peak_rss_bytes,
