@@ -14,7 +14,11 @@
 //!   that withdrawing one record withdraws what followed from it, whatever the order of arrival.
 //! - A **stream** only grows. Its rows carry the number of the source record that they follow from.
 //! - An **epoch** is a value: positions, outputs and deltas, committed as a whole or not at all. There is no other
-//!   checkpoint.
+//!   checkpoint. Operators hold the state after it; the value is kept until its commit is known, and written again if it was
+//!   aborted. A commit without an answer is decided by the committed offsets, which carry the epoch's number. Only a worker
+//!   that has lost its partitions rebuilds its operators.
+//! - **Work is bounded**: by records and bytes an epoch takes in, and by rows a sink writes in one; the rest waits as
+//!   differences. So do the rows of a sink that is paused, by hand or because it exceeded its `max_rate`.
 //! - **What enters is logged, the rest is derived.** Rows of source tables, operator state over streams, and the last row
 //!   per key of sinks and `CHANGES` are written to the state topic; joins, aggregates and windows over tables are computed
 //!   again at a restore by one run of the plan.
@@ -53,7 +57,7 @@ pub mod catalog;
 pub mod plan;
 /// Layer 4: a pipeline while it lives.
 pub mod engine;
-/// Layer 5: HTTP: health, measurements, status.
+/// Layer 5: HTTP: health, measurements, status, and the console page.
 pub mod server;
 /// Layer 5: what stands in for the roadside.
 pub mod testing;

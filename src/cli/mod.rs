@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod explain;
 mod load;
+mod pause;
 mod replay;
 mod run;
 mod service;
@@ -30,7 +31,10 @@ enum Command {
     Check(check::CheckArgs),
     Demo(demo::DemoArgs),
     Explain(explain::ExplainArgs),
+    Pause(pause::PauseArgs),
     Replay(replay::ReplayArgs),
+    /// Let the rows of a paused sink go, also those that its max_rate held back
+    Resume(pause::PauseArgs),
     // Boxed: it has many options.
     Run(Box<run::RunArgs>),
 }
@@ -124,7 +128,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Pause(args) => pause::run(args, pause::Wish::Pause),
         Command::Replay(args) => replay::run(args),
+        Command::Resume(args) => pause::run(args, pause::Wish::Resume),
         Command::Run(args) => run::run(args),
     };
     match outcome {

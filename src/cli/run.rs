@@ -19,8 +19,9 @@ use self::config::{ConfigFile, environment_properties, parse_property};
 use super::load::{Loaded, load};
 use super::service::{Service, on_thread, panicked, source_failure};
 use super::{Failure, LogForm, OutputForm};
-use crate::engine::{Ended, Status, StatusBoard, WorkerOptions};
+use crate::engine::{EmitFrom, Ended, SourceCounts, Status, StatusBoard, WorkerOptions};
 use crate::kafka::{self, Connection, Settings};
+use crate::plan::SinkPlan;
 use crate::server::{self, ServerHandle};
 use crate::stream::{ShardCount, SourceError};
 
@@ -54,7 +55,7 @@ pub(super) struct RunArgs {
     /// The number of shards, fixed at the first start [default: that of the state topic, or 8]
     #[arg(long, value_name = "N", env = "CURB_SHARDS")]
     shards: Option<u32>,
-    /// Serve health, measurements and status at this address
+    /// Serve the console page, health, measurements and status at this address
     #[arg(long, value_name = "ADDR", env = "CURB_HTTP")]
     http: Option<String>,
     /// Make topics that are missing
@@ -63,6 +64,10 @@ pub(super) struct RunArgs {
     /// Stop with exit code 0 when everything that was in the topics at start has been processed and committed
     #[arg(long, env = "CURB_UNTIL_CAUGHT_UP", value_parser = BoolishValueParser::new())]
     until_caught_up: bool,
+    /// What the first load of a new pipeline may emit: earliest (all of it), now (nothing: every row counts as written), or a
+    /// timestamp (rows whose `emit_time` is at or after it) [default: earliest]
+    #[arg(long, value_name = "earliest|now|TIMESTAMP", env = "CURB_EMIT_FROM", value_parser = parse_emit_from)]
+    emit_from: Option<EmitFrom>,
     /// The time zone, instead of the pack's own
     #[arg(long, value_name = "ZONE", env = "CURB_TIME_ZONE")]
     time_zone: Option<Tz>,
@@ -84,6 +89,7 @@ struct RunSettings {
     http: Option<String>,
     create_topics: bool,
     until_caught_up: bool,
+    emit_from: EmitFrom,
 }
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
@@ -113,6 +119,10 @@ fn settings(args: &RunArgs, file: ConfigFile, loaded: &Loaded) -> Result<RunSett
         let made = std::fs::create_dir_all(dir);
         made.with_context(|| format!("state directory `{}`", dir.display())).map_err(Failure::Configuration)?;
     }
+    let emit_from = args.emit_from.unwrap_or_default();
+    if let EmitFrom::Timestamp(_) = emit_from {
+        need_emit_times(loaded)?;
+    }
     let shards = args.shards.or(file.shards);
     if shards == Some(0) {
         return Err(Failure::Usage(anyhow!("a pipeline needs at least one shard")));
@@ -125,6 +135,7 @@ fn settings(args: &RunArgs, file: ConfigFile, loaded: &Loaded) -> Result<RunSett
             properties,
             sources: topics::sources(&loaded.catalog)?,
             outputs: topics::outputs(&loaded.catalog)?,
+            private_sinks: topics::private_sinks(&loaded.catalog),
             shards: shards.unwrap_or(DEFAULT_SHARDS),
             simulated: false,
         },
@@ -132,7 +143,33 @@ fn settings(args: &RunArgs, file: ConfigFile, loaded: &Loaded) -> Result<RunSett
         http: args.http.clone().or(file.http),
         create_topics: args.create_topics || file.create_topics.unwrap_or(false),
         until_caught_up: args.until_caught_up,
+        emit_from,
     })
+}
+
+/// Reads `earliest`, `now` or an instant.
+fn parse_emit_from(text: &str) -> Result<EmitFrom, String> {
+    match text {
+        "earliest" => Ok(EmitFrom::Earliest),
+        "now" => Ok(EmitFrom::Now),
+        other => chrono::DateTime::parse_from_rfc3339(other)
+            .map(|at| EmitFrom::Timestamp(at.timestamp_millis()))
+            .map_err(|_| "write earliest, now, or a timestamp as 2026-01-31T00:00:00+08:00".to_owned()),
+    }
+}
+
+/// Refuses to compare rows with a timestamp where a sink does not say of which time they are.
+fn need_emit_times(loaded: &Loaded) -> Result<(), Failure> {
+    let lacks = |s: &&SinkPlan| !s.hands_over.is_empty() && s.emit_time.is_none();
+    let lacking: Vec<String> = loaded.pipeline.sinks.iter().filter(lacks).map(|s| format!("`{}`", s.name)).collect();
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Configuration(anyhow!(
+        "--emit-from TIMESTAMP needs to know of which time rows are: give sinks {} the option emit_time = '<timestamp column>', \
+         or use --emit-from earliest or now",
+        lacking.join(", ")
+    )))
 }
 
 /// The whole life of the service, from the first connection to the last commit.
@@ -141,6 +178,7 @@ async fn serve(loaded: Loaded, settings: RunSettings) -> Result<(), Failure> {
     let pipeline = Arc::new(loaded.pipeline);
     let mut options = WorkerOptions::live(ShardCount(DEFAULT_SHARDS));
     options.until_caught_up = settings.until_caught_up;
+    options.emit_from = settings.emit_from;
     let (http, name) = (settings.http.clone(), settings.kafka.pipeline.clone());
     let connecting = on_thread("connect", move || connect(settings))?;
     let connected = tokio::select! {
@@ -206,9 +244,19 @@ fn note_end(ended: Ended, status: &Status) {
         Ended::CaughtUp => "caught up",
         Ended::EndOfInput => "input ended",
     };
-    let n_records: u64 = status.sources.iter().map(|s| s.counts.read).sum();
+    let mut n = SourceCounts::default();
+    status.sources.iter().for_each(|s| n.add(&s.counts));
     let n_rows: u64 = status.sinks.iter().map(|s| s.rows).sum();
-    tracing::info!(epoch = status.epoch, n_records, n_rows, "{why}");
+    tracing::info!(
+        epoch = status.epoch,
+        n_records = n.read,
+        n_used = n.used,
+        n_duplicate = n.duplicate,
+        n_late = n.late,
+        n_rejected = n.rejected,
+        n_rows,
+        "{why}"
+    );
 }
 
 /// Says now and then how far the first load is, and that the pipeline runs. Never ends.

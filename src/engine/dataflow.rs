@@ -1,16 +1,17 @@
 //! The operators of a pipeline, shard by shard, and one epoch's way through them in dependency order.
 
-use std::collections::HashMap;
+mod outputs;
 
-use arrow::array::{Array, UInt32Array};
+use std::collections::BTreeSet;
+
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use arrow::row::{RowConverter, SortField};
 
+use self::outputs::{fully_refused, join};
 use crate::fail_point;
 use crate::operators::{EpochContext, Operator, OperatorError, Output, StateSize};
 use crate::plan::{Distribution, Input, OperatorPlan, Pipeline, Relation, RelationId};
-use crate::stream::{ChangeBatch, Order, ShardCount, Watermark, split_by_shard};
+use crate::stream::{ChangeBatch, ShardCount, Watermark, split_by_shard};
 
 /// Below this many input rows the shards of a relation are run one after the other: threads would cost more.
 const PARALLEL_ROWS_MIN: usize = 4096;
@@ -27,7 +28,7 @@ pub struct Dataflow {
 }
 
 /// The times of an epoch: one watermark a relation, before and after, and whether the first load is complete.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct EpochTimes {
     /// Before the rows of the epoch.
     pub before: Vec<Watermark>,
@@ -35,6 +36,12 @@ pub struct EpochTimes {
     pub after: Vec<Watermark>,
     /// Whether all tables have been read to the end noted at start.
     pub loaded: bool,
+    /// The wall clock of the epoch in milliseconds.
+    pub clock_ms: i64,
+    /// How many rows a relation hands over to a sink in one epoch at most.
+    pub hand_over_max: usize,
+    /// Relations whose rows wait as differences, because their sink is paused.
+    pub held_back: BTreeSet<RelationId>,
 }
 
 /// What an epoch did, by relation.
@@ -48,6 +55,47 @@ pub struct EpochRun {
     pub duplicate: Vec<Vec<u64>>,
     /// For each relation how many rows it took in.
     pub rows_in: Vec<u64>,
+    /// For each relation how many rows it handed on.
+    pub rows_out: Vec<u64>,
+}
+
+impl EpochRun {
+    /// Nothing done yet, by any relation.
+    pub(super) fn new(pipeline: &Pipeline) -> Self {
+        let n = pipeline.relations.len();
+        Self {
+            changes: pipeline.relations.iter().map(|r| ChangeBatch::empty(r.schema.clone())).collect(),
+            refused: vec![Vec::new(); n],
+            duplicate: vec![Vec::new(); n],
+            rows_in: vec![0; n],
+            rows_out: vec![0; n],
+        }
+    }
+
+    /// Takes note of what a relation did.
+    pub(super) fn add(&mut self, id: RelationId, step: RelationRun) {
+        self.rows_in[id] = step.rows_in;
+        self.rows_out[id] = step.changes.len() as u64;
+        self.changes[id] = step.changes;
+        self.refused[id] = step.refused;
+        self.duplicate[id] = step.duplicate;
+    }
+}
+
+/// What one relation did in an epoch.
+pub(super) struct RelationRun {
+    changes: ChangeBatch,
+    refused: Vec<u64>,
+    duplicate: Vec<u64>,
+    rows_in: u64,
+}
+
+/// The operators of one relation: what it takes to run that relation, whatever other relations do meanwhile.
+pub(super) struct Cell<'a> {
+    id: RelationId,
+    shards: &'a mut [Shard],
+    n_shards: ShardCount,
+    n_threads: usize,
 }
 
 /// A relation could not be computed.
@@ -93,28 +141,33 @@ impl Dataflow {
         mut sources: Vec<Option<ChangeBatch>>,
         times: &EpochTimes,
     ) -> Result<EpochRun, DataflowError> {
-        let n = pipeline.relations.len();
-        let mut run = EpochRun {
-            changes: Vec::with_capacity(n),
-            refused: vec![Vec::new(); n],
-            duplicate: vec![Vec::new(); n],
-            rows_in: vec![0; n],
-        };
-        let turns_loaded = times.loaded && !self.was_loaded;
-        for (id, relation) in pipeline.relations.iter().enumerate() {
+        let mut run = EpochRun::new(pipeline);
+        let turns_loaded = self.turns_loaded(times);
+        for mut cell in self.cells() {
+            let id = cell.id;
             let source = sources.get_mut(id).and_then(Option::take);
-            let inputs = inputs(relation, source, &run.changes).map_err(|e| failed(relation, e))?;
-            run.rows_in[id] = inputs.iter().map(|i| i.len() as u64).sum();
-            let ctx = context(pipeline, relation, id, times);
-            fail_point::reach("execute.relation");
-            let outputs = self.run_shards(id, relation, inputs, &ctx, turns_loaded);
-            let output = outputs.map_err(|e| failed(relation, e))?;
-            run.changes.push(output.changes);
-            run.refused[id] = output.refused;
-            run.duplicate[id] = output.duplicate;
+            let step = cell.run(pipeline, source, &|leaf| run.changes.get(leaf), times, turns_loaded)?;
+            run.add(id, step);
         }
-        self.was_loaded |= times.loaded;
+        self.ran(times);
         Ok(run)
+    }
+
+    /// Whether the first load is complete with an epoch of these times, and was not before.
+    pub(super) fn turns_loaded(&self, times: &EpochTimes) -> bool {
+        times.loaded && !self.was_loaded
+    }
+
+    /// Says that epochs were run through [`Dataflow::cells`], the last of them with these times.
+    pub(super) fn ran(&mut self, times: &EpochTimes) {
+        self.was_loaded |= times.loaded;
+    }
+
+    /// The relations, each to be run on its own: an epoch after those it reads, and its epochs one after the other.
+    pub(super) fn cells(&mut self) -> impl Iterator<Item = Cell<'_>> {
+        let (n_shards, n_threads) = (self.n_shards, self.n_threads);
+        let shards = self.shards.iter_mut().enumerate();
+        shards.map(move |(id, shards)| Cell { id, shards, n_shards, n_threads })
     }
 
     /// Computes the derived state anew from the contents of the logged operators, part by part. Nothing leaves.
@@ -122,7 +175,12 @@ impl Dataflow {
     /// Operators whose state is logged and whose relation is a stream keep what was restored: streams have no contents,
     /// so that no row reaches them, and timers wait for the first epoch.
     pub fn recompute(&mut self, pipeline: &Pipeline, watermarks: &[Watermark]) -> Result<(), DataflowError> {
-        let times = EpochTimes { before: watermarks.to_vec(), after: watermarks.to_vec(), loaded: false };
+        let times = EpochTimes {
+            before: watermarks.to_vec(),
+            after: watermarks.to_vec(),
+            loaded: false,
+            ..EpochTimes::default()
+        };
         let mut has_contents = vec![false; pipeline.relations.len()];
         for part in 0.. {
             let mut changes: Vec<ChangeBatch> = Vec::with_capacity(pipeline.relations.len());
@@ -153,23 +211,43 @@ impl Dataflow {
         times: &EpochTimes,
     ) -> Result<ChangeBatch, DataflowError> {
         let relation = &pipeline.relations[id];
-        let inputs = inputs(relation, None, changes).map_err(|e| failed(relation, e))?;
+        let inputs = inputs(relation, None, &|leaf| changes.get(leaf)).map_err(|e| failed(relation, e))?;
         if inputs.iter().all(ChangeBatch::is_empty) {
             return Ok(ChangeBatch::empty(relation.schema.clone()));
         }
         let ctx = context(pipeline, relation, id, times);
-        Ok(self.run_shards(id, relation, inputs, &ctx, false).map_err(|e| failed(relation, e))?.changes)
+        let Some(mut cell) = self.cells().nth(id) else { return Ok(ChangeBatch::empty(relation.schema.clone())) };
+        Ok(cell.run_shards(relation, inputs, &ctx, false).map_err(|e| failed(relation, e))?.changes)
     }
 
     /// Whether any operator has something to do at these watermarks without input.
     pub fn is_due(&self, pipeline: &Pipeline, times: &EpochTimes) -> bool {
-        if times.loaded && !self.was_loaded {
+        if self.turns_loaded(times) {
             return true;
         }
         pipeline.relations.iter().enumerate().zip(&self.shards).any(|((id, relation), shards)| {
-            let after = context(pipeline, relation, id, times).watermark_after();
-            shards.iter().flatten().any(|shard| timer_is_due(shard.as_ref(), after))
+            let ctx = context(pipeline, relation, id, times);
+            shards.iter().flatten().any(|shard| is_due(shard.as_ref(), &ctx))
         })
+    }
+
+    /// When (clock, ms) rows that wait may be handed over; none if no row waits, held back ones aside.
+    pub fn next_hand_over(&self, held_back: &BTreeSet<RelationId>) -> Option<i64> {
+        let relations = self.shards.iter().enumerate().filter(|(id, _)| !held_back.contains(id));
+        relations.flat_map(|(_, shards)| shards.iter().flatten()).filter_map(|s| s.next_hand_over()).min()
+    }
+
+    /// How many keys of a relation wait to be handed over.
+    pub fn n_waiting(&self, id: RelationId) -> usize {
+        self.shards.get(id).into_iter().flatten().flatten().map(|s| s.n_waiting()).sum()
+    }
+
+    /// Takes back what a relation handed over in the epoch just run: its rows wait as differences.
+    pub fn take_back(&mut self, pipeline: &Pipeline, id: RelationId) -> Result<(), DataflowError> {
+        let (Some(relation), Some(shards)) = (pipeline.relations.get(id), self.shards.get_mut(id)) else {
+            return Ok(());
+        };
+        shards.iter_mut().flatten().try_for_each(|s| s.take_back()).map_err(|e| failed(relation, e))
     }
 
     /// What each shard of each logged operator changed since the last call: relation, shard, delta.
@@ -189,13 +267,21 @@ impl Dataflow {
         Ok(deltas)
     }
 
-    /// Applies one logged delta.
-    pub fn restore(&mut self, relation: RelationId, shard: u32, delta: &RecordBatch) -> Result<(), OperatorError> {
-        match self.shards.get_mut(relation).and_then(|s| s.get_mut(shard as usize)) {
-            Some(Some(operator)) => operator.restore(delta),
-            Some(None) => Err(OperatorError::State("the relation keeps no state".into())),
-            None => Err(OperatorError::State(format!("there is no shard {shard}"))),
+    /// The operators of each shard, by relation; none where a relation keeps no state there.
+    pub(super) fn by_shard(&mut self) -> Vec<Vec<Option<&mut dyn Operator>>> {
+        let mut by_shard: Vec<Vec<Option<&mut dyn Operator>>> = Vec::new();
+        by_shard.resize_with(self.n_shards.0 as usize, Vec::new);
+        for shards in &mut self.shards {
+            for (operators, operator) in by_shard.iter_mut().zip(shards) {
+                operators.push(operator.as_mut().map(|o| o.as_mut() as &mut dyn Operator));
+            }
         }
+        by_shard
+    }
+
+    /// The operator of one shard of a relation.
+    pub(super) fn operator(&self, relation: RelationId, shard: u32) -> Option<&dyn Operator> {
+        self.shards.get(relation)?.get(shard as usize)?.as_deref()
     }
 
     /// The state that each relation holds over its shards.
@@ -220,19 +306,53 @@ impl Dataflow {
         }
         Ok(Some(ChangeBatch::concat(&relation.schema, &of_shards)?))
     }
+}
+
+impl Cell<'_> {
+    /// The relation.
+    pub(super) fn id(&self) -> RelationId {
+        self.id
+    }
+
+    /// Runs the relation in one epoch. `changes` gives those of the relations that it reads.
+    pub(super) fn run<'c>(
+        &mut self,
+        pipeline: &Pipeline,
+        source: Option<ChangeBatch>,
+        changes: &dyn Fn(RelationId) -> Option<&'c ChangeBatch>,
+        times: &EpochTimes,
+        turns_loaded: bool,
+    ) -> Result<RelationRun, DataflowError> {
+        let relation = &pipeline.relations[self.id];
+        let inputs = inputs(relation, source, changes).map_err(|e| failed(relation, e))?;
+        let rows_in = inputs.iter().map(|i| i.len() as u64).sum();
+        let mut ctx = context(pipeline, relation, self.id, times);
+        ctx.hand_over_max = ctx.hand_over_max.div_ceil(self.n_shards.0.max(1) as usize);
+        fail_point::reach("execute.relation");
+        let output = self.run_shards(relation, inputs, &ctx, turns_loaded).map_err(|e| failed(relation, e))?;
+        Ok(RelationRun { changes: output.changes, refused: output.refused, duplicate: output.duplicate, rows_in })
+    }
+
+    /// Drops what the operators would log, where nothing is logged.
+    pub(super) fn drop_deltas(&mut self, pipeline: &Pipeline) -> Result<(), DataflowError> {
+        let relation = &pipeline.relations[self.id];
+        if relation.operator.is_logged() {
+            for operator in self.shards.iter_mut().flatten() {
+                operator.take_delta().map_err(|e| failed(relation, e))?;
+            }
+        }
+        Ok(())
+    }
 
     /// Divides the inputs over the shards, runs those that have something to do, and joins what they give.
     fn run_shards(
         &mut self,
-        id: RelationId,
         relation: &Relation,
         mut inputs: Vec<ChangeBatch>,
         ctx: &EpochContext,
         turns_loaded: bool,
     ) -> Result<Joined, OperatorError> {
-        let Some(shards) = self.shards.get_mut(id) else {
-            return Err(OperatorError::Function("the relation has no shards".into()));
-        };
+        let shards = &mut *self.shards;
         if shards.iter().all(Option::is_none) {
             // No state: the rows of the single input are the rows of the relation.
             let changes = inputs.pop().unwrap_or_else(|| ChangeBatch::empty(relation.schema.clone()));
@@ -240,12 +360,11 @@ impl Dataflow {
         }
         let divided = divide(relation, &inputs, self.n_shards)?;
         let n_rows: usize = inputs.iter().map(ChangeBatch::len).sum();
-        let after = ctx.watermark_after();
         let mut tasks: Vec<(&mut Box<dyn Operator>, Vec<ChangeBatch>)> = Vec::new();
         for (operator, inputs) in shards.iter_mut().zip(divided) {
             let Some(operator) = operator else { continue };
             let has_rows = inputs.iter().any(|i| !i.is_empty());
-            if has_rows || turns_loaded || timer_is_due(operator.as_ref(), after) {
+            if has_rows || turns_loaded || is_due(operator.as_ref(), ctx) {
                 tasks.push((operator, inputs));
             }
         }
@@ -271,21 +390,24 @@ fn failed(relation: &Relation, source: OperatorError) -> DataflowError {
     DataflowError { relation: relation.name.to_string(), source }
 }
 
-fn timer_is_due(operator: &dyn Operator, after: Watermark) -> bool {
+/// Whether an operator has something to do without input.
+fn is_due(operator: &dyn Operator, ctx: &EpochContext) -> bool {
+    let after = ctx.watermark_after();
     operator.next_timer().is_some_and(|instant_ms| after.has_passed(instant_ms))
+        || (ctx.may_hand_over() > 0 && operator.next_hand_over().is_some_and(|at_ms| at_ms <= ctx.clock_ms))
 }
 
 /// The rows of each input: of a source what was decoded, else what its segment makes of this epoch's changes.
-fn inputs(
+fn inputs<'c>(
     relation: &Relation,
     source: Option<ChangeBatch>,
-    changes: &[ChangeBatch],
+    changes: &dyn Fn(RelationId) -> Option<&'c ChangeBatch>,
 ) -> Result<Vec<ChangeBatch>, OperatorError> {
     if relation.inputs.is_empty() {
         return Ok(vec![source.unwrap_or_else(|| ChangeBatch::empty(relation.schema.clone()))]);
     }
     let rows_of = |input: &Input| {
-        let is_empty = |leaf: &RelationId| changes.get(*leaf).is_none_or(ChangeBatch::is_empty);
+        let is_empty = |leaf: &RelationId| changes(*leaf).is_none_or(ChangeBatch::is_empty);
         if input.segment.leaves.iter().all(is_empty) {
             return Ok(ChangeBatch::empty(input.segment.schema.clone()));
         }
@@ -305,7 +427,13 @@ fn context(pipeline: &Pipeline, relation: &Relation, id: RelationId, times: &Epo
         let of_input = |input: &Input| input.segment.leaves.iter().map(of_relation).min().unwrap_or(Watermark::MAX);
         relation.inputs.iter().map(of_input).collect()
     };
-    EpochContext { watermarks_before: of(&times.before), watermarks_after: of(&times.after), loaded: times.loaded }
+    EpochContext {
+        watermarks_before: of(&times.before),
+        watermarks_after: of(&times.after),
+        loaded: times.loaded,
+        clock_ms: times.clock_ms,
+        hand_over_max: if times.held_back.contains(&id) { 0 } else { times.hand_over_max },
+    }
 }
 
 /// For each shard its part of each input.
@@ -359,64 +487,4 @@ fn process(
         workers.into_iter().map(ended).collect::<Result<Vec<Vec<Output>>, _>>()
     })?;
     Ok(parts.into_iter().flatten().collect())
-}
-
-/// Joins the outputs of shards: changes of tables behind one another, rows of streams in their order.
-fn join(relation: &Relation, outputs: Vec<Output>) -> Result<Output, OperatorError> {
-    let (mut changes, mut late, mut duplicate) = (Vec::with_capacity(outputs.len()), Vec::new(), Vec::new());
-    for output in outputs {
-        changes.push(output.changes);
-        late.extend(output.late);
-        duplicate.extend(output.duplicate);
-    }
-    duplicate.sort_unstable();
-    let changes = in_order(ChangeBatch::concat(&relation.schema, &changes)?)?;
-    Ok(Output { changes, late, duplicate })
-}
-
-/// Sorts rows of a stream by their order, ties by the whole row, so that the number of shards cannot be seen.
-fn in_order(changes: ChangeBatch) -> Result<ChangeBatch, ArrowError> {
-    let ascends = match &changes.order {
-        Order::Unordered => true,
-        Order::Sequence(sequence) => sequence.windows(2).all(|w| w[0] < w[1]),
-        Order::Key(keys) => (1..keys.len()).all(|i| keys.value(i - 1) < keys.value(i)),
-    };
-    if ascends {
-        return Ok(changes);
-    }
-    let fields = changes.rows.schema().fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
-    let rows = RowConverter::new(fields)?.convert_columns(changes.rows.columns())?;
-    let mut idx: Vec<u32> = (0..changes.len() as u32).collect();
-    idx.sort_by(|a, b| {
-        let (a, b) = (*a as usize, *b as usize);
-        let by_order = match &changes.order {
-            Order::Unordered => std::cmp::Ordering::Equal,
-            Order::Sequence(sequence) => sequence[a].cmp(&sequence[b]),
-            Order::Key(keys) => keys.value(a).cmp(keys.value(b)),
-        };
-        by_order.then_with(|| rows.row(a).cmp(&rows.row(b)))
-    });
-    changes.take(&UInt32Array::from(idx))
-}
-
-/// The source records of which all rows were refused: as many as came in.
-fn fully_refused(late: Vec<u64>, inputs: &[ChangeBatch]) -> Vec<u64> {
-    if late.is_empty() {
-        return late;
-    }
-    let mut open: HashMap<u64, i64> = HashMap::new();
-    for sequence in &late {
-        *open.entry(*sequence).or_default() -= 1;
-    }
-    for input in inputs {
-        let Order::Sequence(sequence) = &input.order else { continue };
-        for s in sequence.iter() {
-            if let Some(n) = open.get_mut(s) {
-                *n += 1;
-            }
-        }
-    }
-    let mut refused: Vec<u64> = open.into_iter().filter(|(_, n)| *n <= 0).map(|(s, _)| s).collect();
-    refused.sort_unstable();
-    refused
 }

@@ -13,6 +13,7 @@ mod end_offsets;
 mod epoch_header;
 mod failure;
 mod membership;
+mod outgoing;
 mod partition_progress;
 mod producer;
 mod record_queue;
@@ -20,7 +21,9 @@ mod session;
 mod settings;
 mod sink;
 mod source;
+mod state_keeper;
 mod state_log;
+mod state_reader;
 mod topics;
 
 #[cfg(test)]

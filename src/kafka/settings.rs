@@ -1,6 +1,6 @@
 //! What a worker must know of its cluster, and the librdkafka configuration of its clients.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rdkafka::ClientConfig;
@@ -75,6 +75,8 @@ pub struct Settings {
     pub sources: Vec<SourceTopic>,
     /// The topics that are written.
     pub outputs: BTreeMap<OutputTopic, String>,
+    /// Sinks that may write PRIVATE columns: of a row of theirs that cannot be delivered, not even the key is shown elsewhere.
+    pub private_sinks: BTreeSet<Arc<str>>,
     /// The number of partitions of the state topic.
     pub shards: u32,
     /// Whether the broker is a [`super::DemoBroker`], which knows no admin requests, so that topics' settings are not checked.
@@ -85,6 +87,11 @@ impl Settings {
     /// The topic of the pipeline's logged state.
     pub fn state_topic(&self) -> String {
         format!("{}.state", self.pipeline)
+    }
+
+    /// The topic that says which rows their own topics did not take.
+    pub fn undeliverable_topic(&self) -> String {
+        format!("{}.undeliverable", self.pipeline)
     }
 
     /// The name of this worker in the group and as a writer of transactions.

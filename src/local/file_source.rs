@@ -54,6 +54,8 @@ struct InputFile {
     ahead_times: Vec<Option<i64>>,
     next: usize,
     position: i64,
+    /// Whether the end of the file has been read: asking again for every record would cost more than the record.
+    ended: bool,
 }
 
 impl FileSource {
@@ -82,6 +84,7 @@ impl FileSource {
                 ahead_times: Vec::new(),
                 next: 0,
                 position: 1,
+                ended: false,
             };
             file.open(1, &source.bytes_read)?;
             source.files.push(file);
@@ -187,6 +190,7 @@ impl InputFile {
         self.ahead_times.clear();
         self.next = 0;
         self.position = position;
+        self.ended = false;
         let Some(path) = &self.path else { return Ok(()) };
         let open = || {
             let mut lines = LineReader::open(path, bytes_read.clone())?;
@@ -214,7 +218,7 @@ impl InputFile {
 
     /// Reads the next lines and their event times; false at the end of the file.
     fn read_ahead(&mut self) -> Result<bool, SourceError> {
-        let (Some(path), Some(lines)) = (&self.path, &mut self.lines) else { return Ok(false) };
+        let (Some(path), Some(lines), false) = (&self.path, &mut self.lines, self.ended) else { return Ok(false) };
         self.ahead.data.clear();
         self.ahead.records.clear();
         self.ahead_times.clear();
@@ -225,6 +229,7 @@ impl InputFile {
             self.ahead.push(meta, None, Some(line));
         }
         if self.ahead.is_empty() {
+            self.ended = true;
             self.position = lines.position();
             return Ok(false);
         }

@@ -1,5 +1,6 @@
 //! Turns a table into the stream of its net changes per key, with a revision.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, BooleanArray, Int64Array, RecordBatch, StructArray};
@@ -15,7 +16,8 @@ use crate::stream::ChangeBatch;
 ///
 /// Output: `before` and `after` (structs of the table's columns, null where the row did not exist), `revision` (Int64, from
 /// 1 per key, without gaps, going on after a disappearance). Order: (key as text, 0, revision big-endian).
-/// Before everything is loaded differences gather; then the net difference to the row last handed on leaves as one change.
+/// Before everything is loaded, and while the sink is paused, differences gather; then the net difference to the row last
+/// handed on leaves as one change.
 /// Logged: the last row handed on and the revision of every key ever seen.
 #[derive(Clone)]
 pub struct ChangesSpec {
@@ -27,6 +29,8 @@ pub struct ChangesSpec {
     pub input: SchemaRef,
     /// The output: before, after, revision.
     pub schema: SchemaRef,
+    /// For how long a key's change must be stable before it leaves, in milliseconds of the wall clock; 0 = at once.
+    pub settle_ms: i64,
 }
 
 /// Writes key columns as text, one value a row, handed in by the planner.
@@ -53,7 +57,7 @@ impl Changes {
         Ok(Self {
             before: side(0)?,
             after: side(1)?,
-            rows: KeyedDifferences::new(&spec.input, spec.key)?,
+            rows: KeyedDifferences::new(&spec.input, spec.key, spec.settle_ms)?,
             schema: spec.schema,
             key_text: spec.key_text,
         })
@@ -73,7 +77,7 @@ impl Changes {
 impl Operator for Changes {
     fn process(&mut self, inputs: &[ChangeBatch], ctx: &EpochContext) -> Result<Output, OperatorError> {
         let Some(input) = inputs.first() else { return Ok(ChangeBatch::empty(self.schema.clone()).into()) };
-        let transitions = self.rows.process(input, ctx.loaded)?;
+        let transitions = self.rows.process(input, ctx)?;
         if transitions.is_empty() {
             return Ok(ChangeBatch::empty(self.schema.clone()).into());
         }
@@ -83,9 +87,21 @@ impl Operator for Changes {
             self.structs(&self.after, &transitions, Side::After)?,
             Arc::new(Int64Array::from_iter_values(transitions.iter().map(|t| t.revision))),
         ];
-        self.rows.release(&transitions);
         let rows = RecordBatch::try_new(self.schema.clone(), columns)?;
         Ok(ChangeBatch { weights: vec![1; rows.num_rows()].into(), rows, order }.into())
+    }
+
+    fn next_hand_over(&self) -> Option<i64> {
+        self.rows.next_hand_over()
+    }
+
+    fn n_waiting(&self) -> usize {
+        self.rows.n_waiting()
+    }
+
+    fn take_back(&mut self) -> Result<(), OperatorError> {
+        self.rows.take_back();
+        Ok(())
     }
 
     fn take_delta(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
@@ -94,6 +110,10 @@ impl Operator for Changes {
 
     fn restore(&mut self, delta: &RecordBatch) -> Result<(), OperatorError> {
         self.rows.restore(delta)
+    }
+
+    fn slice(&self, slots: Range<usize>) -> Result<Option<RecordBatch>, OperatorError> {
+        self.rows.slice(slots)
     }
 
     fn double_keys(&self) -> u64 {

@@ -4,16 +4,19 @@
 //! difference. So a key at rest costs one row. After a restore no row is *confirmed*: the recomputed table hands all its
 //! rows in again, and what it does not hand in has disappeared while nobody looked.
 
+mod logged;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch, new_null_array};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, BinaryArray, new_null_array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use smallvec::SmallVec;
 
-use super::OperatorError;
 use super::changes::KeyText;
 use super::ordered_multiset::OrderedMultiset;
 use super::row_codec::{EncodedRows, RowCodec};
+use super::{EpochContext, OperatorError};
 use crate::state::{KeyIndex, RowArena};
 use crate::stream::{ChangeBatch, Order};
 
@@ -34,8 +37,13 @@ pub(super) struct KeyedDifferences {
     rows: RowArena,
     /// By key id: what the table's rows have besides, or instead of, the confirmed row.
     extra: OrderedMultiset<RowBytes>,
-    /// Keys to compare as soon as everything is loaded.
-    waiting: Vec<u32>,
+    /// Keys to compare as soon as rows may be handed on, and since when (clock, ms) they have been stable; the oldest first.
+    /// An entry of an older time than the key's own is void.
+    waiting: VecDeque<(u32, i64)>,
+    /// For how long a key must be stable before it is handed on, in milliseconds of the wall clock.
+    settle_ms: i64,
+    /// What the last call handed on; the rows it replaced are still in the arena.
+    handed: Vec<Transition>,
     /// Keys handed on since the last delta.
     unlogged: Vec<u32>,
     n_double: u64,
@@ -47,6 +55,8 @@ pub(super) struct KeyedDifferences {
 struct Entry {
     /// How often the key was handed on.
     revision: i64,
+    /// Since when (clock, ms) a waiting key has been stable.
+    since: i64,
     /// The row last handed on, in the arena.
     last: u32,
     /// The head of this batch's rows of the key.
@@ -61,6 +71,7 @@ struct Entry {
 
 const NEW_ENTRY: Entry = Entry {
     revision: 0,
+    since: 0,
     last: NONE,
     head: NONE,
     is_confirmed: false,
@@ -70,7 +81,7 @@ const NEW_ENTRY: Entry = Entry {
     is_double: false,
 };
 
-/// A net change of one key. Rows are in the arena until [`KeyedDifferences::release`].
+/// A net change of one key. Rows are in the arena until the next epoch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Transition {
     pub key: u32,
@@ -102,8 +113,8 @@ pub(super) enum Side {
 }
 
 impl KeyedDifferences {
-    /// No rows yet.
-    pub fn new(schema: &SchemaRef, key: Vec<usize>) -> Result<Self, OperatorError> {
+    /// No rows yet. A key's change leaves when it has been stable for `settle_ms` of the wall clock.
+    pub fn new(schema: &SchemaRef, key: Vec<usize>, settle_ms: i64) -> Result<Self, OperatorError> {
         let rest: Vec<usize> = (0..schema.fields().len()).filter(|c| !key.contains(c)).collect();
         let mut fields: Vec<Field> = schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(true)).collect();
         fields.push(Field::new("_present", DataType::Boolean, false));
@@ -119,28 +130,23 @@ impl KeyedDifferences {
             entries: Vec::new(),
             rows: RowArena::default(),
             extra: OrderedMultiset::default(),
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
+            settle_ms,
+            handed: Vec::new(),
             unlogged: Vec::new(),
             n_double: 0,
         })
     }
 
-    /// Takes changes of the table in. When everything is loaded, returns what differs from the rows last handed on.
-    pub fn process(&mut self, input: &ChangeBatch, loaded: bool) -> Result<Vec<Transition>, OperatorError> {
+    /// Takes changes of the table in. Returns what differs from the rows last handed on, as far as the epoch may hand on; the
+    /// rest waits, and goes first in the next.
+    pub fn process(&mut self, input: &ChangeBatch, ctx: &EpochContext) -> Result<Vec<Transition>, OperatorError> {
+        self.release();
         let (keys, rests) = (self.key_codec.encode(&input.rows)?, self.rest_codec.encode(&input.rows)?);
         let (touched, next) = self.group_rows(input.len(), &keys);
+        let max = ctx.may_hand_over();
         let mut transitions = Vec::new();
-        if loaded && !self.waiting.is_empty() {
-            for key in &touched {
-                self.gather(*key, input, &rests, &next);
-            }
-            for key in std::mem::take(&mut self.waiting) {
-                self.entries[key as usize].is_waiting = false;
-                self.spread(key);
-                transitions.extend(self.settle(key));
-                self.forget_if_unused(key);
-            }
-        } else if loaded {
+        if self.waiting.is_empty() && self.settle_ms == 0 && touched.len() <= max {
             let mut scratch = Vec::new();
             for key in touched {
                 transitions.extend(self.step(key, input, &rests, &next, &mut scratch));
@@ -148,10 +154,69 @@ impl KeyedDifferences {
             }
         } else {
             for key in touched {
-                self.gather(key, input, &rests, &next);
+                self.gather(key, input, &rests, &next, ctx.clock_ms);
+            }
+            while let Some((key, since)) = self.waiting.front().copied() {
+                let entry = self.entries[key as usize];
+                let is_void = !entry.is_waiting || entry.since != since;
+                if !is_void && (transitions.len() >= max || self.settled_at(since) > ctx.clock_ms) {
+                    break;
+                }
+                self.waiting.pop_front();
+                if is_void {
+                    continue;
+                }
+                self.entries[key as usize].is_waiting = false;
+                self.spread(key);
+                transitions.extend(self.settle(key));
+                self.forget_if_unused(key);
             }
         }
+        self.handed.clone_from(&transitions);
         Ok(transitions)
+    }
+
+    /// When (clock, ms) a key that has been stable since an instant may be handed on.
+    fn settled_at(&self, since: i64) -> i64 {
+        if self.settle_ms == 0 { i64::MIN } else { since.saturating_add(self.settle_ms) }
+    }
+
+    /// When (clock, ms) a waiting key may be handed on.
+    pub fn next_hand_over(&self) -> Option<i64> {
+        self.waiting.front().map(|(_, since)| self.settled_at(*since))
+    }
+
+    /// How many keys wait, those counted twice that changed again while they had to settle.
+    pub fn n_waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Takes back what the last call handed on: these keys wait again, before all others.
+    pub fn take_back(&mut self) {
+        for transition in std::mem::take(&mut self.handed).into_iter().rev() {
+            let entry = &mut self.entries[transition.key as usize];
+            entry.last = transition.before;
+            entry.revision -= 1;
+            entry.is_confirmed = false;
+            entry.is_waiting = true;
+            entry.is_unlogged = false;
+            self.waiting.push_front((transition.key, entry.since));
+            if transition.after != NONE {
+                let row = RowBytes::from_slice(self.rows.get(transition.after));
+                self.rows.remove(transition.after);
+                self.extra.update(transition.key, row, 1);
+                self.entries[transition.key as usize].has_extra = !self.extra.is_group_empty(transition.key);
+            }
+        }
+        let Self { unlogged, entries, .. } = self;
+        unlogged.retain(|key| entries[*key as usize].is_unlogged);
+    }
+
+    /// Forgets the rows that the last call replaced.
+    fn release(&mut self) {
+        for transition in self.handed.drain(..).filter(|t| t.before != NONE) {
+            self.rows.remove(transition.before);
+        }
     }
 
     /// Links this batch's rows by key: the touched keys, and for each row the next one of its key.
@@ -187,13 +252,10 @@ impl KeyedDifferences {
         }
     }
 
-    /// Keeps a key's rows of this batch until everything is loaded.
-    fn gather(&mut self, key: u32, input: &ChangeBatch, rests: &EncodedRows, next: &[u32]) {
-        let entry = &mut self.entries[key as usize];
-        let mut row = std::mem::replace(&mut entry.head, NONE);
-        if !std::mem::replace(&mut entry.is_waiting, true) {
-            self.waiting.push(key);
-        }
+    /// Keeps a key's rows of this batch until they may be handed on.
+    fn gather(&mut self, key: u32, input: &ChangeBatch, rests: &EncodedRows, next: &[u32], clock_ms: i64) {
+        self.wait(key, clock_ms);
+        let mut row = std::mem::replace(&mut self.entries[key as usize].head, NONE);
         while row != NONE {
             let (rest, weight) = (rests.get(row as usize), input.weights[row as usize]);
             let entry = &mut self.entries[key as usize];
@@ -207,6 +269,16 @@ impl KeyedDifferences {
             row = next[row as usize];
         }
         self.entries[key as usize].has_extra = !self.extra.is_group_empty(key);
+    }
+
+    /// Puts a key among those that wait; one that must settle first goes to the end of the line with every change.
+    fn wait(&mut self, key: u32, since: i64) {
+        let entry = &mut self.entries[key as usize];
+        let was_waiting = std::mem::replace(&mut entry.is_waiting, true);
+        if !was_waiting || (self.settle_ms != 0 && entry.since != since) {
+            entry.since = since;
+            self.waiting.push_back((key, since));
+        }
     }
 
     /// Moves the confirmed row of a key among its extra rows, which are then all that the table has.
@@ -358,56 +430,6 @@ impl KeyedDifferences {
         Ok(columns.into_iter().map(|(_, array)| array).collect())
     }
 
-    /// Forgets the rows that transitions replaced.
-    pub fn release(&mut self, transitions: &[Transition]) {
-        for transition in transitions.iter().filter(|t| t.before != NONE) {
-            self.rows.remove(transition.before);
-        }
-    }
-
-    /// The row last handed on and the revision of every key handed on since the last delta.
-    pub fn take_delta(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
-        let keys = std::mem::take(&mut self.unlogged);
-        if keys.is_empty() {
-            return Ok(None);
-        }
-        for key in &keys {
-            self.entries[*key as usize].is_unlogged = false;
-        }
-        let entries = keys.iter().map(|key| (*key, self.entries[*key as usize]));
-        let mut columns = self.decode(entries.clone().map(|(key, entry)| (key, entry.last)))?;
-        columns.push(Arc::new(entries.clone().map(|(_, e)| Some(e.last != NONE)).collect::<BooleanArray>()));
-        columns.push(Arc::new(Int64Array::from_iter_values(entries.map(|(_, e)| e.revision))));
-        Ok(Some(RecordBatch::try_new(self.delta_schema.clone(), columns)?))
-    }
-
-    /// Applies a delta. What was handed on counts as disappeared until the table brings it again.
-    pub fn restore(&mut self, delta: &RecordBatch) -> Result<(), OperatorError> {
-        let fits = delta.num_columns() == self.delta_schema.fields().len()
-            && delta.columns().iter().zip(self.delta_schema.fields()).all(|(c, f)| c.data_type() == f.data_type());
-        if !fits {
-            return Err(OperatorError::State(format!("rows last handed on have {}", self.delta_schema)));
-        }
-        let (keys, rests) = (self.key_codec.encode(delta)?, self.rest_codec.encode(delta)?);
-        let present = delta.column(delta.num_columns() - 2).as_boolean();
-        let revisions = delta.column(delta.num_columns() - 1).as_primitive::<Int64Type>();
-        for row in 0..delta.num_rows() {
-            let key = self.key_or_insert(keys.get(row));
-            let entry = &mut self.entries[key as usize];
-            let last = if present.value(row) { self.rows.insert(rests.get(row)) } else { NONE };
-            let before = std::mem::replace(&mut entry.last, last);
-            if before != NONE {
-                self.rows.remove(before);
-            }
-            entry.revision = revisions.value(row);
-            entry.is_confirmed = false;
-            if !std::mem::replace(&mut entry.is_waiting, true) {
-                self.waiting.push(key);
-            }
-        }
-        Ok(())
-    }
-
     /// How many keys have more than one row, as of what was handed on last.
     pub fn n_double(&self) -> u64 {
         self.n_double
@@ -424,7 +446,9 @@ impl KeyedDifferences {
             + self.rows.size_bytes()
             + self.extra.size_bytes()
             + self.entries.capacity() * size_of::<Entry>()
-            + (self.waiting.capacity() + self.unlogged.capacity()) * size_of::<u32>()
+            + self.waiting.capacity() * size_of::<(u32, i64)>()
+            + self.handed.capacity() * size_of::<Transition>()
+            + self.unlogged.capacity() * size_of::<u32>()
     }
 }
 

@@ -7,11 +7,14 @@
 mod accumulators;
 mod changes;
 mod deduplicate;
+mod event_time;
 mod exact_sum;
 mod groups;
 mod keyed_differences;
 mod lookup_join;
 mod ordered_multiset;
+#[cfg(test)]
+mod rewritten_log;
 mod row_codec;
 #[cfg(test)]
 mod script;
@@ -26,6 +29,7 @@ mod window_aggregate;
 #[cfg(test)]
 mod zset_model;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -36,7 +40,7 @@ use crate::stream::{ChangeBatch, Watermark};
 pub use changes::{Changes, ChangesSpec, KeyText};
 pub use deduplicate::{Deduplicate, DeduplicateSpec};
 pub use lookup_join::{LookupJoin, LookupJoinSpec};
-pub use source_table::{SourceTable, SourceTableSpec};
+pub use source_table::{RowRetention, SourceTable, SourceTableSpec};
 pub use table_aggregate::{AggregateCall, AggregateFunction, TableAggregate, TableAggregateSpec};
 pub use table_join::{JoinKind, TableJoin, TableJoinSpec};
 pub use table_window::{Frame, KernelStep, TableWindow, TableWindowSpec, WindowKernel, WindowStep};
@@ -52,9 +56,24 @@ pub struct EpochContext {
     pub watermarks_after: Vec<Watermark>,
     /// Whether all tables have been read to the end noted at start. Before, nothing leaves `changes` and sinks.
     pub loaded: bool,
+    /// The wall clock of the epoch in milliseconds.
+    pub clock_ms: i64,
+    /// How many rows a shard of `changes` or of a sink over a table hands on at most; what is left waits as differences and
+    /// goes first in the next epoch. 0 = the sink is paused. Closed buckets wait likewise, one by one.
+    pub hand_over_max: usize,
 }
 
 impl EpochContext {
+    /// The context of an epoch at the start of time that may hand on everything.
+    pub fn new(watermarks_before: Vec<Watermark>, watermarks_after: Vec<Watermark>, loaded: bool) -> Self {
+        Self { watermarks_before, watermarks_after, loaded, clock_ms: 0, hand_over_max: usize::MAX }
+    }
+
+    /// How many rows a shard hands on at most in this epoch.
+    pub fn may_hand_over(&self) -> usize {
+        if self.loaded { self.hand_over_max } else { 0 }
+    }
+
     /// The smallest watermark over the inputs before this epoch.
     pub fn watermark_before(&self) -> Watermark {
         self.watermarks_before.iter().min().copied().unwrap_or(Watermark::MIN)
@@ -71,7 +90,8 @@ impl EpochContext {
 pub struct Output {
     /// The changes of its relation: net differences only.
     pub changes: ChangeBatch,
-    /// Sequence numbers of source records that it refused because they came after the watermark closed their bucket.
+    /// Sequence numbers of source records that it refused: they came after the watermark closed their bucket, or would
+    /// change a table's row after its retention.
     pub late: Vec<u64>,
     /// Sequence numbers of source records that it dropped because they repeat an earlier one.
     pub duplicate: Vec<u64>,
@@ -104,6 +124,22 @@ pub trait Operator: Send {
         None
     }
 
+    /// The wall clock (milliseconds) at which rows that wait may be handed on without input; `i64::MIN` = at once.
+    fn next_hand_over(&self) -> Option<i64> {
+        None
+    }
+
+    /// How many keys wait to be handed on.
+    fn n_waiting(&self) -> usize {
+        0
+    }
+
+    /// Takes back what the last call of [`Operator::process`] handed on: it waits as differences, as if it had not been
+    /// handed on. Must come before the deltas of that call are taken.
+    fn take_back(&mut self) -> Result<(), OperatorError> {
+        Err(OperatorError::Function("the operator cannot take rows back".into()))
+    }
+
     /// What was changed in logged state since the last call; none if the operator's state is derived from tables.
     fn take_delta(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
         Ok(None)
@@ -112,6 +148,16 @@ pub trait Operator: Send {
     /// Applies a delta that [`Operator::take_delta`] gave, in the order they were given.
     fn restore(&mut self, _delta: &RecordBatch) -> Result<(), OperatorError> {
         Ok(())
+    }
+
+    /// A slice of the logged state: what the slots of a range hold now, in the form of a delta. It may have no rows; none
+    /// where the range begins behind the last slot, or nothing is logged.
+    ///
+    /// A row stays in its slot until a delta tells of it. So the slices of all slots, taken from the first to the last with
+    /// epochs between them, are the whole state to whoever applies them together with the deltas of these epochs, each slice
+    /// behind the delta of its epoch. Called when there is no delta to take.
+    fn slice(&self, _slots: Range<usize>) -> Result<Option<RecordBatch>, OperatorError> {
+        Ok(None)
     }
 
     /// After a restore, the rows that the relation has now: what derived relations are recomputed from.

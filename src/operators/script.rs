@@ -119,7 +119,7 @@ struct Runner<'a> {
 impl<'a> Runner<'a> {
     fn new(inputs: &'a [Input], build: Build<'a>) -> Self {
         let unknown = vec![Watermark::MIN; inputs.len()];
-        let ctx = EpochContext { watermarks_before: unknown.clone(), watermarks_after: unknown, loaded: true };
+        let ctx = EpochContext::new(unknown.clone(), unknown, true);
         Self {
             inputs,
             operator: build(),

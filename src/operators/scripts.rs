@@ -114,14 +114,20 @@ fn changes_of_a_table() {
         Field::new("after", row, true),
         Field::new("revision", DataType::Int64, false),
     ]));
-    let spec = || ChangesSpec { key: vec![0], key_text: key_text(), input: input.clone(), schema: schema.clone() };
+    let spec = || ChangesSpec {
+        key: vec![0],
+        key_text: key_text(),
+        input: input.clone(),
+        schema: schema.clone(),
+        settle_ms: 0,
+    };
     check("changes.txt", &[Input::table("rows", input.clone())], || Changes::new(spec()).unwrap());
 }
 
 #[test]
 fn rows_of_a_sink() {
     let schema = columns("person text, score int");
-    let spec = || UpsertSpec { key: vec![0], key_text: key_text(), schema: schema.clone() };
+    let spec = || UpsertSpec { key: vec![0], key_text: key_text(), schema: schema.clone(), settle_ms: 0 };
     check("upsert.txt", &[Input::table("rows", schema.clone())], || Upsert::new(spec()).unwrap());
 }
 

@@ -1,5 +1,7 @@
 //! Keeps the last row written per key of a sink over a table, and writes only where it differs.
 
+use std::ops::Range;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
@@ -20,6 +22,8 @@ pub struct UpsertSpec {
     pub key_text: KeyText,
     /// The columns.
     pub schema: SchemaRef,
+    /// For how long a key's change must be stable before it leaves, in milliseconds of the wall clock; 0 = at once.
+    pub settle_ms: i64,
 }
 
 /// Keeps the last row written per key of a sink over a table, and writes only where it differs.
@@ -34,22 +38,38 @@ pub struct Upsert {
 impl Upsert {
     /// One shard, empty.
     pub fn new(spec: UpsertSpec) -> Result<Self, OperatorError> {
-        Ok(Self { rows: KeyedDifferences::new(&spec.schema, spec.key)?, schema: spec.schema, key_text: spec.key_text })
+        Ok(Self {
+            rows: KeyedDifferences::new(&spec.schema, spec.key, spec.settle_ms)?,
+            schema: spec.schema,
+            key_text: spec.key_text,
+        })
     }
 }
 
 impl Operator for Upsert {
     fn process(&mut self, inputs: &[ChangeBatch], ctx: &EpochContext) -> Result<Output, OperatorError> {
         let Some(input) = inputs.first() else { return Ok(ChangeBatch::empty(self.schema.clone()).into()) };
-        let transitions = self.rows.process(input, ctx.loaded)?;
+        let transitions = self.rows.process(input, ctx)?;
         if transitions.is_empty() {
             return Ok(ChangeBatch::empty(self.schema.clone()).into());
         }
         let (transitions, order) = self.rows.sort(transitions, &self.key_text)?;
         let rows = RecordBatch::try_new(self.schema.clone(), self.rows.columns(&transitions, Side::Either)?)?;
-        self.rows.release(&transitions);
         let weights = transitions.iter().map(|t| if t.has_row() { 1 } else { -1 }).collect();
         Ok(ChangeBatch { rows, weights, order }.into())
+    }
+
+    fn next_hand_over(&self) -> Option<i64> {
+        self.rows.next_hand_over()
+    }
+
+    fn n_waiting(&self) -> usize {
+        self.rows.n_waiting()
+    }
+
+    fn take_back(&mut self) -> Result<(), OperatorError> {
+        self.rows.take_back();
+        Ok(())
     }
 
     fn take_delta(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
@@ -58,6 +78,10 @@ impl Operator for Upsert {
 
     fn restore(&mut self, delta: &RecordBatch) -> Result<(), OperatorError> {
         self.rows.restore(delta)
+    }
+
+    fn slice(&self, slots: Range<usize>) -> Result<Option<RecordBatch>, OperatorError> {
+        self.rows.slice(slots)
     }
 
     fn double_keys(&self) -> u64 {

@@ -1,6 +1,7 @@
 //! Groups a stream by key and time bucket.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -165,11 +166,13 @@ impl WindowAggregate {
     }
 
     /// Takes the groups out whose bucket is due, in the order of the ends. They still have their state.
-    fn take_due(&mut self, watermark: Watermark) -> Vec<(i64, u32)> {
+    ///
+    /// Buckets leave as a whole; no further one is begun when `max` groups have been taken.
+    fn take_due(&mut self, watermark: Watermark, max: usize) -> Vec<(i64, u32)> {
         let mut due = Vec::new();
         while let Some(entry) = self.buckets.first_entry() {
             let end = *entry.key();
-            if !watermark.has_passed(end.saturating_add(self.spec.allowed_lateness_ms)) {
+            if due.len() >= max || !watermark.has_passed(end.saturating_add(self.spec.allowed_lateness_ms)) {
                 break;
             }
             due.extend(entry.remove().into_iter().map(|group| (end, group)));
@@ -304,12 +307,15 @@ impl Operator for WindowAggregate {
         let input = inputs.first().unwrap_or(&empty);
         let (input, late) = self.refuse_late(input, ctx.watermark_before())?;
         let changes = self.take_in(&input)?;
-        let due = self.take_due(ctx.watermark_after());
+        let max = if self.spec.emit_final { ctx.hand_over_max.max(1) } else { usize::MAX };
+        let due = self.take_due(ctx.watermark_after(), max);
         let finals = if self.spec.emit_final { Some(self.final_rows(&due)?) } else { None };
         // A table still has the rows of buckets that are closed: were they forgotten, a restart would withdraw them.
         if self.spec.emit_final && !due.is_empty() {
             self.forget(&due);
-            self.closed = self.closed.max(Some(ctx.watermark_after().0));
+            // What is due but has to wait is not closed yet.
+            let closed = due.last().map(|(end, _)| self.deadline(*end).min(ctx.watermark_after().0));
+            self.closed = self.closed.max(closed);
         }
         Ok(Output { late, ..finals.unwrap_or(changes).into() })
     }
@@ -352,6 +358,30 @@ impl Operator for WindowAggregate {
         Ok(Some(RecordBatch::try_new(self.delta_schema.clone(), columns)?))
     }
 
+    fn slice(&self, slots: Range<usize>) -> Result<Option<RecordBatch>, OperatorError> {
+        if slots.start >= self.groups.id_limit() {
+            return Ok(None);
+        }
+        let is_single = self.spec.n_keys == 0 && self.started;
+        let is_logged = |group: &u32| is_single || self.groups.weight(*group) > 0;
+        let ids: Vec<u32> =
+            (slots.start as u32..slots.end.min(self.groups.id_limit()) as u32).filter(is_logged).collect();
+        let mut columns = self.groups.key_columns(&ids)?;
+        columns.push(Arc::new(Int64Array::new_null(ids.len())));
+        columns.push(Arc::new(Int64Array::from_iter_values(ids.iter().map(|group| self.groups.weight(*group)))));
+        let mut bytes = Vec::new();
+        for idx in 0..self.spec.aggregates.len() {
+            let mut states = BinaryBuilder::with_capacity(ids.len(), ids.len() * 24);
+            for group in &ids {
+                bytes.clear();
+                self.groups.write_whole(idx, *group, &mut bytes);
+                states.append_value(&bytes);
+            }
+            columns.push(Arc::new(states.finish()));
+        }
+        Ok(Some(RecordBatch::try_new(self.delta_schema.clone(), columns)?))
+    }
+
     fn restore(&mut self, delta: &RecordBatch) -> Result<(), OperatorError> {
         let fits = delta.num_columns() == self.delta_schema.fields().len()
             && delta.columns().iter().zip(self.delta_schema.fields()).all(|(c, f)| c.data_type() == f.data_type());
@@ -369,7 +399,7 @@ impl Operator for WindowAggregate {
                 self.restore_groups(&delta.slice(start, row - start))?;
             }
             if closes {
-                let due = self.take_due(Watermark(closed.value(row)));
+                let due = self.take_due(Watermark(closed.value(row)), usize::MAX);
                 if self.spec.emit_final {
                     self.forget(&due);
                 }

@@ -46,7 +46,7 @@ pub(super) fn comparable(output: &Output) -> (Vec<(String, i64)>, String, Vec<u6
 
 /// An epoch between two watermarks of the single input.
 pub(super) fn epoch(before: i64, after: i64, loaded: bool) -> EpochContext {
-    EpochContext { watermarks_before: vec![Watermark(before)], watermarks_after: vec![Watermark(after)], loaded }
+    EpochContext::new(vec![Watermark(before)], vec![Watermark(after)], loaded)
 }
 
 /// The processor time of this thread in seconds: unlike the clock's, it does not depend on what else runs.

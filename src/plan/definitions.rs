@@ -18,11 +18,11 @@ use super::cut::{all_columns, cut};
 use super::error::{PlanError, Result, refuse};
 use super::leaf::EpochTable;
 use super::pipeline::{Distribution, OperatorPlan, Pipeline};
-use super::rewrite::{Rewritten, changes_name, rewrite};
+use super::rewrite::{ChangesRead, Rewritten, rewrite};
 use super::{canonical, session, sinks};
 use crate::catalog::{Catalog, Emit, QueryDefinition, QueryRole, RelationKind, SourceDefinition};
 use crate::dialect::Diagnostic;
-use crate::operators::{DeduplicateSpec, SourceTableSpec};
+use crate::operators::{DeduplicateSpec, RowRetention, SourceTableSpec};
 
 /// Plans a pack. All findings are returned, not only the first; what depends on a definition that failed is left out.
 pub fn plan(catalog: &Catalog) -> std::result::Result<Pipeline, Vec<Diagnostic>> {
@@ -30,9 +30,10 @@ pub fn plan(catalog: &Catalog) -> std::result::Result<Pipeline, Vec<Diagnostic>>
     let rewritten = rewrite(catalog, &mut findings);
     let ordered = in_order(catalog, rewritten, &mut findings);
     let ctx = session::session(catalog.time_zone);
-    let planned = read_definitions(&ctx, catalog, ordered, &mut findings);
-    let optimised = optimise(&ctx, catalog, planned, &mut findings);
-    let pipeline = build(&ctx, catalog, optimised, &mut findings);
+    let changes: BTreeSet<ChangesRead> = ordered.iter().flat_map(|r| &r.changes).cloned().collect();
+    let planned = read_definitions(&ctx, catalog, ordered, &changes, &mut findings);
+    let optimised = optimise(&ctx, catalog, planned, &changes, &mut findings);
+    let pipeline = build(&ctx, catalog, optimised, &changes, &mut findings);
     if findings.is_empty() {
         return Ok(pipeline);
     }
@@ -62,19 +63,11 @@ fn in_order(catalog: &Catalog, rewritten: Vec<Rewritten>, findings: &mut Vec<Dia
     let mut waiting = rewritten;
     let mut ordered = Vec::new();
     loop {
-        let (ready, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|r| {
-            let mut reads = r.reads.iter().chain(&r.changes_of);
-            reads.all(|name| done.contains(name) || !names.contains(name))
-        });
+        let (ready, rest): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|r| r.all_reads().all(|name| done.contains(name) || !names.contains(name)));
         if ready.is_empty() {
             for left in rest {
-                let cycle: Vec<&str> = left
-                    .reads
-                    .iter()
-                    .chain(&left.changes_of)
-                    .map(String::as_str)
-                    .filter(|n| !done.contains(*n))
-                    .collect();
+                let cycle: Vec<&str> = left.all_reads().map(String::as_str).filter(|n| !done.contains(*n)).collect();
                 let message = format!("`{}` refers to itself by way of `{}`", left.definition.name, cycle.join("`, `"));
                 findings.push(Diagnostic::new("C0311", left.definition.span, message).hint(
                     "Break the circle: a relation cannot be computed from its own rows; OVER looks at earlier rows.",
@@ -93,6 +86,7 @@ fn read_definitions(
     ctx: &SessionContext,
     catalog: &Catalog,
     ordered: Vec<Rewritten>,
+    changes: &BTreeSet<ChangesRead>,
     findings: &mut Vec<Diagnostic>,
 ) -> Vec<Planned> {
     for source in &catalog.sources {
@@ -102,9 +96,10 @@ fn read_definitions(
     for name in ordered.iter().flat_map(|r| &r.reads) {
         *readers.entry(name.as_str()).or_default() += 1;
     }
-    let changes_of: BTreeSet<&String> = ordered.iter().flat_map(|r| &r.changes_of).collect();
-    for source in catalog.sources.iter().filter(|s| changes_of.contains(&s.name.to_string())) {
-        register(ctx, &changes_name(&source.name), sinks::changes_schema(&source.schema()), None, findings);
+    for source in &catalog.sources {
+        for read in changes_of(changes, &source.name) {
+            register(ctx, &read.name(), sinks::changes_schema(&source.schema()), None, findings);
+        }
     }
     let relations = relation_names(catalog);
     // What refers to itself was left out of the order, and has its finding already.
@@ -115,7 +110,7 @@ fn read_definitions(
     for rewritten in &ordered {
         let definition = rewritten.definition.clone();
         let name = definition.name.to_string();
-        if rewritten.is_refused || rewritten.reads.iter().chain(&rewritten.changes_of).any(|r| failed.contains(r)) {
+        if rewritten.is_refused || rewritten.all_reads().any(|r| failed.contains(r)) {
             failed.insert(name);
             continue;
         }
@@ -131,16 +126,25 @@ fn read_definitions(
         };
         let is_shared = readers.get(name.as_str()).copied().unwrap_or_default() > 1 && keeps_state(&plan);
         let declared = !matches!(definition.role, QueryRole::View);
-        let stands_alone = declared || is_shared || changes_of.contains(&name) || definition.emit.is_some();
+        let stands_alone = declared || is_shared || has_changes(changes, &name) || definition.emit.is_some();
         let schema = Arc::new(plan.schema().as_arrow().clone());
         let view = (!stands_alone).then(|| plan.clone());
         register(ctx, &name, schema.clone(), view, findings);
-        if changes_of.contains(&name) {
-            register(ctx, &changes_name(&name), sinks::changes_schema(&schema), None, findings);
+        for read in changes_of(changes, &name) {
+            register(ctx, &read.name(), sinks::changes_schema(&schema), None, findings);
         }
         planned.push(Planned { definition, plan, stands_alone });
     }
     planned
+}
+
+/// The references to `CHANGES(table)`.
+fn changes_of<'a>(changes: &'a BTreeSet<ChangesRead>, table: &'a str) -> impl Iterator<Item = &'a ChangesRead> {
+    changes.iter().filter(move |read| read.table == table)
+}
+
+fn has_changes(changes: &BTreeSet<ChangesRead>, table: &str) -> bool {
+    changes_of(changes, table).next().is_some()
 }
 
 /// Settles the types of a plan, as those of UNION, so that who reads the definition sees the types that it will have.
@@ -195,7 +199,13 @@ struct Usage {
 }
 
 /// Optimises the definitions that stand alone, readers first, so that each yields only the columns that are read.
-fn optimise(ctx: &SessionContext, catalog: &Catalog, planned: Vec<Planned>, findings: &mut Vec<Diagnostic>) -> Usage {
+fn optimise(
+    ctx: &SessionContext,
+    catalog: &Catalog,
+    planned: Vec<Planned>,
+    changes: &BTreeSet<ChangesRead>,
+    findings: &mut Vec<Diagnostic>,
+) -> Usage {
     let state = ctx.state();
     let relations = relation_names(catalog);
     let mut usage = Usage { definitions: Vec::new(), columns: BTreeMap::new() };
@@ -205,7 +215,7 @@ fn optimise(ctx: &SessionContext, catalog: &Catalog, planned: Vec<Planned>, find
         }
         let is_sink = matches!(definition.role, QueryRole::Sink(_));
         let name = definition.name.to_string();
-        let all_read = is_sink || usage.columns.contains_key(&changes_name(&name));
+        let all_read = is_sink || changes_of(changes, &name).any(|read| usage.columns.contains_key(&read.name()));
         let used = usage.columns.get(&name).cloned().unwrap_or_default();
         let optimised = (|| {
             let plan = if all_read { plan } else { keep_columns(&definition, plan, &used)? };
@@ -250,7 +260,13 @@ fn keep_columns(definition: &QueryDefinition, plan: LogicalPlan, used: &BTreeSet
 }
 
 /// Makes relations of sources, definitions and sinks, in order.
-fn build(ctx: &SessionContext, catalog: &Catalog, usage: Usage, findings: &mut Vec<Diagnostic>) -> Pipeline {
+fn build(
+    ctx: &SessionContext,
+    catalog: &Catalog,
+    usage: Usage,
+    changes: &BTreeSet<ChangesRead>,
+    findings: &mut Vec<Diagnostic>,
+) -> Pipeline {
     let state = ctx.state();
     let mut builder = Builder {
         state: &state,
@@ -263,19 +279,19 @@ fn build(ctx: &SessionContext, catalog: &Catalog, usage: Usage, findings: &mut V
         allowed_lateness_ms: 0,
     };
     let relations = relation_names(catalog);
+    let changes: BTreeSet<ChangesRead> =
+        changes.iter().filter(|read| usage.columns.contains_key(&read.name())).cloned().collect();
     for source in &catalog.sources {
-        let whole = usage.columns.contains_key(&changes_name(&source.name));
         let used = usage.columns.get(source.name.as_ref()).cloned().unwrap_or_default();
-        let made = add_source(&mut builder, source, used, whole);
+        let made = add_source(&mut builder, source, used, &changes);
         findings.extend(made.err().map(|e| Diagnostic::new("C0290", source.span, e.to_string())));
     }
     let mut sink_plans = Vec::new();
-    let changes_of: BTreeSet<String> = usage.columns.keys().cloned().collect();
     for Optimised { definition, plan } in usage.definitions {
         builder.definition = definition.name.clone();
         builder.emit = definition.emit;
         builder.allowed_lateness_ms = definition.allowed_lateness_ms;
-        match add_definition(&mut builder, &definition, plan, &changes_of) {
+        match add_definition(&mut builder, &definition, plan, &changes) {
             Ok(sink) => sink_plans.extend(sink),
             // What reads a definition that failed would only repeat its finding.
             Err(PlanError::Refused { code: "C0202", .. }) if !findings.is_empty() => {}
@@ -292,11 +308,11 @@ fn add_source(
     builder: &mut Builder<'_>,
     source: &SourceDefinition,
     mut used: BTreeSet<usize>,
-    whole: bool,
+    changes: &BTreeSet<ChangesRead>,
 ) -> Result<()> {
     used.extend(&source.key);
     used.extend(source.event_time);
-    if whole || used.is_empty() {
+    if has_changes(changes, &source.name) || used.is_empty() {
         used.extend(0..source.columns.len());
     }
     let columns: Vec<usize> = used.into_iter().collect();
@@ -307,7 +323,9 @@ fn add_source(
     let definition = Arc::new(source.clone());
     let (operator, distribution) = match source.kind {
         RelationKind::Table => {
-            let spec = SourceTableSpec { key: key.clone(), schema: schema.clone() };
+            let retention = source.retention_ms.zip(event_time);
+            let retention = retention.map(|(retention_ms, event_time)| RowRetention { event_time, retention_ms });
+            let spec = SourceTableSpec { key: key.clone(), schema: schema.clone(), retention };
             (OperatorPlan::SourceTable(definition, spec), key.clone())
         }
         RelationKind::Stream => {
@@ -348,8 +366,8 @@ fn add_source(
     });
     builder.facts.push(facts);
     builder.scans.insert(source.name.to_string(), id);
-    if whole {
-        sinks::add_changes(builder, &source.name, id)?;
+    for read in changes_of(changes, &source.name) {
+        sinks::add_changes(builder, read, id)?;
     }
     Ok(())
 }
@@ -359,7 +377,7 @@ fn add_definition(
     builder: &mut Builder<'_>,
     definition: &QueryDefinition,
     plan: LogicalPlan,
-    used: &BTreeSet<String>,
+    changes: &BTreeSet<ChangesRead>,
 ) -> Result<Option<super::SinkPlan>> {
     let needed = all_columns(&plan);
     let rest = cut(builder, plan, &needed)?;
@@ -369,7 +387,7 @@ fn add_definition(
         return sinks::add_sink(builder, definition, options, rest, kind).map(Some);
     }
     let id = name_relation(builder, definition, rest, kind)?;
-    if used.contains(&changes_name(&definition.name)) {
+    for read in changes_of(changes, &definition.name) {
         if kind == RelationKind::Stream {
             return refuse(
                 "C0441",
@@ -377,7 +395,7 @@ fn add_definition(
                 format!("Read `{}` itself.", definition.name),
             );
         }
-        sinks::add_changes(builder, &definition.name, id)?;
+        sinks::add_changes(builder, read, id)?;
     }
     Ok(None)
 }

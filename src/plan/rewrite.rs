@@ -24,10 +24,38 @@ pub(super) struct Rewritten {
     pub(super) definition: QueryDefinition,
     /// Names of relations it reads, one entry a reference.
     pub(super) reads: Vec<String>,
-    /// Names of tables it reads by `CHANGES`.
-    pub(super) changes_of: Vec<String>,
+    /// The tables it reads by `CHANGES`.
+    pub(super) changes: Vec<ChangesRead>,
     /// Whether something in it was refused already.
     pub(super) is_refused: bool,
+}
+
+impl Rewritten {
+    /// Names of everything it reads.
+    pub(super) fn all_reads(&self) -> impl Iterator<Item = &String> {
+        self.reads.iter().chain(self.changes.iter().map(|c| &c.table))
+    }
+}
+
+/// A reference to `CHANGES(t)`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ChangesRead {
+    /// The table.
+    pub(super) table: String,
+    /// The sink that holds rows back by itself (`settle`, `max_rate`), so that it needs the last rows for itself.
+    pub(super) sink: Option<Arc<str>>,
+    /// For how long a key's change must be stable, in milliseconds.
+    pub(super) settle_ms: i64,
+}
+
+impl ChangesRead {
+    /// The name under which it is known.
+    pub(super) fn name(&self) -> String {
+        match &self.sink {
+            None => format!("changes({})", self.table),
+            Some(sink) => format!("changes({}) of {sink}", self.table),
+        }
+    }
 }
 
 /// Functions whose value depends on when they are called.
@@ -44,11 +72,6 @@ const REFUSED: [&str; 11] = [
     "uuid",
     "gen_random_uuid",
 ];
-
-/// The name under which `CHANGES(t)` is known.
-pub(super) fn changes_name(table: &str) -> String {
-    format!("changes({table})")
-}
 
 /// A relation's name as SQL resolves it: lower case unless quoted.
 pub(super) fn normalise(ident: &Ident) -> String {
@@ -149,20 +172,20 @@ fn span(definition: &QueryDefinition, span: datafusion::sql::sqlparser::tokenize
 fn rewrite_one(catalog: &Catalog, definition: QueryDefinition, findings: &mut Vec<Diagnostic>) -> Rewritten {
     let n_findings = findings.len();
     let mut rewriter =
-        Rewriter { catalog, definition: definition.clone(), reads: Vec::new(), changes_of: Vec::new(), findings };
+        Rewriter { catalog, definition: definition.clone(), reads: Vec::new(), changes: Vec::new(), findings };
     let mut query = definition.query.clone();
     rewriter.refuse_order(&query);
     let _ = VisitMut::visit(&mut query, &mut rewriter);
-    let (reads, changes_of) = (rewriter.reads, rewriter.changes_of);
+    let (reads, changes) = (rewriter.reads, rewriter.changes);
     let is_refused = findings.len() > n_findings;
-    Rewritten { definition: QueryDefinition { query, ..definition }, reads, changes_of, is_refused }
+    Rewritten { definition: QueryDefinition { query, ..definition }, reads, changes, is_refused }
 }
 
 struct Rewriter<'a> {
     catalog: &'a Catalog,
     definition: QueryDefinition,
     reads: Vec<String>,
-    changes_of: Vec<String>,
+    changes: Vec<ChangesRead>,
     findings: &'a mut Vec<Diagnostic>,
 }
 
@@ -175,6 +198,15 @@ impl Rewriter<'_> {
         hint: &str,
     ) {
         self.findings.push(Diagnostic::new(code, span(&self.definition, at), message).hint(hint));
+    }
+
+    fn changes_read(&self, table: String) -> ChangesRead {
+        match &self.definition.role {
+            QueryRole::Sink(options) if options.settle_ms != 0 || options.max_rate.is_some() => {
+                ChangesRead { table, sink: Some(self.definition.name.clone()), settle_ms: options.settle_ms }
+            }
+            _ => ChangesRead { table, sink: None, settle_ms: 0 },
+        }
     }
 
     fn refuse_order(&mut self, query: &Query) {
@@ -258,10 +290,10 @@ impl VisitorMut for Rewriter<'_> {
         match args.take() {
             Some(given) if table == "changes" => match given.args.as_slice() {
                 [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(of)))] => {
-                    let of = normalise(of);
-                    *name = quoted(&changes_name(&of));
+                    let read = self.changes_read(normalise(of));
+                    *name = quoted(&read.name());
                     alias.get_or_insert_with(|| alias_of("changes"));
-                    self.changes_of.push(of);
+                    self.changes.push(read);
                 }
                 _ => {
                     let hint = "Write FROM CHANGES(t) with the name of a table.";

@@ -70,16 +70,15 @@ impl Segment {
         Ok(Self { leaves, schema, logical, scans: used, runner })
     }
 
-    /// Runs the plan over this epoch's changes, one entry a relation of the pipeline.
+    /// Runs the plan over this epoch's changes, which `changes` gives by relation.
     ///
     /// Weights and order pass through: each output row has those of the leaf's row it comes from.
-    pub fn run(&self, changes: &[ChangeBatch]) -> Result<ChangeBatch, OperatorError> {
-        let inputs: Vec<(RelationId, &ChangeBatch)> = self
-            .leaves
-            .iter()
-            .filter_map(|id| changes.get(*id).map(|c| (*id, c)))
-            .filter(|(_, c)| !c.is_empty())
-            .collect();
+    pub fn run<'c>(
+        &self,
+        changes: &dyn Fn(RelationId) -> Option<&'c ChangeBatch>,
+    ) -> Result<ChangeBatch, OperatorError> {
+        let inputs: Vec<(RelationId, &ChangeBatch)> =
+            self.leaves.iter().filter_map(|id| changes(*id).map(|c| (*id, c))).filter(|(_, c)| !c.is_empty()).collect();
         if inputs.is_empty() {
             return Ok(ChangeBatch::empty(self.schema.clone()));
         }

@@ -1,5 +1,6 @@
 //! The ends of a pipeline: `CHANGES(t)`, sinks over tables, sinks over streams.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
@@ -9,9 +10,9 @@ use datafusion::sql::sqlparser::ast::Ident;
 
 use super::builder::{Builder, Facts, NewRelation, leaf, schema_of};
 use super::error::{Result, refuse};
-use super::pipeline::{Distribution, OperatorPlan, SinkPlan};
-use super::rewrite::{changes_name, normalise};
-use super::{RelationId, lineage};
+use super::pipeline::{Distribution, OperatorPlan, Relation, SinkPlan};
+use super::rewrite::{ChangesRead, normalise};
+use super::{RelationId, lineage, private};
 use crate::catalog::{QueryDefinition, RelationKind, SinkOptions};
 use crate::format::json;
 use crate::operators::{ChangesSpec, KeyText, OperatorError, UpsertSpec};
@@ -29,7 +30,8 @@ pub(super) fn changes_schema(table: &SchemaRef) -> SchemaRef {
 }
 
 /// Adds the relation that `CHANGES(t)` reads.
-pub(super) fn add_changes(builder: &mut Builder<'_>, table: &str, id: RelationId) -> Result<()> {
+pub(super) fn add_changes(builder: &mut Builder<'_>, read: &ChangesRead, id: RelationId) -> Result<()> {
+    let table = read.table.as_str();
     let relation = &builder.relations[id];
     let Some(key) = builder.facts[id].keys.first().cloned() else {
         return no_key(table);
@@ -41,6 +43,7 @@ pub(super) fn add_changes(builder: &mut Builder<'_>, table: &str, id: RelationId
         key_text: key_text(builder, &input, &key)?,
         input: input.clone(),
         schema: schema.clone(),
+        settle_ms: read.settle_ms,
     };
     let fields = |s: &SchemaRef| schema_of(s.fields().iter().map(|f| (None, f.clone())).collect());
     let plan = leaf(table, fields(&input)?);
@@ -55,7 +58,7 @@ pub(super) fn add_changes(builder: &mut Builder<'_>, table: &str, id: RelationId
         meaning: String::new(),
     })?;
     let new = builder.relations.len() - 1;
-    let name = changes_name(table);
+    let name = read.name();
     if let Some(relation) = builder.relations.last_mut() {
         // The rows last handed on are compared with whatever the table has become: a changed rule keeps them.
         relation.operator_id = super::canonical::id(&format!("{name} key={key:?} {input}"));
@@ -83,15 +86,18 @@ pub(super) fn add_sink(
 ) -> Result<SinkPlan> {
     let names: Vec<String> = rest.schema().columns().into_iter().map(|c| c.name).collect();
     let declared = options.key.as_ref().map(|key| columns(definition, key, &names)).transpose()?;
+    let count_by = options.count_by.as_ref().map(|c| counted_column(builder, definition, c, &rest)).transpose()?;
     let (operator, distribution, key, node) = match kind {
         RelationKind::Stream => (OperatorPlan::Select, Distribution::Single, declared.unwrap_or_default(), "select"),
         RelationKind::Table => {
             let key = table_key(builder, definition, declared, &rest, &names)?;
             let schema: SchemaRef = super::builder::arrow_schema(rest.schema());
-            let spec = UpsertSpec { key: key.clone(), key_text: key_text(builder, &schema, &key)?, schema };
+            let (key_text, settle_ms) = (key_text(builder, &schema, &key)?, options.settle_ms);
+            let spec = UpsertSpec { key: key.clone(), key_text, schema, settle_ms };
             (OperatorPlan::Upsert(spec), Distribution::Hash(key.clone()), key, "upsert")
         }
     };
+    let emit_time = options.emit_time.as_ref().map(|c| emit_time(definition, c, &rest, &names)).transpose()?;
     let schema = rest.schema().clone();
     builder.add(NewRelation {
         node,
@@ -114,7 +120,12 @@ pub(super) fn add_sink(
             relation.key = None;
         }
     }
+    let hands_over = hands_over(&builder.relations, id);
+    check_holding_back(builder, definition, options, &hands_over)?;
     Ok(SinkPlan {
+        hands_over,
+        max_rate: options.max_rate,
+        emit_time,
         name: definition.name.clone(),
         relation: id,
         topic: options.topic.clone(),
@@ -122,7 +133,65 @@ pub(super) fn add_sink(
         headers: options.headers,
         upsert: kind == RelationKind::Table,
         key,
+        count_by,
     })
+}
+
+/// The relations that hand over a sink's rows and can hold them back as differences: the sink's own over a table, those of
+/// CHANGES over a stream of changes; none where a row comes from anything else.
+fn hands_over(relations: &[Relation], sink: RelationId) -> Vec<RelationId> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![sink];
+    while let Some(id) = open.pop() {
+        match relations.get(id).map(|r| (&r.operator, &r.inputs)) {
+            Some((OperatorPlan::Upsert(_) | OperatorPlan::Changes(_), _)) => {
+                found.insert(id);
+            }
+            Some((OperatorPlan::Select, inputs)) => open.extend(inputs.iter().flat_map(|i| &i.segment.leaves)),
+            _ => return Vec::new(),
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// Refuses `settle` and `max_rate` where rows cannot wait, or where other sinks would wait with them.
+fn check_holding_back(
+    builder: &Builder<'_>,
+    definition: &QueryDefinition,
+    options: &SinkOptions,
+    hands_over: &[RelationId],
+) -> Result<()> {
+    let option = match (options.settle_ms != 0, options.max_rate.is_some()) {
+        (true, _) => "settle",
+        (_, true) => "max_rate",
+        _ => return Ok(()),
+    };
+    let own = format!(" of {}", definition.name);
+    let is_own = |id: &RelationId| {
+        builder.relations.get(*id).is_some_and(|r| r.name == definition.name || r.name.ends_with(&own))
+    };
+    if hands_over.is_empty() || !hands_over.iter().all(is_own) {
+        return refuse(
+            "C0452",
+            format!("sink `{}` cannot hold rows back, as `{option}` asks for", definition.name),
+            "Rows wait as differences of a table: write the table itself, or read FROM CHANGES(t) in the sink, not by way of a view.",
+        );
+    }
+    Ok(())
+}
+
+/// The column that `--emit-from TIMESTAMP` compares.
+fn emit_time(definition: &QueryDefinition, column: &Ident, rest: &LogicalPlan, names: &[String]) -> Result<usize> {
+    let name = normalise(column);
+    let idx = columns(definition, std::slice::from_ref(column), names)?.first().copied().unwrap_or_default();
+    match rest.schema().field(idx).data_type() {
+        DataType::Timestamp(..) => Ok(idx),
+        other => refuse(
+            "C0453",
+            format!("`emit_time` of sink `{}` names `{name}`, which is {other}", definition.name),
+            "Name a column of type TIMESTAMP WITH TIME ZONE.",
+        ),
+    }
 }
 
 /// The key of a sink over a table is the table's key; another is refused.
@@ -165,11 +234,46 @@ fn columns(definition: &QueryDefinition, key: &[Ident], names: &[String]) -> Res
             Some(idx) => Ok(idx),
             None => refuse(
                 "C0448",
-                format!("sink `{}` has no column `{}` for its key", definition.name, ident.value),
+                format!("sink `{}` has no column `{}`", definition.name, ident.value),
                 format!("Its columns are {}.", names.join(", ")),
             ),
         })
         .collect()
+}
+
+/// The column that `count_by` names: text that everyone may see.
+fn counted_column(
+    builder: &Builder<'_>,
+    definition: &QueryDefinition,
+    ident: &Ident,
+    rest: &LogicalPlan,
+) -> Result<usize> {
+    let (sink, name) = (&definition.name, &ident.value);
+    let fields = rest.schema().fields();
+    let Some(idx) = fields.iter().position(|f| *f.name() == normalise(ident)) else {
+        let names: Vec<&str> = fields.iter().map(|f| f.name().as_str()).collect();
+        return refuse(
+            "C0449",
+            format!("sink `{sink}` has no column `{name}` to count by"),
+            format!("Its columns are {}.", names.join(", ")),
+        );
+    };
+    let data_type = fields.get(idx).map_or(&DataType::Null, |f| f.data_type());
+    if !matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
+        return refuse(
+            "C0450",
+            format!("sink `{sink}` is counted by column `{name}`, which is {data_type} instead of text"),
+            "Count by a text column that takes a few values, such as the kind of action.",
+        );
+    }
+    if private::columns(builder, rest).get(idx).copied().unwrap_or(true) {
+        return refuse(
+            "C0451",
+            format!("sink `{sink}` is counted by column `{name}`, which may hold values of a PRIVATE column"),
+            "Counts are for everyone to see: count by a column that does not follow from PRIVATE ones.",
+        );
+    }
+    Ok(idx)
 }
 
 /// Writes key columns as on the wire.

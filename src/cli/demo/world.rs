@@ -229,6 +229,7 @@ fn create_topics(broker: &DemoBroker, kafka: &Settings) -> Result<(), SourceErro
         let n_partitions = if matches!(output, OutputTopic::Sink(_)) { N_PARTITIONS } else { 1 };
         broker.create_topic(topic, n_partitions)?;
     }
+    broker.create_topic(&kafka.undeliverable_topic(), 1)?;
     broker.create_topic(&kafka.state_topic(), N_SHARDS as i32)
 }
 

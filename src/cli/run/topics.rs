@@ -1,10 +1,11 @@
 //! Which topics a pack reads and writes, by relation and sink.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use anyhow::anyhow;
 
-use crate::catalog::{Catalog, QueryRole, RelationKind, SinkMode, SinkOptions, SourceDefinition};
+use crate::catalog::{Catalog, QueryDefinition, QueryRole, RelationKind, SinkMode, SourceDefinition};
 use crate::cli::Failure;
 use crate::kafka::SourceTopic;
 use crate::stream::OutputTopic;
@@ -35,7 +36,7 @@ pub(in crate::cli) fn outputs(catalog: &Catalog) -> Result<BTreeMap<OutputTopic,
     let mut topics = BTreeMap::new();
     for query in &catalog.queries {
         let QueryRole::Sink(options) = &query.role else { continue };
-        refuse_unsupported(&query.name, options, query.emit_every_ms)?;
+        refuse_unsupported(&query.name, query.emit_every_ms)?;
         let topic = match options.mode {
             SinkMode::Live => options.topic.clone(),
             SinkMode::Shadow => format!("{}.shadow", options.topic),
@@ -50,17 +51,18 @@ pub(in crate::cli) fn outputs(catalog: &Catalog) -> Result<BTreeMap<OutputTopic,
     Ok(topics)
 }
 
-/// An option that is understood but not obeyed would promise what does not happen.
-fn refuse_unsupported(sink: &str, options: &SinkOptions, emit_every_ms: Option<i64>) -> Result<(), Failure> {
-    let unsupported = [
-        (options.settle_ms != 0, "settle"),
-        (options.max_rate.is_some(), "max_rate"),
-        (emit_every_ms.is_some(), "EMIT CHANGES EVERY"),
-    ];
-    match unsupported.iter().find(|(is_used, _)| *is_used) {
+/// Sinks that may write PRIVATE columns.
+pub(in crate::cli) fn private_sinks(catalog: &Catalog) -> BTreeSet<Arc<str>> {
+    let is_private = |q: &&QueryDefinition| matches!(&q.role, QueryRole::Sink(options) if options.allow_private);
+    catalog.queries.iter().filter(is_private).map(|q| q.name.clone()).collect()
+}
+
+/// What is understood but not obeyed would promise what does not happen.
+fn refuse_unsupported(sink: &str, emit_every_ms: Option<i64>) -> Result<(), Failure> {
+    match emit_every_ms {
         None => Ok(()),
-        Some((_, option)) => Err(Failure::Configuration(anyhow!(
-            "sink `{sink}` uses `{option}`, which `curb run` does not support yet: take it out, or use `curb replay`"
+        Some(_) => Err(Failure::Configuration(anyhow!(
+            "sink `{sink}` uses `EMIT CHANGES EVERY`, which `curb run` does not support yet: take it out, or use `curb replay`"
         ))),
     }
 }

@@ -52,13 +52,7 @@ fn taken(n_records: u64) -> Taken {
 
 /// A run in which the windows, in order of declaration, refused these records.
 fn run_of(pipeline: &Pipeline, refused: &[Vec<u64>]) -> EpochRun {
-    let n = pipeline.relations.len();
-    let mut run = EpochRun {
-        changes: Vec::new(),
-        refused: vec![Vec::new(); n],
-        duplicate: vec![Vec::new(); n],
-        rows_in: vec![0; n],
-    };
+    let mut run = EpochRun::new(pipeline);
     let windows = pipeline.relations.iter().enumerate();
     let windows = windows.filter(|(_, r)| matches!(r.operator, OperatorPlan::WindowAggregate(_))).map(|(id, _)| id);
     for (id, refused) in windows.zip(refused) {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::control::EmitFrom;
+use crate::engine::UpkeepOptions;
 use crate::format::json::Wire;
 use crate::stream::{PollLimit, ShardCount, Watermark};
 
@@ -26,9 +28,23 @@ pub struct WorkerOptions {
     pub backoff_min: Duration,
     /// Where watermarks go at the end of input.
     pub end_watermark: Watermark,
+    /// How many rows a relation hands over to a sink in one epoch at most.
+    pub hand_over_max: usize,
+    /// Whether `settle` and `max_rate` of sinks have an effect.
+    pub holds_back: bool,
+    /// What the first load may emit.
+    pub emit_from: EmitFrom,
+    /// How logged state is looked after.
+    pub upkeep: UpkeepOptions,
     /// Whether to stop when everything that was there at start has been committed.
     pub until_caught_up: bool,
+    /// How many epochs may be between reading and commit at a time. More than one only where nothing is logged: then
+    /// the cores work on different relations and epochs, and the answer is the same.
+    pub epochs_under_way: usize,
 }
+
+/// Enough for two or more cores to find work, and little memory.
+const REPLAY_EPOCHS_UNDER_WAY: usize = 3;
 
 impl WorkerOptions {
     /// For a service on Kafka.
@@ -43,7 +59,12 @@ impl WorkerOptions {
             pause_streams_while_loading: true,
             backoff_min: Duration::from_millis(100),
             end_watermark: Watermark::MAX,
+            hand_over_max: 200_000,
+            holds_back: true,
+            emit_from: EmitFrom::Earliest,
+            upkeep: UpkeepOptions::default(),
             until_caught_up: false,
+            epochs_under_way: 1,
         }
     }
 
@@ -55,6 +76,9 @@ impl WorkerOptions {
             commit_interval_min: Duration::ZERO,
             wire: Wire::Lines,
             pause_streams_while_loading: false,
+            hand_over_max: usize::MAX,
+            holds_back: false,
+            epochs_under_way: REPLAY_EPOCHS_UNDER_WAY,
             ..Self::live(n_shards)
         }
     }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{AsArray, StringArray};
+use arrow::array::{Array, AsArray, StringArray};
 use arrow::datatypes::{Field, Schema};
 use proptest::prelude::*;
 
 use super::*;
+use crate::operators::rewritten_log::RewrittenLog;
 use crate::operators::zset_model::{cpu_seconds, epoch, lines};
 use crate::operators::{Upsert, UpsertSpec};
 use crate::stream::Order;
@@ -27,11 +28,16 @@ fn changes() -> Box<dyn Operator> {
         Field::new("after", row, true),
         Field::new("revision", DataType::Int64, false),
     ]));
-    Box::new(Changes::new(ChangesSpec { key: vec![1], key_text: key_text(), input: table_schema(), schema }).unwrap())
+    Box::new(
+        Changes::new(ChangesSpec { key: vec![1], key_text: key_text(), input: table_schema(), schema, settle_ms: 0 })
+            .unwrap(),
+    )
 }
 
 fn upsert() -> Box<dyn Operator> {
-    Box::new(Upsert::new(UpsertSpec { key: vec![1], key_text: key_text(), schema: table_schema() }).unwrap())
+    Box::new(
+        Upsert::new(UpsertSpec { key: vec![1], key_text: key_text(), schema: table_schema(), settle_ms: 0 }).unwrap(),
+    )
 }
 
 /// A row (key and value) with its weight.
@@ -110,9 +116,9 @@ fn upsert_lines(steps: &[Step]) -> Vec<String> {
     steps.iter().map(|(k, before, after, _)| format!("{}|k{k}", text(after.or(*before).flatten()))).collect()
 }
 
-fn restarted(make: fn() -> Box<dyn Operator>, deltas: &[RecordBatch], model: &Model) -> Box<dyn Operator> {
+fn restarted(make: fn() -> Box<dyn Operator>, log: &mut RewrittenLog, model: &Model) -> Box<dyn Operator> {
     let mut operator = make();
-    deltas.iter().for_each(|delta| operator.restore(delta).unwrap());
+    log.restore(operator.as_mut());
     for part in model.rows().chunks(3) {
         let output = operator.process(&[batch(part)], &epoch(0, 0, false)).unwrap();
         assert!(output.changes.is_empty(), "nothing leaves before all is loaded");
@@ -132,15 +138,25 @@ fn change() -> impl Strategy<Value = Change> {
         .prop_map(|(k, v, w)| (k, v, if w == 0 { 1 } else { w }))
 }
 
-fn epochs() -> impl Strategy<Value = (Vec<Epoch>, usize)> {
+fn epochs() -> impl Strategy<Value = (Vec<Epoch>, usize, usize)> {
     let changes = || prop::collection::vec(change(), 0..8);
     let crash = prop::option::weighted(0.3, prop_oneof![2 => Just(Vec::new()), 1 => changes()]);
-    (prop::collection::vec((changes(), crash).prop_map(|(changes, crash)| Epoch { changes, crash }), 1..9), 0usize..4)
+    (
+        prop::collection::vec((changes(), crash).prop_map(|(changes, crash)| Epoch { changes, crash }), 1..14),
+        0usize..4,
+        0usize..4,
+    )
 }
 
 /// Runs epochs, of which those from `loaded_from` are loaded, and compares with the model after each.
-fn check(make: fn() -> Box<dyn Operator>, to_lines: fn(&[Step]) -> Vec<String>, epochs: &[Epoch], loaded_from: usize) {
-    let (mut operator, mut model, mut deltas) = (make(), Model::default(), Vec::new());
+fn check(
+    make: fn() -> Box<dyn Operator>,
+    to_lines: fn(&[Step]) -> Vec<String>,
+    epochs: &[Epoch],
+    loaded_from: usize,
+    slots: usize,
+) {
+    let (mut operator, mut model, mut log) = (make(), Model::default(), RewrittenLog::new(slots));
     for (idx, Epoch { changes, crash }) in epochs.iter().enumerate() {
         let loaded = idx >= loaded_from;
         model.add(changes);
@@ -153,38 +169,138 @@ fn check(make: fn() -> Box<dyn Operator>, to_lines: fn(&[Step]) -> Vec<String>, 
         if loaded {
             assert_eq!(operator.double_keys(), model.n_double());
         }
-        deltas.extend(operator.take_delta().unwrap());
+        log.append(operator.as_mut());
         if let Some(missed) = crash {
             model.add(missed);
-            operator = restarted(make, &deltas, &model);
+            operator = restarted(make, &mut log, &model);
         }
     }
 }
 
 proptest! {
     #[test]
-    fn changes_hands_on_net_differences_in_any_epochs_and_after_any_crash((epochs, loaded_from) in epochs()) {
-        check(changes, changes_lines, &epochs, loaded_from);
+    fn changes_hands_on_net_differences_in_any_epochs_and_after_any_crash((epochs, loaded_from, slots) in epochs()) {
+        check(changes, changes_lines, &epochs, loaded_from, slots);
     }
 
     #[test]
-    fn upsert_writes_net_differences_in_any_epochs_and_after_any_crash((epochs, loaded_from) in epochs()) {
-        check(upsert, upsert_lines, &epochs, loaded_from);
+    fn upsert_writes_net_differences_in_any_epochs_and_after_any_crash((epochs, loaded_from, slots) in epochs()) {
+        check(upsert, upsert_lines, &epochs, loaded_from, slots);
     }
+}
+
+/// What a person or a limit does to an epoch.
+#[derive(Clone, Copy, Debug)]
+enum Hand {
+    /// At most so many rows leave; 0 = paused.
+    Max(usize),
+    /// What left is taken back.
+    TakeBack,
+}
+
+fn hand() -> impl Strategy<Value = Hand> {
+    prop_oneof![3 => (0usize..4).prop_map(Hand::Max), 1 => Just(Hand::TakeBack), 2 => Just(Hand::Max(usize::MAX))]
+}
+
+/// Writes what leaves, as `key -> value`, and checks that revisions have no gaps.
+fn fold(written: &mut BTreeMap<String, (String, i64)>, output: &RecordBatch) {
+    let (before, after, revision) = (output.column(0), output.column(1), output.column(2));
+    let value = |side: &ArrayRef, row: usize| {
+        let side = side.as_struct();
+        side.is_valid(row).then(|| lines(&RecordBatch::from(side.slice(row, 1)))[0].clone())
+    };
+    for row in 0..output.num_rows() {
+        let (before, after) = (value(before, row), value(after, row));
+        let line = after.clone().or_else(|| before.clone()).unwrap();
+        let key = line.rsplit('|').next().unwrap().to_owned();
+        let (last, n) = written.get(&key).cloned().unwrap_or(("none".into(), 0));
+        assert_eq!(before.unwrap_or("none".into()), last, "a change begins where the last one ended");
+        assert_eq!(revision.as_primitive::<arrow::datatypes::Int64Type>().value(row), n + 1);
+        written.insert(key, (after.unwrap_or("none".into()), n + 1));
+    }
+}
+
+proptest! {
+    #[test]
+    fn limits_pauses_and_rows_taken_back_delay_changes_but_lose_and_double_none(
+        epochs in prop::collection::vec((prop::collection::vec(change(), 0..8), hand(), any::<bool>()), 1..12),
+        settle_ms in prop_oneof![Just(0i64), 1i64..4],
+    ) {
+        let make = || {
+            let row = DataType::Struct(table_schema().fields().clone());
+            let fields = [("before", row.clone()), ("after", row), ("revision", DataType::Int64)];
+            let schema = Arc::new(Schema::new(fields.map(|(n, t)| Field::new(n, t, true)).to_vec()));
+            let (input, key_text) = (table_schema(), key_text());
+            Changes::new(ChangesSpec { key: vec![1], key_text, input, schema, settle_ms }).unwrap()
+        };
+        let (mut operator, mut model, mut written) = (make(), Model::default(), BTreeMap::new());
+        let mut deltas = Vec::new();
+        for (idx, (changes, hand, crashes)) in epochs.iter().enumerate() {
+            model.add(changes);
+            let mut ctx = epoch(0, 0, true);
+            ctx.clock_ms = idx as i64;
+            let Hand::Max(max) = hand else {
+                let before = (written.clone(), operator.next_hand_over());
+                let output = operator.process(&[batch(changes)], &ctx).unwrap();
+                operator.take_back().unwrap();
+                prop_assert_eq!(operator.take_delta().unwrap(), None, "what was taken back was not handed on");
+                prop_assert!(output.changes.is_empty() || operator.next_hand_over().is_some(), "{:?}", before);
+                continue;
+            };
+            ctx.hand_over_max = *max;
+            let output = operator.process(&[batch(changes)], &ctx).unwrap();
+            prop_assert!(output.changes.len() <= *max);
+            fold(&mut written, &output.changes.rows);
+            deltas.extend(operator.take_delta().unwrap());
+            if *crashes {
+                operator = make();
+                deltas.iter().for_each(|delta| operator.restore(delta).unwrap());
+                operator.process(&[batch(&model.rows())], &epoch(0, 0, false)).unwrap();
+            }
+        }
+        let mut ctx = epoch(0, 0, true);
+        ctx.clock_ms = 1_000;
+        let output = operator.process(&[batch(&[])], &ctx).unwrap();
+        fold(&mut written, &output.changes.rows);
+        prop_assert_eq!(operator.next_hand_over(), None, "nothing waits any more");
+        let shown = |rows: &BTreeMap<Option<i64>, i64>| rows.iter().rfind(|(_, w)| **w > 0).map(|(v, _)| *v);
+        for (key, rows) in &model.content {
+            let value = |v: Option<i64>| format!("{}|k{key}", v.map_or("null".into(), |v| v.to_string()));
+            let wanted = shown(rows).map_or("none".to_owned(), value);
+            let found = written.get(&format!("k{key}")).map_or("none", |(line, _)| line);
+            prop_assert_eq!(found, wanted.as_str());
+        }
+    }
+}
+
+#[test]
+fn a_change_that_is_undone_before_it_has_settled_never_leaves() {
+    let spec = UpsertSpec { key: vec![1], key_text: key_text(), schema: table_schema(), settle_ms: 5_000 };
+    let mut operator = Upsert::new(spec).unwrap();
+    let mut at = |clock_ms: i64, changes: &[Change]| {
+        let mut ctx = epoch(0, 0, true);
+        ctx.clock_ms = clock_ms;
+        let written = lines(&operator.process(&[batch(changes)], &ctx).unwrap().changes.rows);
+        (written, operator.next_hand_over())
+    };
+    assert_eq!(at(0, &[(1, Some(5), 1), (2, Some(7), 1)]), (vec![], Some(5_000)));
+    assert_eq!(at(3_000, &[(1, Some(5), -1)]), (vec![], Some(5_000)));
+    assert_eq!(at(5_000, &[]), (vec!["7|k2".to_owned()], Some(8_000)));
+    assert_eq!(at(8_000, &[]), (vec![], None));
 }
 
 #[test]
 fn a_revision_goes_on_after_the_row_disappeared_and_after_a_crash() {
     let mut operator = changes();
-    let mut deltas = Vec::new();
+    let mut log = RewrittenLog::new(0);
     let mut run = |operator: &mut Box<dyn Operator>, changes: &[Change]| {
         let output = operator.process(&[batch(changes)], &epoch(0, 0, true)).unwrap();
-        deltas.extend(operator.take_delta().unwrap());
+        log.append(operator.as_mut());
         lines(&output.changes.rows)
     };
     assert_eq!(run(&mut operator, &[(1, Some(5), 1)]), ["null|{v: 5, k: k1}|1"]);
     assert_eq!(run(&mut operator, &[(1, Some(5), -1)]), ["{v: 5, k: k1}|null|2"]);
-    let mut operator = restarted(changes, &deltas, &Model::default());
+    let mut operator = restarted(changes, &mut log, &Model::default());
     let output = operator.process(&[batch(&[(1, Some(6), 1)])], &epoch(0, 0, true)).unwrap();
     assert_eq!(lines(&output.changes.rows), ["null|{v: 6, k: k1}|3"]);
 }

@@ -216,5 +216,5 @@ pub(in crate::operators) fn shown(rows: &RecordBatch) -> Vec<Shown> {
 }
 
 pub(in crate::operators) fn context() -> EpochContext {
-    EpochContext { watermarks_before: vec![Watermark::MIN; 2], watermarks_after: vec![Watermark::MIN; 2], loaded: true }
+    EpochContext::new(vec![Watermark::MIN; 2], vec![Watermark::MIN; 2], true)
 }

@@ -312,7 +312,7 @@ impl Query {
 }
 
 pub(super) fn context() -> EpochContext {
-    EpochContext { watermarks_before: vec![Watermark::MIN], watermarks_after: vec![Watermark::MIN], loaded: true }
+    EpochContext::new(vec![Watermark::MIN], vec![Watermark::MIN], true)
 }
 
 fn apply(table: &mut Table, row: &Row, weight: i64) {
