@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use curb::engine::{Ends, StatusBoard, Worker, WorkerOptions};
 use curb::server;
 use curb::stream::{
-    CommitError, Delta, Outcome, OutputTopic, PartitionStatus, PollLimit, Polled, RecordBatchBytes, Restored,
+    CommitError, LogReader, Outcome, OutputTopic, PartitionStatus, PollLimit, Polled, RecordBatchBytes, Restored,
     SealedEpoch, ShardCount, Sink, Source, SourceError, SourcePartition, StateLog, TombstoneForm,
 };
 use serde::{Deserialize, Serialize};
@@ -264,7 +264,7 @@ impl Sink for CountingSink {
 struct NoLog;
 
 impl StateLog for NoLog {
-    fn restore(&mut self, _apply: &mut dyn FnMut(Delta) -> Result<(), String>) -> Result<Restored, SourceError> {
+    fn restore(&mut self, _reader: &mut dyn LogReader) -> Result<Restored, SourceError> {
         Ok(Restored::default())
     }
 }
