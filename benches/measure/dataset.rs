@@ -2,7 +2,8 @@
 //!
 //! Captures fall on people with exponential rates and cluster into rides, in the order of their event time. Some cannot be
 //! used: no plate, an unknown one, a low score, an exemption. One in a hundred is voided. The same seed gives the same
-//! records but for their dates, which end at the last midnight, so that nothing is older than the pack remembers.
+//! records but for their dates, which end a day before the last midnight, so that nothing is older than the pack remembers and a
+//! steady load has at least a day of event time to spread over.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -30,6 +31,8 @@ pub(crate) struct Dataset {
     /// Captures and voids, each in reading order.
     pub(crate) events: BTreeMap<&'static str, RecordBatchBytes>,
     population: Population,
+    /// Where its event time ends.
+    pub(crate) end_ms: i64,
 }
 
 /// Who offends how often, and under which plate.
@@ -48,7 +51,7 @@ pub(crate) struct Capture {
 impl Dataset {
     /// `n_captures` captures of a tenth as many people. `now_ms` is the wall clock.
     pub(crate) fn generate(seed: u64, n_captures: usize, now_ms: i64) -> Self {
-        let end_ms = (now_ms + ZONE_MS) / DAY_MS * DAY_MS - ZONE_MS;
+        let end_ms = (now_ms + ZONE_MS) / DAY_MS * DAY_MS - ZONE_MS - DAY_MS;
         let n_people = (n_captures / 10).max(10);
         let mut rng = Rng::with_seed(seed);
         let tables = tables(&mut rng, n_people, end_ms);
@@ -67,7 +70,7 @@ impl Dataset {
             }
         }
         let events = BTreeMap::from([("captures", captures), ("voids", voids)]);
-        Self { tables, events, population }
+        Self { tables, events, population, end_ms }
     }
 
     /// How many records of a relation there are.

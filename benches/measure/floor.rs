@@ -5,6 +5,7 @@
 //! captures a transaction, the same number of topics and partitions. There is no SQL, no state, and no logged state.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,8 @@ use anyhow::{Context, Result, bail};
 use curb::format::json::Decoder;
 use curb::kafka::{Settings, SourceTopic, connect};
 use curb::stream::{
-    Headers, OutputTopic, PollLimit, Polled, RecordBatchBytes, RecordMeta, SealedEpoch, Sink, Source, SourcePartition,
-    StateLog,
+    Delta, Headers, LogReader, OutputTopic, PollLimit, Polled, RecordBatchBytes, RecordMeta, SealedEpoch, Sink, Source,
+    SourcePartition, StateLog,
 };
 use rdkafka::Offset;
 use serde::{Deserialize, Serialize};
@@ -65,6 +66,19 @@ struct Copied {
     n_written: u64,
 }
 
+/// Takes in the log of a pipeline that has none.
+struct NothingLogged;
+
+impl LogReader for NothingLogged {
+    fn begin(&mut self, _ranges: &BTreeMap<u32, Range<i64>>) -> BTreeMap<u32, i64> {
+        BTreeMap::new()
+    }
+
+    fn take(&mut self, _offset: i64, _delta: Delta) -> Result<(), String> {
+        Ok(())
+    }
+}
+
 /// Runs the floor once. `pack` is the copy of the pack whose run is imitated, with its topics.
 pub(crate) fn run(pack: &Path, spec: &FloorSpec) -> Result<FloorRun> {
     let planned = pack::read(pack)?;
@@ -80,7 +94,7 @@ pub(crate) fn run(pack: &Path, spec: &FloorSpec) -> Result<FloorRun> {
         ..Settings::default()
     };
     let mut connection = connect(settings, true)?;
-    connection.state_log.restore(&mut |_| Ok(()))?;
+    connection.state_log.restore(&mut NothingLogged)?;
     let before = used_by_self()?;
     let began = Instant::now();
     let mut last_commit: Option<Instant> = None;

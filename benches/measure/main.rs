@@ -21,6 +21,7 @@ use clap::{Args, Parser, Subcommand};
 use mimalloc::MiMalloc;
 
 use crate::dataset::Dataset;
+use crate::memory::Tail;
 
 /// The program's own allocator, so that runs in this process compare with those of the service.
 #[global_allocator]
@@ -43,6 +44,12 @@ enum Task {
         input: Input,
         #[arg(long)]
         shards: u32,
+        /// Measures only so many captures, the last ones, in small epochs
+        #[arg(long)]
+        tail: Option<usize>,
+        /// Captures in each of those epochs
+        #[arg(long, default_value_t = sequence::SMALL_EPOCH)]
+        tail_epoch: usize,
     },
     /// One run of the floor, told what to imitate as JSON; prints JSON
     Floor {
@@ -116,8 +123,9 @@ fn main() -> Result<()> {
                 .with_context(|| format!("could not write {}", all.output.display()))?;
             print!("{}", report.text());
         }
-        Task::Memory { input, shards } => {
-            let run = memory::run(&input.pack, input.seed, input.captures, shards)?;
+        Task::Memory { input, shards, tail, tail_epoch } => {
+            let tail = tail.map(|captures| Tail { captures, captures_per_epoch: tail_epoch });
+            let run = memory::run(&input, shards, tail)?;
             println!("{}", serde_json::to_string(&run)?);
         }
         Task::Floor { pack, spec } => {

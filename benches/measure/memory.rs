@@ -1,11 +1,11 @@
 //! The pack with both ends in memory: no disk, no network. What the engine itself can do.
 //!
 //! The worker, its epochs and the encoding of outputs and logged state are those of the service. Only the ends differ: records
-//! are copied out of memory, as many an epoch as the service would take, and what is committed is counted and dropped.
+//! are copied out of memory, as many an epoch as the service would take, and what is committed is counted and dropped. A run of
+//! small epochs takes in all but the last captures like that and measures those only, a few an epoch, as a steady load makes them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use curb::engine::{Ends, StatusBoard, Worker, WorkerOptions};
 use curb::server;
 use curb::stream::{
-    CommitError, Delta, Outcome, OutputTopic, PartitionStatus, PollLimit, Polled, RecordBatchBytes, Restored,
+    CommitError, LogReader, Outcome, OutputTopic, PartitionStatus, PollLimit, Polled, RecordBatchBytes, Restored,
     SealedEpoch, ShardCount, Sink, Source, SourceError, SourcePartition, StateLog, TombstoneForm,
 };
 use serde::{Deserialize, Serialize};
@@ -23,12 +23,13 @@ use crate::dataset::Dataset;
 use crate::pack;
 use crate::process::{Used, used_by_self};
 use crate::scrape::{Reading, Timing};
-use crate::wall_clock_ms;
+use crate::{Input, wall_clock_ms};
 
 /// What a run in memory measured, from the first capture to the last commit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct MemoryRun {
     pub(crate) shards: u32,
+    /// Captures that were measured.
     pub(crate) captures: usize,
     pub(crate) seconds: f64,
     pub(crate) captures_per_second: f64,
@@ -47,7 +48,7 @@ pub(crate) struct MemoryRun {
 /// What was seen at the ends.
 #[derive(Default)]
 struct Seen {
-    /// When the first capture was about to be handed over, and what had been measured and used by then.
+    /// When the first capture that counts was about to be handed over, and what had been measured and used by then.
     began: Option<(Instant, Reading, Used)>,
     last_commit: Option<Instant>,
     commits: u64,
@@ -58,17 +59,30 @@ struct Seen {
 
 type Shared = Arc<Mutex<Seen>>;
 
+/// The last captures of a run, which come a few an epoch and alone are measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tail {
+    pub(crate) captures: usize,
+    pub(crate) captures_per_epoch: usize,
+}
+
 /// Runs the pack once.
-pub(crate) fn run(pack: &Path, seed: u64, n_captures: usize, n_shards: u32) -> Result<MemoryRun> {
-    let planned = pack::read(pack)?;
+pub(crate) fn run(input: &Input, n_shards: u32, tail: Option<Tail>) -> Result<MemoryRun> {
+    let Input { pack, captures: n_captures, seed } = input.clone();
+    let planned = pack::read(&pack)?;
     let before = used_by_self()?;
-    let dataset = Dataset::generate(seed, n_captures, wall_clock_ms());
+    let mut dataset = Dataset::generate(seed, n_captures, wall_clock_ms());
+    if tail.is_some() {
+        // They would come after all captures, in epochs of their own.
+        dataset.events.remove("voids");
+    }
     let dataset_bytes = used_by_self()?.rss_bytes.saturating_sub(before.rss_bytes);
     let seen = Shared::default();
     // Served only to be read below, as the service is.
     let http = server::serve(SocketAddr::from(([127, 0, 0, 1], 0)), "memory", StatusBoard::default())?;
     let stop = Arc::new(AtomicBool::new(false));
-    let source = MemorySource::new(planned.sources().into_keys(), dataset, http.address(), seen.clone(), stop.clone());
+    let source =
+        MemorySource::new(planned.sources().into_keys(), dataset, http.address(), seen.clone(), stop.clone(), tail);
     let ends = Ends {
         source: Box::new(source),
         sink: Box::new(CountingSink { seen: seen.clone() }),
@@ -82,6 +96,7 @@ pub(crate) fn run(pack: &Path, seed: u64, n_captures: usize, n_shards: u32) -> R
     let used = used_by_self()?;
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     let (began, reading, used_before) = seen.began.take().context("no capture was read")?;
+    let n_captures = tail.map_or(n_captures, |t| t.captures.min(n_captures));
     let seconds = seen.last_commit.context("nothing was committed")?.duration_since(began).as_secs_f64();
     Ok(MemoryRun {
         shards: n_shards,
@@ -114,6 +129,7 @@ struct MemorySource {
     address: SocketAddr,
     seen: Shared,
     stop: Arc<AtomicBool>,
+    tail: Option<Tail>,
     next_sequence: u64,
     told_all: bool,
 }
@@ -125,6 +141,7 @@ impl MemorySource {
         address: SocketAddr,
         seen: Shared,
         stop: Arc<AtomicBool>,
+        tail: Option<Tail>,
     ) -> Self {
         let Dataset { mut tables, mut events, .. } = dataset;
         let queue = |relation: String| {
@@ -137,7 +154,7 @@ impl MemorySource {
             }
         };
         let queues = relations.map(queue).collect();
-        Self { queues, address, seen, stop, next_sequence: 0, told_all: false }
+        Self { queues, address, seen, stop, tail, next_sequence: 0, told_all: false }
     }
 
     fn take(&mut self, limit: PollLimit, events: bool) -> Polled {
@@ -188,8 +205,16 @@ impl Source for MemorySource {
         if !polled.records.is_empty() {
             return Ok(polled);
         }
+        let n_left: usize = self.queues.iter().filter(|q| q.is_event).map(|q| q.records.len() - q.position).sum();
+        let (limit, is_measured) = match self.tail {
+            None => (limit, true),
+            Some(tail) if n_left <= tail.captures => {
+                (PollLimit { records: tail.captures_per_epoch.max(1), ..limit }, true)
+            }
+            Some(tail) => (PollLimit { records: limit.records.min(n_left - tail.captures), ..limit }, false),
+        };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.began.is_none() {
+        if is_measured && seen.began.is_none() {
             let failed = |e: anyhow::Error| SourceError::Io(e.to_string());
             let reading = Reading::take(self.address).map_err(failed)?;
             seen.began = Some((Instant::now(), reading, used_by_self().map_err(failed)?));
@@ -239,7 +264,7 @@ impl Sink for CountingSink {
 struct NoLog;
 
 impl StateLog for NoLog {
-    fn restore(&mut self, _apply: &mut dyn FnMut(Delta) -> Result<(), String>) -> Result<Restored, SourceError> {
+    fn restore(&mut self, _reader: &mut dyn LogReader) -> Result<Restored, SourceError> {
         Ok(Restored::default())
     }
 }

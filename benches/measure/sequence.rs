@@ -32,6 +32,11 @@ const ACTION_SINKS: [&str; 2] = ["disposal_actions", "party_actions"];
 /// Shards of the runs in memory.
 const MEMORY_SHARDS: [u32; 2] = [1, 2];
 
+/// Captures in a small epoch: what 5,000 a second bring in 20 ms.
+pub(crate) const SMALL_EPOCH: usize = 100;
+/// Captures that are measured in small epochs.
+const TAIL: usize = 20_000;
+
 /// One round on Kafka: the pack, its latency, and the floor.
 struct Round {
     kafka: KafkaRun,
@@ -60,8 +65,10 @@ pub(crate) fn run(all: &All) -> Result<Report> {
             rate: all.rate,
             latency_warm_up_seconds: LATENCY_WARM_UP.as_secs(),
             latency_seconds: all.latency_seconds,
+            small_epoch: SMALL_EPOCH,
         },
         memory: Vec::new(),
+        small_epochs: Vec::new(),
         kafka: Vec::new(),
         floor: Vec::new(),
         latency: Vec::new(),
@@ -70,8 +77,10 @@ pub(crate) fn run(all: &All) -> Result<Report> {
     for number in 1..=all.runs {
         for shards in MEMORY_SHARDS {
             say(&format!("run {number} of {}: from memory, shards {shards}", all.runs));
-            report.memory.push(memory(all, shards)?);
+            report.memory.push(memory(all, shards, None)?);
         }
+        say(&format!("run {number} of {}: from memory, epochs of {SMALL_EPOCH} captures", all.runs));
+        report.small_epochs.push(memory(all, all.shards, Some(TAIL.min(all.input.captures / 2)))?);
         say(&format!("run {number} of {}: from Kafka to Kafka, latency, floor", all.runs));
         let round = round(all, dir.path(), number, all.input.captures, Duration::from_secs(all.latency_seconds))?;
         report.kafka.push(round.kafka);
@@ -93,11 +102,12 @@ fn child<T: DeserializeOwned>(arguments: &[String]) -> Result<T> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-fn memory(all: &All, shards: u32) -> Result<MemoryRun> {
+fn memory(all: &All, shards: u32, tail: Option<usize>) -> Result<MemoryRun> {
     let arguments = ["memory", "--pack", &all.input.pack.display().to_string(), "--captures"].map(str::to_owned);
     let captures = [all.input.captures.to_string(), "--seed".into(), all.input.seed.to_string()];
     let shards = ["--shards".into(), shards.to_string()];
-    child(&arguments.into_iter().chain(captures).chain(shards).collect::<Vec<_>>())
+    let tail = tail.into_iter().flat_map(|n| ["--tail".into(), n.to_string()]);
+    child(&arguments.into_iter().chain(captures).chain(shards).chain(tail).collect::<Vec<_>>())
 }
 
 /// One pipeline of its own, with topics of its own.
@@ -143,6 +153,7 @@ fn throughput(
     dataset: &mut Dataset,
 ) -> Result<KafkaRun> {
     let before = service.reading()?;
+    let held_since = Instant::now();
     service.hold()?;
     broker::fill(&all.brokers, topics, &dataset.events)?;
     let (n_captures, n_voids) = (dataset.len("captures"), dataset.len("voids"));
@@ -151,10 +162,16 @@ fn throughput(
     let (used_before, broker_before) = (service.used()?, broker_cpu_seconds(all)?);
     let began = Instant::now();
     service.release()?;
+    let held_seconds = began.duration_since(held_since).as_secs_f64();
     let wanted = [("captures", n_captures as u64), ("voids", n_voids as u64)];
     let (ended, after) = service.wait_until_consumed(&before, &wanted, CATCH_UP_TIMEOUT)?;
     let used = service.used()?;
     let seconds = ended.duration_since(began).as_secs_f64();
+    let mut stages = after.stages_since(&before);
+    if let Some(poll) = stages.get_mut("poll") {
+        // It was held while it waited for records.
+        poll.total_seconds = (poll.total_seconds - held_seconds).max(0.0);
+    }
     let sinks = pack::read(&all.input.pack)?.sinks();
     let records: BTreeMap<String, u64> = sinks
         .into_keys()
@@ -173,7 +190,7 @@ fn throughput(
         records,
         state_bytes: logged(&after) - logged(&before),
         epoch: after.timing_since(&before, "curb_epoch_duration_seconds", ""),
-        stages: after.stages_since(&before),
+        stages,
         cpu_seconds: used.cpu_seconds - used_before.cpu_seconds,
         broker_cpu_seconds: broker_cpu_seconds(all)? - broker_before,
         peak_rss_bytes: used.peak_rss_bytes,
