@@ -24,7 +24,7 @@ use super::client::ANSWER_TIMEOUT;
 use super::committed_offsets::committed_offsets;
 use super::epoch_header::{EPOCH_HEADER, EpochHeader};
 use super::failure::{Remedy, TransactionError, remedy};
-use super::producer::{DeliveryFailure, TransactionalProducer, Writer, flush, record_bytes};
+use super::producer::{DeliveryFailure, TransactionalProducer, Writer, flush, record_bytes, send_offsets};
 use super::session::Session;
 use super::settings::TRANSACTION_TIMEOUT_MS;
 
@@ -126,7 +126,7 @@ impl KafkaSink {
     /// Ties the transaction to the membership: the group's coordinator refuses it from a worker of an older generation.
     fn send_positions(
         &self,
-        producer: &TransactionalProducer,
+        producer: &Arc<TransactionalProducer>,
         header: &EpochHeader,
         deadline: Instant,
     ) -> Result<(), Failure> {
@@ -145,7 +145,7 @@ impl KafkaSink {
             self.session.check().map_err(|_| rebalanced())?;
             let Some(metadata) = self.session.consumer.group_metadata() else { return Err(rebalanced()) };
             self.session.check().map_err(|_| rebalanced())?;
-            producer.send_offsets_to_transaction(&offsets, &metadata, ANSWER_TIMEOUT)
+            send_offsets(producer, &offsets, metadata)
         })
     }
 
