@@ -21,7 +21,7 @@ use super::committed_offsets::committed_offsets;
 use super::epoch_header::EpochHeader;
 use super::failure::{Remedy, TransactionError, remedy};
 use super::outgoing::Output;
-use super::producer::{DeliveryFailure, TransactionalProducer, Writer, flush};
+use super::producer::{DeliveryFailure, TransactionalProducer, Writer, flush, send_offsets};
 use super::session::Session;
 use super::settings::TRANSACTION_TIMEOUT_MS;
 
@@ -119,7 +119,7 @@ impl KafkaSink {
     /// Ties the transaction to the membership: the group's coordinator refuses it from a worker of an older generation.
     fn send_positions(
         &self,
-        producer: &TransactionalProducer,
+        producer: &Arc<TransactionalProducer>,
         header: &EpochHeader,
         deadline: Instant,
     ) -> Result<(), Failure> {
@@ -138,7 +138,7 @@ impl KafkaSink {
             self.session.check().map_err(|_| rebalanced())?;
             let Some(metadata) = self.session.consumer.group_metadata() else { return Err(rebalanced()) };
             self.session.check().map_err(|_| rebalanced())?;
-            producer.send_offsets_to_transaction(&offsets, &metadata, ANSWER_TIMEOUT)
+            send_offsets(producer, &offsets, metadata)
         })
     }
 

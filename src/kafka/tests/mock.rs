@@ -179,13 +179,12 @@ fn what_is_committed_is_not_read_again_and_what_is_aborted_is_committed_again() 
     worker.records.clear();
     worker.poll_until(|w| w.records.len() == 3);
 
-    rig.fail(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 4]);
+    rig.fail(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD; 4]);
     let epoch = worker.seal(&["b"]);
     let failed = worker.connection.sink.commit(&epoch).unwrap_err();
     assert!(matches!(failed, CommitError::Aborted(_)), "{failed}");
     rig.cluster().clear_request_errors(RDKafkaApiKey::Produce);
-    // The client may notice only now that sequence numbers are missing, and ask for another abort. It remembers for a while
-    // that the topic was refused.
+    // The client may notice only now that sequence numbers are missing, and ask for another abort.
     let cleared = Instant::now();
     while let Err(failed) = worker.connection.sink.commit(&epoch) {
         assert!(matches!(failed, CommitError::Aborted(_)) && cleared.elapsed() < PATIENCE, "{failed}");
