@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
 /// The upper bounds of the buckets of all histograms, in seconds: the same everywhere, so that workers can be summed up. They
-/// lie close where latencies are promised, so that a percentile read from them is right to a fifth.
+/// lie close where latencies are promised, so that a percentile read from them is right to about a third.
 pub const BUCKETS_SECONDS: [f64; 30] = [
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002, 0.003, 0.005, 0.007_5, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06,
     0.08, 0.1, 0.125, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0,
