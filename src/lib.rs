@@ -5,8 +5,9 @@
 //! `kafka/source.rs` polls raw records, `format/json` decodes the columns in use, a segment (a stateless DataFusion plan,
 //! `plan/segment.rs`) filters and projects, an operator (`operators/`) with its state computes what changed,
 //! `format/json` encodes the rows of the sinks, and `kafka/sink.rs` commits outputs, logged state and input offsets in one
-//! transaction. `engine/worker.rs` names these steps, in this order, in one function. A replay and the tests run the same
-//! loop with files or memory at its ends (`local/`).
+//! transaction. `engine/worker.rs` names these steps, in this order, in one function. The tests run the same
+//! loop with memory at its ends (`local/`), a replay the same steps with files; as it logs nothing, its epochs overlap
+//! (`engine/overlap.rs`): while one is written, the next are computed and another is read.
 //!
 //! # What holds everywhere
 //!
