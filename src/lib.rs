@@ -23,6 +23,9 @@
 //! - **What enters is logged, the rest is derived.** Rows of source tables, operator state over streams, and the last row
 //!   per key of sinks and `CHANGES` are written to the state topic; joins, aggregates and windows over tables are computed
 //!   again at a restore by one run of the plan.
+//! - **The log stays small and restarts quick.** A shard whose deltas have outgrown its state is written to the state topic
+//!   again in slices, and what lies before is deleted once the last slice is committed (`engine/rewrite.rs`). Local
+//!   snapshots save a restart most of the reading (`engine/snapshot.rs`); they may be lost or damaged at any time.
 //! - A record that cannot be used lands in a topic with its reason. No record stops a pipeline.
 //!
 //! # Layers
