@@ -182,6 +182,10 @@ class Lives:
         """Whether this life has committed anything."""
         return bool(commits(self.rig.log()))
 
+    def is_at_end(self, *sources):
+        """Whether everything in the topics of these sources is committed."""
+        return not offsets_behind(self.rig, sources)
+
     def last_commit(self):
         """When this life has committed last, in seconds since 1970."""
         return max((at for at, _ in commits(self.rig.log())), default=0.0)

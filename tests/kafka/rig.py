@@ -169,9 +169,16 @@ class Rig:
                 raise AssertionError(f"{what}: not within {patience_s} s; {self.dir}\n{self.log()[-3000:]}")
             time.sleep(0.2)
 
-    def wait_until_loaded(self, number=None):
+    def wait_until_loaded(self):
         """Waits until the last worker hands out results."""
-        self.wait_for("loaded", lambda: "tables loaded" in self.log(number))
+        worker = self.workers[-1]
+
+        def is_loaded():
+            if worker.poll() is not None:
+                raise AssertionError(f"ended with exit code {worker.poll()}; {self.dir}\n{self.log()[-3000:]}")
+            return "tables loaded" in self.log()
+
+        self.wait_for("loaded", is_loaded)
 
     def close(self, keep):
         """Ends what still runs."""
