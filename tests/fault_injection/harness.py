@@ -22,7 +22,7 @@ sys.path.insert(0, os.path.join(TESTS, "kafka"))
 from brokers import Brokers  # noqa: E402
 from rig import Place  # noqa: E402
 
-LOG = {"CURB_LOG": "info,curb::kafka=debug"}
+LOG = {"CURB_LOG": "info,curb::kafka=debug,curb::engine::snapshot=debug"}
 COMMITTED = re.compile(r"^(\S+Z) +DEBUG \S*: committed epoch=(\d+)", re.M)
 SCENARIOS = []
 # As in tests/run, so that nothing is compiled twice.
