@@ -14,11 +14,11 @@ N_COORDINATORS = 4
 
 
 def java_hash(text):
-    """`String.hashCode` of Java, without its sign: it chooses the coordinator of a group or a transactional id."""
+    """The amount of `String.hashCode` of Java: it chooses the coordinator of a group or a transactional id."""
     number = 0
     for char in text:
         number = (number * 31 + ord(char)) & 0xFFFFFFFF
-    return number & 0x7FFFFFFF
+    return number if number < 1 << 31 else (1 << 32) - number
 
 
 class Brokers:
