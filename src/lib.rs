@@ -22,6 +22,9 @@
 //! - **What enters is logged, the rest is derived.** Rows of source tables, operator state over streams, and the last row
 //!   per key of sinks and `CHANGES` are written to the state topic; joins, aggregates and windows over tables are computed
 //!   again at a restore by one run of the plan.
+//! - **Forgotten is not deleted.** Where a table declares a retention, rows leave memory behind the end of their time bucket
+//!   and nothing that followed from them is withdrawn. `plan/retention.rs` finds out how far that may go through the
+//!   relations, `engine/dataflow/forget.rs` does it; what would change such a row later is late.
 //! - A record that cannot be used lands in a topic with its reason. No record stops a pipeline.
 //!
 //! # Layers
