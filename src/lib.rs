@@ -58,7 +58,7 @@ pub mod catalog;
 pub mod plan;
 /// Layer 4: a pipeline while it lives.
 pub mod engine;
-/// Layer 5: HTTP: health, measurements, status.
+/// Layer 5: HTTP: health, measurements, status, and the console page.
 pub mod server;
 /// Layer 5: what stands in for the roadside.
 pub mod testing;

@@ -50,7 +50,9 @@ SELECT
     action, person_id, month, n, ride_started_at, evidence, points
 FROM party_notices_due;
 
-CREATE SINK disposal_actions WITH (topic = 'disposal-actions', format = 'json', key = 'person_id') AS
+CREATE SINK disposal_actions WITH (
+    topic = 'disposal-actions', format = 'json', key = 'person_id', count_by = 'action'
+) AS
 SELECT
     coalesce(after.action_id, before.action_id) AS action_id,
     coalesce(after.action, before.action) AS action,
@@ -65,7 +67,9 @@ SELECT
     coalesce(after.action, before.action) IN ('punishment', 'integrity_deduction') AS needs_approval
 FROM CHANGES(issued_disposals);
 
-CREATE SINK party_actions WITH (topic = 'party-actions', format = 'json', key = 'person_id') AS
+CREATE SINK party_actions WITH (
+    topic = 'party-actions', format = 'json', key = 'person_id', count_by = 'action'
+) AS
 SELECT
     coalesce(after.action_id, before.action_id) AS action_id,
     coalesce(after.action, before.action) AS action,

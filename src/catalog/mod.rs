@@ -176,6 +176,9 @@ pub struct SinkOptions {
     pub settle_ms: i64,
     /// The timestamp column that `--emit-from TIMESTAMP` compares.
     pub emit_time: Option<ast::Ident>,
+    /// The text column by whose values written rows are counted, as `curb_sink_rows_total` and in the console: at most 32
+    /// values by name, all others as `other`. It must not hold values of a PRIVATE column, for everyone sees the counts.
+    pub count_by: Option<ast::Ident>,
 }
 
 /// Where a sink writes.

@@ -43,6 +43,7 @@ const OPTIONS: &[(&str, &[Owner], &str)] = {
         ("max_rate", &[Sink], "sinks"),
         ("settle", &[Sink], "sinks"),
         ("emit_time", &[Sink], "sinks"),
+        ("count_by", &[Sink], "sinks"),
         ("allowed_lateness", &[Query, Sink], "queries; a source takes `watermark_delay`"),
     ]
 };

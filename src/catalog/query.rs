@@ -1,5 +1,7 @@
 //! From `CREATE .. AS` to query definitions.
 
+use datafusion::sql::sqlparser::ast::Ident;
+
 use super::options::{OptionReader, Owner, duration_ms};
 use super::{Emit, Headers, QueryDefinition, QueryRole, SinkMode, SinkOptions};
 use crate::dialect::{CreateQuery, Diagnostic, EmitMode, Kind, Name, OptionValue, PrimaryKey, Span, codes};
@@ -35,11 +37,7 @@ pub(super) fn resolve_query(statement: CreateQuery, findings: &mut Vec<Diagnosti
     }
 }
 
-fn declared_key(
-    subject: &str,
-    key: &PrimaryKey,
-    findings: &mut Vec<Diagnostic>,
-) -> Vec<datafusion::sql::sqlparser::ast::Ident> {
+fn declared_key(subject: &str, key: &PrimaryKey, findings: &mut Vec<Diagnostic>) -> Vec<Ident> {
     for (i, column) in key.columns.iter().enumerate() {
         if let Some(first) = key.columns.iter().take(i).find(|first| first.value == column.value) {
             let message = format!("the key of {subject} holds column `{}` twice", column.value);
@@ -54,14 +52,8 @@ fn declared_key(
 }
 
 fn sink_options(reader: &mut OptionReader<'_>, name: &Name) -> SinkOptions {
-    let emit_time = reader.columns("emit_time");
-    if let (Some([_, _, ..]), Some(option)) = (emit_time.as_deref(), reader.given("emit_time")) {
-        reader.refuse(
-            option,
-            "names more than one column",
-            "Name the one timestamp column that `--emit-from` compares.",
-        );
-    }
+    let emit_time = one_column(reader, "emit_time", "Name the one timestamp column that `--emit-from` compares.");
+    let count_by = one_column(reader, "count_by", "Name the one text column by whose values rows are counted.");
     SinkOptions {
         topic: reader.topic(&name.value, name.span),
         format: reader.format(),
@@ -75,8 +67,18 @@ fn sink_options(reader: &mut OptionReader<'_>, name: &Name) -> SinkOptions {
             .unwrap_or(SinkMode::Live),
         max_rate: reader.rate("max_rate"),
         settle_ms: reader.duration_ms("settle").unwrap_or(0),
-        emit_time: emit_time.and_then(|columns| columns.into_iter().next()),
+        emit_time,
+        count_by,
     }
+}
+
+/// An option that names a single column.
+fn one_column(reader: &mut OptionReader<'_>, name: &str, hint: &str) -> Option<Ident> {
+    let columns = reader.columns(name)?;
+    if let ([_, _, ..], Some(option)) = (columns.as_slice(), reader.given(name)) {
+        reader.refuse(option, "names more than one column", hint);
+    }
+    columns.into_iter().next()
 }
 
 fn resolve_every(subject: &str, value: &OptionValue, span: Span, findings: &mut Vec<Diagnostic>) -> Option<i64> {

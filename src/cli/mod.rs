@@ -10,6 +10,7 @@ mod pause;
 mod replay;
 mod run;
 mod service;
+mod state;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -37,6 +38,7 @@ enum Command {
     Resume(pause::PauseArgs),
     // Boxed: it has many options.
     Run(Box<run::RunArgs>),
+    State(state::StateArgs),
 }
 
 /// How a command prints.
@@ -132,6 +134,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Replay(args) => replay::run(args),
         Command::Resume(args) => pause::run(args, pause::Wish::Resume),
         Command::Run(args) => run::run(args),
+        Command::State(args) => state::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
 //! `curb run`: a pack as a service, Kafka to Kafka, exactly once.
 
-mod config;
+pub(super) mod config;
 pub(super) mod topics;
 
 use std::collections::BTreeMap;
@@ -19,8 +19,9 @@ use self::config::{ConfigFile, environment_properties, parse_property};
 use super::load::{Loaded, load};
 use super::service::{Service, on_thread, panicked, source_failure};
 use super::{Failure, LogForm, OutputForm};
-use crate::engine::{EmitFrom, Ended, Status, StatusBoard, WorkerOptions};
+use crate::engine::{EmitFrom, Ended, SourceCounts, Status, StatusBoard, WorkerOptions};
 use crate::kafka::{self, Connection, Settings};
+use crate::local::SnapshotDir;
 use crate::plan::SinkPlan;
 use crate::server::{self, ServerHandle};
 use crate::stream::{ShardCount, SourceError};
@@ -49,13 +50,14 @@ pub(super) struct RunArgs {
     /// The number of this worker; a new worker of the same number replaces the old one [default: 0]
     #[arg(long, value_name = "N", env = "CURB_INSTANCE")]
     instance: Option<u32>,
-    /// A folder of this worker's own. It may be lost at any time: the state topic alone restores everything
+    /// A folder of this worker's own for snapshots of its state, so that a restart reads only the end of the state topic.
+    /// It may be lost at any time: the state topic alone restores everything
     #[arg(long, value_name = "DIR", env = "CURB_STATE_DIR")]
     state_dir: Option<PathBuf>,
     /// The number of shards, fixed at the first start [default: that of the state topic, or 8]
     #[arg(long, value_name = "N", env = "CURB_SHARDS")]
     shards: Option<u32>,
-    /// Serve health, measurements and status at this address
+    /// Serve the console page, health, measurements and status at this address
     #[arg(long, value_name = "ADDR", env = "CURB_HTTP")]
     http: Option<String>,
     /// Make topics that are missing
@@ -85,6 +87,7 @@ pub(super) struct RunArgs {
 /// The settings of a run, from all places.
 struct RunSettings {
     kafka: Settings,
+    state_dir: Option<PathBuf>,
     shards: Option<u32>,
     http: Option<String>,
     create_topics: bool,
@@ -115,7 +118,8 @@ fn settings(args: &RunArgs, file: ConfigFile, loaded: &Loaded) -> Result<RunSett
     let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     properties.extend(environment_properties(variables));
     properties.extend(args.properties.iter().cloned());
-    if let Some(dir) = args.state_dir.as_ref().or(file.state_dir.as_ref()) {
+    let state_dir = args.state_dir.clone().or_else(|| file.state_dir.clone());
+    if let Some(dir) = &state_dir {
         let made = std::fs::create_dir_all(dir);
         made.with_context(|| format!("state directory `{}`", dir.display())).map_err(Failure::Configuration)?;
     }
@@ -139,6 +143,7 @@ fn settings(args: &RunArgs, file: ConfigFile, loaded: &Loaded) -> Result<RunSett
             shards: shards.unwrap_or(DEFAULT_SHARDS),
             simulated: false,
         },
+        state_dir,
         shards,
         http: args.http.clone().or(file.http),
         create_topics: args.create_topics || file.create_topics.unwrap_or(false),
@@ -178,6 +183,8 @@ async fn serve(loaded: Loaded, settings: RunSettings) -> Result<(), Failure> {
     let pipeline = Arc::new(loaded.pipeline);
     let mut options = WorkerOptions::live(ShardCount(DEFAULT_SHARDS));
     options.until_caught_up = settings.until_caught_up;
+    let pipeline_name = &settings.kafka.pipeline;
+    options.upkeep.snapshots = settings.state_dir.as_deref().map(|dir| SnapshotDir::new(dir, pipeline_name));
     options.emit_from = settings.emit_from;
     let (http, name) = (settings.http.clone(), settings.kafka.pipeline.clone());
     let connecting = on_thread("connect", move || connect(settings))?;
@@ -244,9 +251,19 @@ fn note_end(ended: Ended, status: &Status) {
         Ended::CaughtUp => "caught up",
         Ended::EndOfInput => "input ended",
     };
-    let n_records: u64 = status.sources.iter().map(|s| s.counts.read).sum();
+    let mut n = SourceCounts::default();
+    status.sources.iter().for_each(|s| n.add(&s.counts));
     let n_rows: u64 = status.sinks.iter().map(|s| s.rows).sum();
-    tracing::info!(epoch = status.epoch, n_records, n_rows, "{why}");
+    tracing::info!(
+        epoch = status.epoch,
+        n_records = n.read,
+        n_used = n.used,
+        n_duplicate = n.duplicate,
+        n_late = n.late,
+        n_rejected = n.rejected,
+        n_rows,
+        "{why}"
+    );
 }
 
 /// Says now and then how far the first load is, and that the pipeline runs. Never ends.

@@ -91,13 +91,19 @@ pub(super) fn worker_failure(error: WorkerError) -> Failure {
     match error {
         WorkerError::Source(error) | WorkerError::Restore(RestoreError::Log(error)) => source_failure(error),
         WorkerError::Commit(CommitError::Fenced(_)) => Failure::Fenced(error.into()),
-        WorkerError::Restore(RestoreError::Pipeline(_) | RestoreError::Delta(_)) => Failure::Configuration(anyhow!(
-            "{:#}; run the pack and version that wrote the state, or choose a new --pipeline name",
-            anyhow!(error)
-        )),
+        WorkerError::Restore(error @ (RestoreError::Pipeline(_) | RestoreError::Delta(_))) => foreign_state(error),
         WorkerError::Restore(RestoreError::Position { .. }) => Failure::Policy(error.into()),
         _ => Failure::Failed(error.into()),
     }
+}
+
+/// What the operator must do about state that is not this pack's.
+pub(super) fn foreign_state(error: RestoreError) -> Failure {
+    Failure::Configuration(anyhow!(
+        "{:#}; run the pack and version that wrote the state, or give this one another --pipeline name, or, if the state \
+         may go, delete it with `curb state reset --yes`",
+        anyhow!(error)
+    ))
 }
 
 /// What the operator must do about an error of the cluster.

@@ -267,13 +267,21 @@ impl Dataflow {
         Ok(deltas)
     }
 
-    /// Applies one logged delta.
-    pub fn restore(&mut self, relation: RelationId, shard: u32, delta: &RecordBatch) -> Result<(), OperatorError> {
-        match self.shards.get_mut(relation).and_then(|s| s.get_mut(shard as usize)) {
-            Some(Some(operator)) => operator.restore(delta),
-            Some(None) => Err(OperatorError::State("the relation keeps no state".into())),
-            None => Err(OperatorError::State(format!("there is no shard {shard}"))),
+    /// The operators of each shard, by relation; none where a relation keeps no state there.
+    pub(super) fn by_shard(&mut self) -> Vec<Vec<Option<&mut dyn Operator>>> {
+        let mut by_shard: Vec<Vec<Option<&mut dyn Operator>>> = Vec::new();
+        by_shard.resize_with(self.n_shards.0 as usize, Vec::new);
+        for shards in &mut self.shards {
+            for (operators, operator) in by_shard.iter_mut().zip(shards) {
+                operators.push(operator.as_mut().map(|o| o.as_mut() as &mut dyn Operator));
+            }
         }
+        by_shard
+    }
+
+    /// The operator of one shard of a relation.
+    pub(super) fn operator(&self, relation: RelationId, shard: u32) -> Option<&dyn Operator> {
+        self.shards.get(relation)?.get(shard as usize)?.as_deref()
     }
 
     /// The state that each relation holds over its shards.

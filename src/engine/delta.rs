@@ -56,7 +56,11 @@ pub struct EpochRecord {
     /// What is paused, and whether the first load has been handed over.
     #[serde(default)]
     pub control: LoggedControl,
-    /// The shards and logged relations of the pipeline: written with the first epoch after a start.
+    /// The wall clock of the log's first epoch in milliseconds: tells a log from another one of the same name.
+    #[serde(default)]
+    pub log_began_ms: i64,
+    /// The shards and logged relations of the pipeline: written with the first epoch after a start, and wherever shard 0 may
+    /// be cut off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<LoggedPipeline>,
 }
@@ -117,6 +121,9 @@ pub enum DeltaError {
     /// The header could not be encoded or decoded.
     #[error("header of a delta could not be read or written")]
     Header(#[from] serde_json::Error),
+    /// A snapshot of state does not belong where it was found.
+    #[error("snapshot cannot be used: {0}")]
+    Unusable(String),
     /// Two deltas of one operator have different columns.
     #[error("deltas of relation `{relation}` have different columns")]
     Schema {
@@ -379,6 +386,7 @@ mod tests {
                 paused: BTreeMap::from([("actions".to_owned(), "by hand".to_owned())]),
                 is_loaded: true,
             },
+            log_began_ms: 3,
             pipeline: Some(LoggedPipeline { n_shards: 8, relations: vec![] }),
         };
         let mut codec = DeltaCodec::new(1 << 20);

@@ -36,7 +36,8 @@ pub(super) fn encode_refusals(
     refused
 }
 
-fn has_private_column(relation: &Relation) -> bool {
+/// Whether values of the source must not be shown.
+pub(super) fn has_private_column(relation: &Relation) -> bool {
     match &relation.operator {
         OperatorPlan::SourceTable(definition, _) | OperatorPlan::SourceStream(definition, _) => {
             definition.columns.iter().any(|c| c.private)

@@ -7,12 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::dataflow::{Dataflow, DataflowError};
-use super::delta::{DeltaCodec, DeltaError, EpochRecord, Logged, LoggedPipeline, LoggedRelation};
+use super::delta::{DeltaError, EpochRecord, LoggedPipeline, LoggedRelation};
+use super::lanes::{ReadBack, Unusable, read_back};
 use super::watermark::Watermarks;
 use super::worker::LoggedControl;
 use crate::fail_point;
-use crate::plan::{Pipeline, RelationId};
-use crate::stream::{Delta, Restored, ShardCount, SourcePartition, StateLog, Watermark};
+use crate::local::SnapshotDir;
+use crate::metrics;
+use crate::plan::Pipeline;
+use crate::stream::{Restored, ShardCount, SourcePartition, StateLog, Watermark};
 
 /// Why state could not be restored.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +63,14 @@ pub(super) struct Resumed {
     pub(super) epoch: u64,
     pub(super) positions: BTreeMap<SourcePartition, i64>,
     pub(super) control: LoggedControl,
+    /// What tells the log from another one of the same name; none before the first epoch.
+    pub(super) log_began_ms: Option<i64>,
+    /// By shard how many bytes of deltas its log holds, as far as they have been read.
+    pub(super) log_bytes: BTreeMap<u32, u64>,
+    /// By shard how many of them were read from the log itself and not from a snapshot.
+    pub(super) new_bytes: BTreeMap<u32, u64>,
+    /// How many shards were read from a local snapshot.
+    pub(super) n_snapshots: usize,
 }
 
 /// What a pipeline logs, in a form that can be compared.
@@ -74,107 +85,84 @@ pub(super) fn logged_pipeline(pipeline: &Pipeline, n_shards: ShardCount) -> Logg
     LoggedPipeline { n_shards: n_shards.0, relations }
 }
 
-/// Builds all operators anew and brings them to the last committed epoch.
+/// Builds all operators anew and brings them to the last committed epoch: from snapshots where they can be used, and from
+/// the log on from there.
 pub(super) fn restore(
     pipeline: &Pipeline,
     n_shards: ShardCount,
-    log: Option<&mut dyn StateLog>,
+    mut log: Option<&mut (dyn StateLog + '_)>,
+    snapshots: Option<&SnapshotDir>,
 ) -> Result<Resumed, RestoreError> {
-    let mut reading = Reading {
-        pipeline,
-        codec: DeltaCodec::new(usize::MAX),
-        dataflow: Dataflow::new(pipeline, n_shards)?,
-        last: None,
-        unknown: None,
-    };
-    let restored = match log {
-        Some(log) => {
-            let mut failure = None;
-            let outcome = log.restore(&mut |delta| {
-                reading.apply(&delta).map_err(|e| {
-                    let message = e.to_string();
-                    failure = Some(e);
-                    message
-                })
-            });
-            if let Some(failure) = failure {
-                return Err(failure);
-            }
-            outcome?
+    if snapshots.is_some() {
+        let log = log.as_mut().map(|log| &mut **log as &mut dyn StateLog);
+        match attempt(pipeline, n_shards, log, snapshots)? {
+            Ok(resumed) => return Ok(resumed),
+            Err(Unusable { shard, reason }) => discard(snapshots, n_shards, shard, &reason),
         }
-        None => Restored::default(),
-    };
-    reading.finish(restored)
+    }
+    match attempt(pipeline, n_shards, log, None)? {
+        Ok(resumed) => Ok(resumed),
+        Err(Unusable { reason, .. }) => Err(DeltaError::Unusable(reason).into()),
+    }
 }
 
-struct Reading<'a> {
-    pipeline: &'a Pipeline,
-    codec: DeltaCodec,
-    dataflow: Dataflow,
-    last: Option<EpochRecord>,
-    /// A relation with logged state that the pipeline does not have.
-    unknown: Option<String>,
+/// A snapshot turned out not to belong to the log when it had been used already.
+fn discard(snapshots: Option<&SnapshotDir>, n_shards: ShardCount, shard: u32, reason: &str) {
+    tracing::warn!(shard, reason, "local snapshots do not belong to the state topic; reading the whole topic instead");
+    for (dir, shard) in snapshots.into_iter().flat_map(|dir| (0..n_shards.0).map(move |shard| (dir, shard))) {
+        metrics::count_snapshot("discarded");
+        if let Err(error) = dir.discard(shard) {
+            tracing::warn!(%error, path = %dir.path(shard).display(), "could not delete a snapshot");
+        }
+    }
 }
 
-impl Reading<'_> {
-    fn apply(&mut self, delta: &Delta) -> Result<(), RestoreError> {
-        fail_point::reach("restore.delta");
-        match self.codec.decode(delta)? {
-            None => Ok(()),
-            Some(Logged::Epoch(record)) => self.note(record),
-            Some(Logged::State { operator_id, relation, batch }) => {
-                let Some(id) = self.relation_of(&operator_id, &relation) else {
-                    // What an epoch says of its pipeline names all differences, but may be read later.
-                    self.unknown.get_or_insert(relation);
-                    return Ok(());
-                };
-                self.dataflow
-                    .restore(id, delta.shard, &batch)
-                    .map_err(|source| RestoreError::Operator { relation, source })
-            }
-        }
+fn attempt(
+    pipeline: &Pipeline,
+    n_shards: ShardCount,
+    log: Option<&mut (dyn StateLog + '_)>,
+    snapshots: Option<&SnapshotDir>,
+) -> Result<Result<Resumed, Unusable>, RestoreError> {
+    let mut dataflow = Dataflow::new(pipeline, n_shards)?;
+    let (read, restored) = match log {
+        None => (ReadBack::default(), Restored::default()),
+        Some(log) => match read_back(pipeline, &mut dataflow, log, snapshots)? {
+            Ok(read) => read,
+            Err(unusable) => return Ok(Err(unusable)),
+        },
+    };
+    let record = read.last.unwrap_or_default();
+    for (shard, used) in &read.snapshots {
+        let reason = if record.log_began_ms != used.log_began_ms {
+            "it is of another log of the same name"
+        } else if record.epoch < used.epoch {
+            "it is ahead of the log"
+        } else {
+            continue;
+        };
+        return Ok(Err(Unusable { shard: *shard, reason: reason.to_owned() }));
     }
-
-    /// The relation that a delta belongs to: by its operator's id; the name decides where two have the same.
-    fn relation_of(&self, operator_id: &str, name: &str) -> Option<RelationId> {
-        let relations = self.pipeline.relations.iter().enumerate();
-        let mut alike = relations.filter(|(_, r)| r.operator.is_logged() && r.operator_id == operator_id);
-        let first = alike.next()?;
-        let (id, _) = std::iter::once(first).chain(alike).find(|(_, r)| r.name.as_ref() == name).unwrap_or(first);
-        Some(id)
-    }
-
-    /// Takes note of an epoch, and compares what the pipeline that wrote it logged.
-    fn note(&mut self, record: EpochRecord) -> Result<(), RestoreError> {
-        if let Some(logged) = &record.pipeline {
-            check_pipeline(logged, &logged_pipeline(self.pipeline, self.dataflow.n_shards()))?;
-        }
-        if self.last.as_ref().is_none_or(|last| last.epoch <= record.epoch) {
-            self.last = Some(record);
-        }
-        Ok(())
-    }
-
-    fn finish(mut self, restored: Restored) -> Result<Resumed, RestoreError> {
-        if let Some(relation) = self.unknown {
-            return Err(RestoreError::Pipeline(format!("`{relation}` is gone or has changed")));
-        }
-        if self.codec.is_incomplete() {
-            return Err(DeltaError::Corrupted("its last parts are missing").into());
-        }
-        let record = self.last.take().unwrap_or_default();
-        let epoch = restored.epoch.max(record.epoch);
-        let control = record.control.clone();
-        let positions = positions(self.pipeline, &record, restored)?;
-        let watermarks = watermarks(self.pipeline, &record);
-        self.dataflow.recompute(self.pipeline, &watermarks.of_relations(self.pipeline))?;
-        fail_point::reach("restore.done");
-        Ok(Resumed { dataflow: self.dataflow, watermarks, epoch, positions, control })
-    }
+    let epoch = restored.epoch.max(record.epoch);
+    let control = record.control.clone();
+    let positions = positions(pipeline, &record, restored)?;
+    let watermarks = watermarks(pipeline, &record);
+    dataflow.recompute(pipeline, &watermarks.of_relations(pipeline))?;
+    fail_point::reach("restore.done");
+    Ok(Ok(Resumed {
+        dataflow,
+        watermarks,
+        epoch,
+        positions,
+        control,
+        log_began_ms: (epoch > 0).then_some(record.log_began_ms),
+        log_bytes: read.log_bytes,
+        new_bytes: read.new_bytes,
+        n_snapshots: read.snapshots.len(),
+    }))
 }
 
 /// Refuses state of other operators or another number of shards, with the names of the relations.
-fn check_pipeline(logged: &LoggedPipeline, planned: &LoggedPipeline) -> Result<(), RestoreError> {
+pub(super) fn check_pipeline(logged: &LoggedPipeline, planned: &LoggedPipeline) -> Result<(), RestoreError> {
     if logged.n_shards != planned.n_shards {
         return Err(RestoreError::Pipeline(format!(
             "it has {} shards, but the pipeline has {}",

@@ -8,12 +8,15 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::dataflow::EpochRun;
-use super::intake::SourceCounts;
+use super::intake::{Fates, SourceCounts, Taken};
+use super::interval::{Interval, RunningInterval, StageClock};
+use super::kinds::{self, Kinds};
+use super::refused::{NewestRefused, RefusedRecord, refused_records};
 use super::worker::{Command, LoggedControl};
 use crate::catalog::RelationKind;
 use crate::metrics;
 use crate::operators::StateSize;
-use crate::plan::{OperatorPlan, Pipeline, SinkPlan};
+use crate::plan::{OperatorPlan, Pipeline, Relation, SinkPlan};
 use crate::stream::{PartitionStatus, SourcePartition, Watermark};
 
 /// Rates are taken over at least this time.
@@ -66,18 +69,26 @@ pub struct Status {
 }
 
 /// A relation at a moment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct RelationStatus {
     /// The name.
     pub name: Arc<str>,
     /// `stream` or `table`.
     pub kind: &'static str,
+    /// What computes it, as in `explain`: `source_table`, `table_join`, `upsert`, ..
+    pub operator: &'static str,
+    /// The statement that it is a step of: a source, view, table, stream or sink.
+    pub definition: Arc<str>,
+    /// The relations that it reads, by name.
+    pub inputs: Vec<Arc<str>>,
     /// Rows taken in since the start.
     pub rows_in: u64,
     /// Changes given out since the start.
     pub rows_out: u64,
     /// Rows taken in per second, lately.
     pub rows_in_per_second: f64,
+    /// Changes given out per second, lately.
+    pub rows_out_per_second: f64,
     /// The watermark in milliseconds since the Unix epoch; none if it has not moved yet or the input has ended.
     pub watermark_ms: Option<i64>,
     /// Rows or keys of state.
@@ -99,7 +110,7 @@ pub struct SourceStatus {
 }
 
 /// A sink at a moment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct SinkStatus {
     /// The name.
     pub name: Arc<str>,
@@ -111,6 +122,8 @@ pub struct SinkStatus {
     pub paused: Option<String>,
     /// How many keys wait to be written.
     pub waiting: u64,
+    /// The same by the value of the column that `count_by` names; empty without that option.
+    pub kinds: Kinds,
 }
 
 /// Latencies in milliseconds.
@@ -132,6 +145,8 @@ pub struct StatusBoard {
     status: Arc<Mutex<Status>>,
     last_turn: Arc<Mutex<Option<Instant>>>,
     commands: Arc<Mutex<Vec<Command>>>,
+    interval: RunningInterval,
+    refused: NewestRefused,
 }
 
 impl StatusBoard {
@@ -175,6 +190,26 @@ impl StatusBoard {
         self.last_turn.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())
     }
 
+    /// What was measured since this was last asked; one asks, and keeps the history.
+    pub fn take_interval(&self) -> Interval {
+        self.interval.take()
+    }
+
+    /// Adds to what is measured.
+    pub fn measure(&self, change: impl FnOnce(&mut Interval)) {
+        self.interval.update(change);
+    }
+
+    /// The newest late and rejected records, newest first, at most 50.
+    pub fn newest_refused(&self) -> Vec<RefusedRecord> {
+        self.refused.snapshot()
+    }
+
+    /// Adds late or rejected records, the newest last.
+    pub fn add_refused(&self, records: Vec<RefusedRecord>) {
+        self.refused.add(records);
+    }
+
     fn update(&self, change: impl FnOnce(&mut Status)) {
         change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -188,7 +223,10 @@ pub(super) struct StatusKeeper {
     source_of_relation: Vec<Option<usize>>,
     latency: Option<Histogram<u64>>,
     rates_since: Instant,
-    rows_in_then: Vec<u64>,
+    /// Rows in and out of each relation at the last sample.
+    rows_then: Vec<[u64; 2]>,
+    /// The relation of each sink, and the column that its option `count_by` names.
+    counted_by: Vec<(usize, Option<usize>)>,
 }
 
 /// What a committed epoch adds to the status.
@@ -219,20 +257,16 @@ impl StatusKeeper {
                     RelationKind::Stream => "stream",
                     RelationKind::Table => "table",
                 },
-                rows_in: 0,
-                rows_out: 0,
-                rows_in_per_second: 0.0,
-                watermark_ms: None,
-                state_rows: 0,
-                state_bytes: 0,
+                operator: relation.operator.word(),
+                definition: definition(relation).into(),
+                inputs: inputs(pipeline, relation),
+                ..RelationStatus::default()
             });
         }
         let sink = |s: &SinkPlan| SinkStatus {
             name: s.name.clone(),
-            rows: 0,
             can_wait: !s.hands_over.is_empty(),
-            paused: None,
-            waiting: 0,
+            ..SinkStatus::default()
         };
         status.sinks = pipeline.sinks.iter().map(sink).collect();
         let n_relations = pipeline.relations.len();
@@ -243,7 +277,8 @@ impl StatusKeeper {
             source_of_relation,
             latency: Histogram::new_with_bounds(1, LATENCY_MS_MAX, 3).ok(),
             rates_since: Instant::now(),
-            rows_in_then: vec![0; n_relations],
+            rows_then: vec![[0; 2]; n_relations],
+            counted_by: pipeline.sinks.iter().map(|s| (s.relation, s.count_by)).collect(),
         }
     }
 
@@ -260,10 +295,13 @@ impl StatusKeeper {
     pub(super) fn committed(&mut self, epoch: CommittedEpoch<'_>) {
         let mut n_records = 0;
         if let Some(latency) = &mut self.latency {
-            for ms in epoch.latencies_ms {
-                latency.saturating_record(ms);
-                n_records += 1;
-            }
+            self.board.measure(|interval| {
+                for ms in epoch.latencies_ms {
+                    latency.saturating_record(ms);
+                    interval.latency.record(ms.saturating_mul(1_000));
+                    n_records += 1;
+                }
+            });
         }
         let latency = match &self.latency {
             Some(h) if n_records > 0 => Some(LatencyStatus {
@@ -299,7 +337,12 @@ impl StatusKeeper {
                     metrics::count_consumed(&source.name, "rejected", counts.rejected);
                 }
             }
-            for sink in &mut status.sinks {
+            for (sink, (relation, column)) in status.sinks.iter_mut().zip(&self.counted_by) {
+                if let (Some(changes), Some(column)) = (epoch.run.changes.get(*relation), column) {
+                    for (kind, n_rows) in kinds::count(&mut sink.kinds, changes, *column) {
+                        metrics::count_sink_rows(&sink.name, &kind, n_rows);
+                    }
+                }
                 let n_rows = epoch.sink_rows.get(&sink.name).copied().unwrap_or(0);
                 sink.rows += n_rows;
                 metrics::count_produced(&sink.name, n_rows);
@@ -352,13 +395,24 @@ impl StatusKeeper {
     fn sample(&mut self, elapsed: Duration, sizes: &[StateSize]) {
         let seconds = elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
         self.board.update(|status| {
-            for ((relation, size), then) in status.relations.iter_mut().zip(sizes).zip(&mut self.rows_in_then) {
-                relation.rows_in_per_second = (relation.rows_in - *then) as f64 / seconds;
+            for ((relation, size), then) in status.relations.iter_mut().zip(sizes).zip(&mut self.rows_then) {
+                relation.rows_in_per_second = (relation.rows_in - then[0]) as f64 / seconds;
+                relation.rows_out_per_second = (relation.rows_out - then[1]) as f64 / seconds;
                 relation.state_rows = size.rows;
                 relation.state_bytes = size.bytes;
-                *then = relation.rows_in;
+                *then = [relation.rows_in, relation.rows_out];
             }
         });
+    }
+
+    /// Measures a stage of an epoch (`poll`, `decode`, `execute`, `encode`, `commit`) until the clock is dropped.
+    pub(super) fn time(&self, stage: &'static str) -> StageClock {
+        StageClock::start(stage, self.board.interval.clone())
+    }
+
+    /// Shows the late and rejected records of a committed epoch.
+    pub(super) fn refused(&self, pipeline: &Pipeline, taken: &Taken, fates: &[Fates], now_ms: i64) {
+        self.board.add_refused(refused_records(pipeline, taken, fates, now_ms));
     }
 
     /// Counts an output record that was left out.
@@ -384,6 +438,28 @@ impl StatusKeeper {
             status.epoch = epoch;
         });
     }
+}
+
+/// The statement that a relation is a step of.
+fn definition(relation: &Relation) -> &str {
+    if let Some((table, reader)) = relation.name.strip_prefix("changes(").and_then(|n| n.split_once(')')) {
+        // A sink whose changes settle has CHANGES of its own.
+        return reader.strip_prefix(" of ").unwrap_or(table);
+    }
+    match relation.name.rsplit_once('.') {
+        Some((definition, step)) if step.trim_end_matches(|c: char| c.is_ascii_digit()) == relation.operator.word() => {
+            definition
+        }
+        _ => &relation.name,
+    }
+}
+
+/// The names of the relations that a relation reads, each once.
+fn inputs(pipeline: &Pipeline, relation: &Relation) -> Vec<Arc<str>> {
+    let mut ids: Vec<usize> = relation.inputs.iter().flat_map(|i| &i.segment.leaves).copied().collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids.into_iter().filter_map(|id| pipeline.relations.get(id)).map(|r| r.name.clone()).collect()
 }
 
 #[cfg(test)]

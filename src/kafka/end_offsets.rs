@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::warn;
 
 use crate::stream::{SourceError, SourcePartition};
@@ -22,6 +23,8 @@ pub(super) struct Watermarks {
     pub(super) high: i64,
 }
 
+/// How long a partition may be without a leader before its cluster counts as unreachable.
+const LEADER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How many partitions are asked for side by side.
 const QUESTIONS_AT_ONCE: usize = 16;
 
@@ -33,12 +36,25 @@ pub(super) fn watermarks(probe: &Probe, brokers: &str, topic: &str, partition: i
         serve_events(probe);
         match answer {
             Ok((low, high)) => return Ok(Watermarks { low, high }),
-            Err(_) if started.elapsed() < ANSWER_TIMEOUT => std::thread::sleep(Duration::from_millis(100)),
+            Err(error) if started.elapsed() < patience(&error) => std::thread::sleep(Duration::from_millis(100)),
             Err(error) => {
                 let question = format!("ask for the end of topic `{topic}` partition {partition}");
                 return Err(probe.context().connection.explain(&question, brokers, &error));
             }
         }
+    }
+}
+
+/// A broker that answers is reachable: it may only take a while until it knows who leads a partition.
+fn patience(error: &KafkaError) -> Duration {
+    match error.rdkafka_error_code() {
+        Some(
+            RDKafkaErrorCode::NotLeaderForPartition
+            | RDKafkaErrorCode::LeaderNotAvailable
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownPartition,
+        ) => LEADER_TIMEOUT,
+        _ => ANSWER_TIMEOUT,
     }
 }
 

@@ -41,7 +41,11 @@ pub(super) fn remedy(error: TransactionError) -> Remedy {
         Code::TopicAuthorizationFailed
         | Code::GroupAuthorizationFailed
         | Code::TransactionalIdAuthorizationFailed
-        | Code::ClusterAuthorizationFailed => Remedy::Denied,
+        | Code::ClusterAuthorizationFailed
+            if !error.requires_abort =>
+        {
+            Remedy::Denied
+        }
         _ if error.is_fatal => Remedy::Fatal,
         _ if error.requires_abort => Remedy::Abort,
         _ if error.is_retriable => Remedy::Retry,
@@ -101,6 +105,20 @@ pub(super) fn read_failure(code: RDKafkaErrorCode, place: &str, text: &str) -> O
     }
 }
 
+/// Whether the client takes a log for truncated that still holds all that was read of it, up to `position`.
+///
+/// librdkafka counts the end of a partition as one more record where records are taken in batches (librdkafka#4844, up to
+/// 2.12). After a rebalance during which the leader has changed it compares that with the log, which ends one record earlier.
+pub(super) fn is_false_truncation(code: RDKafkaErrorCode, text: &str, position: i64) -> bool {
+    let number_after = |words: &str| {
+        let rest = text.split_once(words)?.1;
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<i64>().ok()
+    };
+    code == RDKafkaErrorCode::AutoOffsetReset
+        && text.contains("truncation detected")
+        && number_after("broker end offset is ").is_some_and(|end| end >= position)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +157,20 @@ mod tests {
     #[test]
     fn what_librdkafka_does_not_mark_is_fatal() {
         assert_eq!(of(RDKafkaErrorCode::State, ""), Remedy::Fatal);
+    }
+
+    #[test]
+    fn a_log_that_holds_all_that_was_read_is_not_truncated() {
+        let text = "Partition log truncation detected at offset 8 (leader epoch 0): broker end offset is 7 (offset leader \
+                    epoch 0). Reset to INVALID.: Local: Partition log truncation detected (broker 1)";
+        let code = RDKafkaErrorCode::AutoOffsetReset;
+        assert!(is_false_truncation(code, text, 7));
+        assert!(is_false_truncation(code, text, 3));
+        assert!(!is_false_truncation(code, text, 8), "the record before position 8 is gone");
+        assert!(!is_false_truncation(RDKafkaErrorCode::OffsetOutOfRange, text, 7));
+        let gone = "fetch failed due to requested offset not available on the broker: Broker: Offset out of range";
+        assert!(!is_false_truncation(code, gone, 0));
+        assert!(!is_false_truncation(code, &text.replace("is 7", "is -1"), 0), "no such epoch is known");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod end_offsets;
 mod epoch_header;
 mod failure;
 mod membership;
+mod outgoing;
 mod partition_progress;
 mod producer;
 mod record_queue;
@@ -20,7 +21,10 @@ mod session;
 mod settings;
 mod sink;
 mod source;
+mod state_admin;
+mod state_keeper;
 mod state_log;
+mod state_reader;
 mod topics;
 
 #[cfg(test)]
@@ -31,4 +35,5 @@ pub use demo::{DemoBroker, DemoProducer, DemoReader, DemoRecord};
 pub use settings::{Settings, SourceTopic};
 pub use sink::KafkaSink;
 pub use source::KafkaSource;
+pub use state_admin::{StateTopic, TopicPositions};
 pub use state_log::KafkaStateLog;

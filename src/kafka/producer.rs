@@ -1,16 +1,17 @@
 //! The writer of a worker's transactions: made when first needed, replaced when its state is in doubt.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
-use rdkafka::Message;
+use crossbeam_channel::bounded;
 use rdkafka::bindings as rd;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext};
 use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Message, TopicPartitionList};
 use tracing::{info, warn};
 
 use crate::stream::SourceError;
@@ -21,6 +22,8 @@ use super::settings::Settings;
 
 /// How long the broker may take to end the transactions of earlier lives of this worker.
 const INIT_TIMEOUT: Duration = Duration::from_secs(60);
+/// How much longer than it was given the client may take to send offsets before it is given up.
+const OVERDUE: Duration = Duration::from_secs(5);
 /// What a broker takes as one batch unless told otherwise.
 pub(super) const DEFAULT_LIMIT_BYTES: usize = 1_048_588;
 /// At most so many failed deliveries are kept: the first ones tell why.
@@ -84,7 +87,7 @@ pub(super) struct Writer {
     limits: BTreeMap<String, usize>,
     /// At most so much is put into one batch; less than the limits once a broker has refused a batch.
     batch_bytes: usize,
-    producer: Option<TransactionalProducer>,
+    producer: Option<Arc<TransactionalProducer>>,
     is_initialised: bool,
 }
 
@@ -100,7 +103,7 @@ impl Writer {
     }
 
     /// The producer, when it may begin a transaction.
-    pub(super) fn ready(&self) -> Option<&TransactionalProducer> {
+    pub(super) fn ready(&self) -> Option<&Arc<TransactionalProducer>> {
         self.producer.as_ref().filter(|_| self.is_initialised)
     }
 
@@ -111,7 +114,7 @@ impl Writer {
         }
         let producer = match self.producer.take() {
             Some(producer) => producer,
-            None => self.make()?,
+            None => Arc::new(self.make()?),
         };
         let started = Instant::now();
         loop {
@@ -192,14 +195,39 @@ pub(super) fn record_bytes(key: Option<&[u8]>, value: Option<&[u8]>, headers: &[
     key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + headers + 128
 }
 
+/// Sends offsets to the transaction, within the time of an answer and a little more.
+///
+/// While the group's coordinator has left the cluster librdkafka forgets its time limit, and waits until the connection to
+/// some broker changes (librdkafka#5456, #5511). So the call has a thread of its own. When it is overdue the producer is of no
+/// use any more; the thread keeps it until the call returns. It can commit nothing, since its successor fences it.
+pub(super) fn send_offsets(
+    producer: &Arc<TransactionalProducer>,
+    offsets: &TopicPartitionList,
+    group: ConsumerGroupMetadata,
+) -> Result<(), KafkaError> {
+    let overdue = || KafkaError::ConsumerCommit(RDKafkaErrorCode::OperationTimedOut);
+    let (answers, answer) = bounded(1);
+    let (sender, offsets) = (producer.clone(), offsets.clone());
+    let send = move || {
+        // An answer that is overdue has no reader any more.
+        let _ = answers.send(sender.send_offsets_to_transaction(&offsets, &group, ANSWER_TIMEOUT));
+    };
+    std::thread::Builder::new().name("curb-offsets".to_owned()).spawn(send).map_err(|_| overdue())?;
+    answer.recv_timeout(ANSWER_TIMEOUT + OVERDUE).unwrap_or_else(|_| {
+        warn!("the client does not return from sending offsets; it will be replaced");
+        Err(overdue())
+    })
+}
+
 /// Waits until every record sent has been taken or refused. Returns false when `deadline` came first.
 ///
-/// The wrapper's `flush` waits in steps of 100 ms, which would be the least latency of a commit; this one is woken.
+/// The wrapper's `flush` waits in steps of 100 ms, and librdkafka's own looks again after 10 ms only, since successful deliveries
+/// are not reported and so wake nobody. Either would be the least latency of a commit; this one looks every millisecond.
 pub(super) fn flush(producer: &TransactionalProducer, deadline: Instant) -> bool {
     loop {
         producer.poll(Duration::ZERO);
         // SAFETY: the client is alive; the call only waits.
-        let outcome = unsafe { rd::rd_kafka_flush(producer.client().native_ptr(), 20) };
+        let outcome = unsafe { rd::rd_kafka_flush(producer.client().native_ptr(), 1) };
         if outcome == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
             return true;
         }

@@ -12,7 +12,7 @@ use crate::stream::{PollLimit, Polled, RecordBatchBytes, RecordMeta, Source, Sou
 
 use super::client::ANSWER_TIMEOUT;
 use super::end_offsets::{EndOffsets, Watermarks};
-use super::failure::read_failure;
+use super::failure::{is_false_truncation, read_failure};
 use super::membership::Membership;
 use super::partition_progress::PartitionProgress;
 use super::record_queue::{Arrival, Record, RecordQueue, Wake};
@@ -265,7 +265,11 @@ fn handle(
         Arrival::Failure { code, text, .. } => {
             progress.failed();
             warn!(topic, partition, %code, text, "could not read a partition");
-            if let Some(failure) = read_failure(code, &format!("topic `{topic}` partition {partition}"), &text) {
+            let place = format!("topic `{topic}` partition {partition}");
+            if is_false_truncation(code, &text, progress.position()) {
+                return Err(SourceError::AssignmentLost(format!("{place}: reading must begin anew")));
+            }
+            if let Some(failure) = read_failure(code, &place, &text) {
                 return Err(failure);
             }
         }

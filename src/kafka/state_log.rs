@@ -1,117 +1,62 @@
 //! Reads back what the pipeline has committed: its positions, and every delta of its state.
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, info, warn};
 
-use crate::stream::{Delta, Restored, SourceError, SourcePartition, StateLog};
+use crate::stream::{LogFollower, LogReader, Restored, SourceError, SourcePartition, StateLog};
 
-use super::client::{ANSWER_TIMEOUT, PlainContext, create, serve_events};
 use super::committed_offsets::committed_offsets;
-use super::end_offsets::{Probe, Watermarks, watermarks};
-use super::epoch_header::{EPOCH_HEADER, EpochHeader};
-use super::failure::read_failure;
+use super::end_offsets::{Probe, Watermarks, watermarks_of_all};
+use super::epoch_header::EpochHeader;
 use super::producer::Writer;
-use super::record_queue::{Arrival, Record, RecordQueue, Wake};
 use super::session::Session;
-
-/// How long an open transaction may hold the state topic's stable offset back. Brokers end one after 15 minutes at most.
-const STABLE_TIMEOUT: Duration = Duration::from_secs(16 * 60);
-/// After so long without progress the log says what is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+use super::state_keeper::{StateFollower, StateKeeper};
+use super::state_reader::{ReadState, read_state};
 
 /// The state topic of a pipeline.
 pub struct KafkaStateLog {
     session: Arc<Session>,
     writer: Arc<Mutex<Writer>>,
     probe: Arc<Probe>,
-}
-
-/// One pass over the state topic.
-struct Reading<'a> {
-    topic: String,
-    /// By partition the next offset to read, and where to stop.
-    partitions: BTreeMap<i32, (i64, i64)>,
-    last: Option<EpochHeader>,
-    n_deltas: u64,
-    apply: &'a mut dyn FnMut(Delta) -> Result<(), String>,
-    header_name: CString,
+    /// Made when it is first needed.
+    keeper: Option<StateKeeper>,
+    /// Ends that could not be asked for.
+    unanswered: Vec<u32>,
 }
 
 impl KafkaStateLog {
     pub(super) fn new(session: Arc<Session>, writer: Arc<Mutex<Writer>>, probe: Arc<Probe>) -> Self {
-        Self { session, writer, probe }
+        Self { session, writer, probe, keeper: None, unanswered: Vec::new() }
     }
 
     /// Reads the state topic to the high watermark that it has now.
-    fn read(
-        &self,
-        apply: &mut dyn FnMut(Delta) -> Result<(), String>,
-    ) -> Result<(Option<EpochHeader>, u64), SourceError> {
+    fn read(&self, reader: &mut dyn LogReader) -> Result<ReadState, SourceError> {
         let settings = &self.session.settings;
         let topic = settings.state_topic();
         let n_partitions = self.session.partitions.get(&topic).copied().unwrap_or(0);
-        let consumer: Arc<BaseConsumer<PlainContext>> =
-            Arc::new(create(&settings.state_consumer(), PlainContext::default())?);
-        // Otherwise the client would look for the topic's leaders only after a second.
-        let known = consumer.fetch_metadata(Some(&topic), ANSWER_TIMEOUT);
-        serve_events(&consumer);
-        let connection = &consumer.context().connection;
-        known.map_err(|e| connection.explain(&format!("find topic `{topic}`"), &settings.brokers, &e))?;
-        let wake = Arc::new(Wake::default());
-        let mut queue = RecordQueue::new(consumer.clone(), &topic, n_partitions, wake.clone())?;
-        let mut reading = Reading {
-            topic: topic.clone(),
-            partitions: BTreeMap::new(),
-            last: None,
-            n_deltas: 0,
-            apply,
-            header_name: CString::new(EPOCH_HEADER).map_err(|e| SourceError::Io(e.to_string()))?,
+        let relation: Arc<str> = topic.as_str().into();
+        let asked = (0..n_partitions).map(|p| SourcePartition { relation: relation.clone(), partition: p });
+        let asked = asked.map(|partition| (partition, topic.clone())).collect();
+        let found = watermarks_of_all(&self.probe, &settings.brokers, asked)?;
+        let by_shard = |(p, Watermarks { low, high }): (&SourcePartition, &Watermarks)| {
+            Some((u32::try_from(p.partition).ok()?, *low..*high))
         };
-        let mut list = TopicPartitionList::new();
-        for partition in 0..n_partitions {
-            let Watermarks { low, high } = watermarks(&self.probe, &settings.brokers, &topic, partition)?;
-            reading.partitions.insert(partition, (low, high));
-            list.add_partition_offset(&topic, partition, Offset::Beginning)
-                .map_err(|e| SourceError::Io(format!("topic `{topic}` partition {partition}: {e}")))?;
-        }
-        consumer
-            .assign(&list)
-            .map_err(|e| SourceError::Io(format!("topic `{topic}`: could not begin to read: {e}")))?;
-        let mut moved_at = Instant::now();
-        let mut warned_at = moved_at;
-        while let Some(waiting_for) = reading.unread() {
-            wake.reset();
-            // The membership must be kept alive however long this takes, and what is read counts only while it lasts.
-            self.session.serve()?;
-            serve_events(&consumer);
-            let n = queue.take(usize::MAX, |arrival| reading.handle(arrival))?;
-            if n > 0 {
-                moved_at = Instant::now();
-                continue;
-            }
-            if moved_at.elapsed() > STABLE_TIMEOUT {
-                return Err(SourceError::Policy(format!(
-                    "{waiting_for} is held back by a transaction that does not end"
-                )));
-            }
-            if moved_at.elapsed() > PATIENCE && warned_at.elapsed() > PATIENCE {
-                warn!("{waiting_for} is not stable yet: a transaction is still open");
-                warned_at = Instant::now();
-            }
-            wake.wait(Duration::from_millis(50));
-        }
-        Ok((reading.last, reading.n_deltas))
+        let held: BTreeMap<u32, Range<i64>> = found.iter().filter_map(by_shard).collect();
+        let starts = reader.begin(&held);
+        let from = |shard: u32, range: &Range<i64>| starts.get(&shard).copied().unwrap_or(range.start)..range.end;
+        let ranges = held.iter().map(|(shard, range)| (*shard as i32, from(*shard, range))).collect();
+        // The membership must be kept alive however long this takes, and what is read counts only while it lasts.
+        let mut serve = || self.session.serve();
+        read_state(settings, &ranges, &mut serve, &mut |offset, delta| reader.take(offset, delta))
     }
 }
 
 impl StateLog for KafkaStateLog {
-    fn restore(&mut self, apply: &mut dyn FnMut(Delta) -> Result<(), String>) -> Result<Restored, SourceError> {
+    fn restore(&mut self, reader: &mut dyn LogReader) -> Result<Restored, SourceError> {
         let started = Instant::now();
         // IMPORTANT: both fences stand before anything is read. Another worker cannot commit offsets any more after the
         // first, an earlier life of this worker cannot write any more after the second. In this order, because a worker
@@ -119,7 +64,7 @@ impl StateLog for KafkaStateLog {
         let assignment = self.session.wait_until_assigned()?;
         self.writer.lock().unwrap_or_else(PoisonError::into_inner).initialise()?;
         let committed = committed_offsets(&self.session)?.positions;
-        let (last, n_deltas) = self.read(apply)?;
+        let ReadState { last, n_deltas } = self.read(reader)?;
         let epoch = last.as_ref().map_or(0, |header| header.epoch);
         let logged = last.map(|header| self.by_partition(&header));
         let positions = reconcile(committed, logged, &self.session.settings.pipeline)?;
@@ -127,6 +72,33 @@ impl StateLog for KafkaStateLog {
         self.session.check()?;
         debug!(epoch, n_deltas, elapsed_ms = started.elapsed().as_millis() as u64, "read the state topic");
         Ok(Restored { positions, n_deltas, epoch })
+    }
+
+    fn follower(&self) -> Option<Box<dyn LogFollower>> {
+        let settings = &self.session.settings;
+        (!settings.simulated).then(|| Box::new(StateFollower::new(settings.clone())) as Box<dyn LogFollower>)
+    }
+
+    fn ask_end(&mut self, shard: u32) {
+        if self.keeper.is_none() && !self.session.settings.simulated {
+            let keeper = StateKeeper::start(self.session.settings.clone());
+            self.keeper = keeper.inspect_err(|error| warn!(%error, "the state topic cannot be rewritten")).ok();
+        }
+        if !self.keeper.as_ref().is_some_and(|keeper| keeper.ask_end(shard)) {
+            self.unanswered.push(shard);
+        }
+    }
+
+    fn take_ends(&mut self) -> Vec<(u32, Option<i64>)> {
+        let mut ends = self.keeper.as_ref().map_or_else(Vec::new, StateKeeper::take_ends);
+        ends.extend(self.unanswered.drain(..).map(|shard| (shard, None)));
+        ends
+    }
+
+    fn cut(&mut self, shard: u32, before: i64) {
+        if let Some(keeper) = &self.keeper {
+            keeper.cut(shard, before);
+        }
     }
 }
 
@@ -177,54 +149,6 @@ fn reconcile(
             number(committed.get(p)),
             number(logged.get(p))
         ))),
-    }
-}
-
-impl Reading<'_> {
-    /// Names a partition that was not read to its end yet.
-    fn unread(&self) -> Option<String> {
-        let unread = self.partitions.iter().find(|(_, (next, end))| next < end);
-        unread.map(|(p, (next, end))| format!("topic `{}` partition {p} offset {next} of {end}", self.topic))
-    }
-
-    fn advance(&mut self, partition: i32, next: i64) {
-        if let Some((position, _)) = self.partitions.get_mut(&partition) {
-            *position = next.max(*position);
-        }
-    }
-
-    fn handle(&mut self, arrival: Arrival<'_>) -> Result<(), SourceError> {
-        match arrival {
-            Arrival::Record(record) => self.record(&record),
-            Arrival::End { partition, offset } => {
-                self.advance(partition, offset);
-                Ok(())
-            }
-            Arrival::Failure { partition, code, text } => {
-                let place = format!("topic `{}` partition {partition}", self.topic);
-                read_failure(code, &place, &text).map_or(Ok(()), Err)
-            }
-        }
-    }
-
-    fn record(&mut self, record: &Record<'_>) -> Result<(), SourceError> {
-        let (partition, offset) = (record.partition, record.offset);
-        let broken = |text: String| {
-            SourceError::Io(format!("topic `{}` partition {partition} offset {offset}: {text}", self.topic))
-        };
-        if let Some(bytes) = record.header(&self.header_name) {
-            let header = EpochHeader::decode(bytes).map_err(|e| broken(format!("broken epoch header: {e}")))?;
-            if self.last.as_ref().is_none_or(|last| last.epoch < header.epoch) {
-                self.last = Some(header);
-            }
-        }
-        if let Some(value) = record.value {
-            let shard = u32::try_from(partition).map_err(|e| broken(e.to_string()))?;
-            (self.apply)(Delta { shard, bytes: value.to_vec() }).map_err(broken)?;
-            self.n_deltas += 1;
-        }
-        self.advance(partition, offset + 1);
-        Ok(())
     }
 }
 

@@ -4,12 +4,13 @@ mod broker;
 mod mock;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::stream::{
-    Delta, OutputTopic, PartitionStatus, PollLimit, Polled, RecordBatchBytes, RecordMeta, Restored, SealedEpoch,
-    Source, SourceError, SourcePartition, StateLog,
+    Delta, LogReader, OutputTopic, PartitionStatus, PollLimit, Polled, RecordBatchBytes, RecordMeta, Restored,
+    SealedEpoch, Source, SourceError, SourcePartition, StateLog,
 };
 
 use super::{Connection, Settings, SourceTopic, connect};
@@ -44,13 +45,45 @@ struct Worker {
     /// Relation, key, value of every record handed over.
     records: Vec<(String, Option<Vec<u8>>, Option<Vec<u8>>)>,
     deltas: Vec<Delta>,
+    /// What each shard's log held at the last restore.
+    ranges: BTreeMap<u32, Range<i64>>,
+    /// Where a restore begins to read, if not at the start.
+    starts: BTreeMap<u32, i64>,
     epoch: u64,
+}
+
+/// Keeps what a restore reads.
+#[derive(Default)]
+struct ReadLog {
+    starts: BTreeMap<u32, i64>,
+    ranges: BTreeMap<u32, Range<i64>>,
+    deltas: Vec<Delta>,
+}
+
+impl LogReader for ReadLog {
+    fn begin(&mut self, ranges: &BTreeMap<u32, Range<i64>>) -> BTreeMap<u32, i64> {
+        self.ranges = ranges.clone();
+        self.starts.clone()
+    }
+
+    fn take(&mut self, _offset: i64, delta: Delta) -> Result<(), String> {
+        self.deltas.push(delta);
+        Ok(())
+    }
 }
 
 impl Worker {
     fn connect(settings: Settings) -> Result<Self, SourceError> {
         let connection = connect(settings, false)?;
-        Ok(Self { connection, statuses: BTreeMap::new(), records: Vec::new(), deltas: Vec::new(), epoch: 0 })
+        Ok(Self {
+            connection,
+            statuses: BTreeMap::new(),
+            records: Vec::new(),
+            deltas: Vec::new(),
+            ranges: BTreeMap::new(),
+            starts: BTreeMap::new(),
+            epoch: 0,
+        })
     }
 
     /// Connects and restores.
@@ -64,11 +97,9 @@ impl Worker {
         self.deltas.clear();
         self.records.clear();
         self.statuses.clear();
-        let deltas = &mut self.deltas;
-        let restored = self.connection.state_log.restore(&mut |delta| {
-            deltas.push(delta);
-            Ok(())
-        })?;
+        let mut log = ReadLog { starts: self.starts.clone(), ..ReadLog::default() };
+        let restored = self.connection.state_log.restore(&mut log)?;
+        (self.deltas, self.ranges) = (log.deltas, log.ranges);
         self.epoch = restored.epoch;
         Ok(restored)
     }

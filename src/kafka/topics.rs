@@ -21,7 +21,7 @@ use super::settings::Settings;
 /// Lets the broker choose the number of replicas.
 const BROKER_DEFAULT: TopicReplication<'static> = TopicReplication::Fixed(-1);
 /// How long a new topic may take to show.
-const CREATION_TIMEOUT: Duration = Duration::from_secs(15);
+const CREATION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Returns the number of partitions of every topic of the pipeline, after making those that are missing if that is allowed.
 pub(super) fn partitions(
@@ -100,11 +100,11 @@ pub(super) fn existing(
     Ok(found)
 }
 
-fn admin(settings: &Settings) -> Result<AdminClient<PlainContext>, SourceError> {
+pub(super) fn admin(settings: &Settings) -> Result<AdminClient<PlainContext>, SourceError> {
     create(&settings.admin(), PlainContext::default())
 }
 
-fn options() -> AdminOptions {
+pub(super) fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT)).operation_timeout(Some(ANSWER_TIMEOUT))
 }
 

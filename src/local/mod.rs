@@ -1,4 +1,4 @@
-//! The ports on files and in memory: what `replay`, crash tests and rule tests run on.
+//! The ports on files and in memory: what `replay`, crash tests and rule tests run on; and snapshots of state as files.
 //!
 //! Nothing here knows a format: a line is a record, and who opens a source hands in how event times are read.
 
@@ -6,9 +6,11 @@ mod file_sink;
 mod file_source;
 mod line_reader;
 mod memory;
+mod snapshot_dir;
 mod summary;
 
 pub use file_sink::FileSink;
 pub use file_source::{EventTimes, FileInput, FileSource};
 pub use memory::{Collected, MemorySink, MemoryStateLog};
+pub use snapshot_dir::{SnapshotDir, SnapshotError, SnapshotWriter};
 pub use summary::{SinkSummary, SourceSummary, Summary};

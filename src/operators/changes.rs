@@ -1,5 +1,6 @@
 //! Turns a table into the stream of its net changes per key, with a revision.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, BooleanArray, Int64Array, RecordBatch, StructArray};
@@ -109,6 +110,10 @@ impl Operator for Changes {
 
     fn restore(&mut self, delta: &RecordBatch) -> Result<(), OperatorError> {
         self.rows.restore(delta)
+    }
+
+    fn slice(&self, slots: Range<usize>) -> Result<Option<RecordBatch>, OperatorError> {
+        self.rows.slice(slots)
     }
 
     fn double_keys(&self) -> u64 {

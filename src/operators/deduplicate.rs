@@ -1,13 +1,14 @@
 //! Drops records of a stream whose key was seen within a time.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 
+use super::event_time::milliseconds;
 use super::{EpochContext, Operator, OperatorError, Output, StateSize};
 use crate::state::KeyIndex;
 use crate::stream::{ChangeBatch, Order, Watermark};
@@ -137,9 +138,16 @@ impl Operator for Deduplicate {
             return Ok(None);
         }
         let delta = std::mem::take(&mut self.delta);
-        let keys = BinaryArray::from_iter_values(delta.iter().map(|(key, _)| key));
-        let ends = Int64Array::from_iter_values(delta.iter().map(|(_, end)| *end));
-        Ok(Some(RecordBatch::try_new(delta_schema(), vec![Arc::new(keys), Arc::new(ends)])?))
+        delta_of(delta.iter().map(|(key, end)| (key.as_slice(), *end))).map(Some)
+    }
+
+    fn slice(&self, slots: Range<usize>) -> Result<Option<RecordBatch>, OperatorError> {
+        if slots.start >= self.ends.len() {
+            return Ok(None);
+        }
+        let ends = self.ends.iter().enumerate().take(slots.end).skip(slots.start);
+        let live = ends.filter_map(|(id, end)| end.map(|end| (self.keys.key(id as u32), end)));
+        delta_of(live).map(Some)
     }
 
     fn restore(&mut self, delta: &RecordBatch) -> Result<(), OperatorError> {
@@ -165,6 +173,12 @@ impl Operator for Deduplicate {
     }
 }
 
+fn delta_of<'a>(keys: impl Iterator<Item = (&'a [u8], i64)> + Clone) -> Result<RecordBatch, OperatorError> {
+    let ends = Int64Array::from_iter_values(keys.clone().map(|(_, end)| end));
+    let keys = BinaryArray::from_iter_values(keys.map(|(key, _)| key));
+    Ok(RecordBatch::try_new(delta_schema(), vec![Arc::new(keys), Arc::new(ends)])?)
+}
+
 fn delta_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("key", DataType::Binary, false),
@@ -172,24 +186,12 @@ fn delta_schema() -> SchemaRef {
     ]))
 }
 
-/// The instants of a timestamp column in milliseconds, finer digits cut.
-fn milliseconds(column: &ArrayRef) -> Result<Int64Array, OperatorError> {
-    let DataType::Timestamp(unit, _) = column.data_type() else {
-        return Err(OperatorError::Function(format!("event time is a timestamp, not {}", column.data_type())));
-    };
-    let numbers = cast(column, &DataType::Int64)?;
-    let numbers = numbers.as_primitive::<Int64Type>();
-    Ok(match unit {
-        TimeUnit::Second => numbers.unary(|t| t.saturating_mul(1_000)),
-        TimeUnit::Millisecond => numbers.clone(),
-        TimeUnit::Microsecond => numbers.unary(|t| t.div_euclid(1_000)),
-        TimeUnit::Nanosecond => numbers.unary(|t| t.div_euclid(1_000_000)),
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::TimeUnit;
+
     use super::*;
+    use crate::operators::rewritten_log::RewrittenLog;
     use arrow::array::TimestampMillisecondArray;
     use proptest::prelude::*;
 
@@ -228,17 +230,16 @@ mod tests {
                 (prop::collection::vec((0u8..6, prop::option::weighted(0.9, 0i64..300)), 0..12), 0i64..60), 1..20),
             unique_for in 1i64..150,
             restore_at in 0usize..20,
+            slots in 0usize..4,
         ) {
             let spec = spec(unique_for);
             let mut operator = Deduplicate::new(spec.clone()).unwrap();
-            let (mut deltas, mut model) = (Vec::new(), BTreeMap::<u8, i64>::new());
+            let (mut log, mut model) = (RewrittenLog::new(slots), BTreeMap::<u8, i64>::new());
             let (mut watermark, mut sequence) = (0, 0);
             for (number, (rows, progress)) in epochs.into_iter().enumerate() {
                 if number == restore_at {
                     operator = Deduplicate::new(spec.clone()).unwrap();
-                    for delta in &deltas {
-                        operator.restore(delta).unwrap();
-                    }
+                    log.restore(&mut operator);
                 }
                 let (mut keep, mut duplicate) = (Vec::new(), Vec::new());
                 for (i, (id, at)) in rows.iter().enumerate() {
@@ -255,7 +256,7 @@ mod tests {
                 prop_assert_eq!(kept(&output), keep);
                 prop_assert_eq!(output.duplicate, duplicate);
                 prop_assert_eq!(output.changes.rows.num_rows(), output.changes.len());
-                deltas.extend(operator.take_delta().unwrap());
+                log.append(&mut operator);
                 prop_assert!(operator.take_delta().unwrap().is_none());
                 (watermark, sequence) = (after, sequence + rows.len() as u64);
             }

@@ -191,6 +191,13 @@ impl Groups {
         }
     }
 
+    /// The whole state of one aggregate for a group, in the form of [`Groups::write`].
+    pub fn write_whole(&self, aggregate_idx: usize, group: u32, out: &mut Vec<u8>) {
+        if let Some(accumulator) = self.accumulators.get(aggregate_idx) {
+            accumulator.write_whole(group, out);
+        }
+    }
+
     /// Says that the state of all touched groups has been written.
     pub fn written(&mut self) {
         self.accumulators.iter_mut().for_each(Accumulator::written);

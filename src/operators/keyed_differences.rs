@@ -4,11 +4,13 @@
 //! difference. So a key at rest costs one row. After a restore no row is *confirmed*: the recomputed table hands all its
 //! rows in again, and what it does not hand in has disappeared while nobody looked.
 
+mod logged;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch, new_null_array};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, BinaryArray, new_null_array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use smallvec::SmallVec;
 
 use super::changes::KeyText;
@@ -426,51 +428,6 @@ impl KeyedDifferences {
             codecs.into_iter().flat_map(|(codec, arrays)| codec.columns().iter().copied().zip(arrays)).collect();
         columns.sort_unstable_by_key(|(column, _)| *column);
         Ok(columns.into_iter().map(|(_, array)| array).collect())
-    }
-
-    /// The row last handed on and the revision of every key handed on since the last delta.
-    ///
-    /// From then on what was handed on cannot be taken back.
-    pub fn take_delta(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
-        self.release();
-        let keys = std::mem::take(&mut self.unlogged);
-        if keys.is_empty() {
-            return Ok(None);
-        }
-        for key in &keys {
-            self.entries[*key as usize].is_unlogged = false;
-        }
-        let entries = keys.iter().map(|key| (*key, self.entries[*key as usize]));
-        let mut columns = self.decode(entries.clone().map(|(key, entry)| (key, entry.last)))?;
-        columns.push(Arc::new(entries.clone().map(|(_, e)| Some(e.last != NONE)).collect::<BooleanArray>()));
-        columns.push(Arc::new(Int64Array::from_iter_values(entries.map(|(_, e)| e.revision))));
-        Ok(Some(RecordBatch::try_new(self.delta_schema.clone(), columns)?))
-    }
-
-    /// Applies a delta. What was handed on counts as disappeared until the table brings it again.
-    pub fn restore(&mut self, delta: &RecordBatch) -> Result<(), OperatorError> {
-        let fits = delta.num_columns() == self.delta_schema.fields().len()
-            && delta.columns().iter().zip(self.delta_schema.fields()).all(|(c, f)| c.data_type() == f.data_type());
-        if !fits {
-            return Err(OperatorError::State(format!("rows last handed on have {}", self.delta_schema)));
-        }
-        let (keys, rests) = (self.key_codec.encode(delta)?, self.rest_codec.encode(delta)?);
-        let present = delta.column(delta.num_columns() - 2).as_boolean();
-        let revisions = delta.column(delta.num_columns() - 1).as_primitive::<Int64Type>();
-        for row in 0..delta.num_rows() {
-            let key = self.key_or_insert(keys.get(row));
-            let entry = &mut self.entries[key as usize];
-            let last = if present.value(row) { self.rows.insert(rests.get(row)) } else { NONE };
-            let before = std::mem::replace(&mut entry.last, last);
-            if before != NONE {
-                self.rows.remove(before);
-            }
-            entry.revision = revisions.value(row);
-            entry.is_confirmed = false;
-            // What was stable before the restart need not settle again.
-            self.wait(key, i64::MIN);
-        }
-        Ok(())
     }
 
     /// How many keys have more than one row, as of what was handed on last.

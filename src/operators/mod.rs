@@ -7,11 +7,14 @@
 mod accumulators;
 mod changes;
 mod deduplicate;
+mod event_time;
 mod exact_sum;
 mod groups;
 mod keyed_differences;
 mod lookup_join;
 mod ordered_multiset;
+#[cfg(test)]
+mod rewritten_log;
 mod row_codec;
 #[cfg(test)]
 mod script;
@@ -26,6 +29,7 @@ mod window_aggregate;
 #[cfg(test)]
 mod zset_model;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -36,7 +40,7 @@ use crate::stream::{ChangeBatch, Watermark};
 pub use changes::{Changes, ChangesSpec, KeyText};
 pub use deduplicate::{Deduplicate, DeduplicateSpec};
 pub use lookup_join::{LookupJoin, LookupJoinSpec};
-pub use source_table::{SourceTable, SourceTableSpec};
+pub use source_table::{RowRetention, SourceTable, SourceTableSpec};
 pub use table_aggregate::{AggregateCall, AggregateFunction, TableAggregate, TableAggregateSpec};
 pub use table_join::{JoinKind, TableJoin, TableJoinSpec};
 pub use table_window::{
@@ -88,7 +92,8 @@ impl EpochContext {
 pub struct Output {
     /// The changes of its relation: net differences only.
     pub changes: ChangeBatch,
-    /// Sequence numbers of source records that it refused because they came after the watermark closed their bucket.
+    /// Sequence numbers of source records that it refused: they came after the watermark closed their bucket, or would
+    /// change a table's row after its retention.
     pub late: Vec<u64>,
     /// Sequence numbers of source records that it dropped because they repeat an earlier one.
     pub duplicate: Vec<u64>,
@@ -145,6 +150,16 @@ pub trait Operator: Send {
     /// Applies a delta that [`Operator::take_delta`] gave, in the order they were given.
     fn restore(&mut self, _delta: &RecordBatch) -> Result<(), OperatorError> {
         Ok(())
+    }
+
+    /// A slice of the logged state: what the slots of a range hold now, in the form of a delta. It may have no rows; none
+    /// where the range begins behind the last slot, or nothing is logged.
+    ///
+    /// A row stays in its slot until a delta tells of it. So the slices of all slots, taken from the first to the last with
+    /// epochs between them, are the whole state to whoever applies them together with the deltas of these epochs, each slice
+    /// behind the delta of its epoch. Called when there is no delta to take.
+    fn slice(&self, _slots: Range<usize>) -> Result<Option<RecordBatch>, OperatorError> {
+        Ok(None)
     }
 
     /// After a restore, the rows that the relation has now: what derived relations are recomputed from.

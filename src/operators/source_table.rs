@@ -1,17 +1,21 @@
 //! Keeps the latest row per key of a source table.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{concat, concat_batches, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use super::event_time::milliseconds;
 use super::row_codec::{EncodedRows, RowCodec};
 use super::{EpochContext, Operator, OperatorError, Output, StateSize};
 use crate::state::{KeyIndex, RowArena};
-use crate::stream::{ChangeBatch, Order};
+use crate::stream::{ChangeBatch, Order, Watermark};
 
 const NONE: u32 = u32::MAX;
+/// The event time of a row without one: no watermark passes it before the end of input.
+const NEVER: i64 = i64::MAX;
 /// How many rows one part of [`Operator::contents`] holds at most.
 const PART_ROWS: usize = 1 << 16;
 
@@ -19,13 +23,26 @@ const PART_ROWS: usize = 1 << 16;
 ///
 /// The single input is in reading order ([`Order::Sequence`]): weight +1 is an upsert, -1 a tombstone, of which only the
 /// key columns count. Output: -1 for the row that was replaced or deleted, +1 for the new one, net over the epoch.
-/// A record equal to the current row, or deleting none, is reported in [`Output::duplicate`].
+/// A record equal to the current row, or deleting none, is reported in [`Output::duplicate`]. With a retention, any other
+/// record is reported in [`Output::late`] and changes nothing if its event time, or that of the row that it replaces or
+/// deletes, is at or before the watermark of the epochs before, less the retention.
 #[derive(Clone, Debug)]
 pub struct SourceTableSpec {
     /// The key columns.
     pub key: Vec<usize>,
     /// The columns in use.
     pub schema: SchemaRef,
+    /// For how long rows may be changed; none = for ever.
+    pub retention: Option<RowRetention>,
+}
+
+/// For how long the rows of a source table may be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowRetention {
+    /// The event time column.
+    pub event_time: usize,
+    /// Milliseconds of event time.
+    pub retention_ms: i64,
 }
 
 /// Keeps the latest row per key of a source table.
@@ -41,6 +58,9 @@ pub struct SourceTable {
     /// By key id.
     entries: Vec<Entry>,
     rows: RowArena,
+    retention: Option<RowRetention>,
+    /// By key id the event time of its row in milliseconds, [`NEVER`] if it has none; empty without a retention.
+    event_ms: Vec<i64>,
     pending: Vec<RecordBatch>,
 }
 
@@ -69,6 +89,22 @@ enum Current {
     Deleted,
 }
 
+/// The event times of an epoch's records, and up to which one they are late.
+struct Lateness {
+    event_ms: Vec<i64>,
+    limit_ms: i64,
+}
+
+/// What became of the records of an epoch.
+#[derive(Debug, Default)]
+struct Followed {
+    touched: Vec<Touch>,
+    /// Input rows that repeat what the table holds.
+    duplicate: Vec<u32>,
+    /// Input rows that came after the retention.
+    late: Vec<u32>,
+}
+
 /// What an epoch did to the table: rows of the state that go, rows of the input that come.
 #[derive(Debug, Default)]
 struct Difference {
@@ -95,16 +131,24 @@ impl SourceTable {
             keys: KeyIndex::default(),
             entries: Vec::new(),
             rows: RowArena::default(),
+            retention: spec.retention,
+            event_ms: Vec::new(),
             pending: Vec::new(),
         })
     }
 
-    /// Follows the records in reading order; returns the touched keys and the input rows that change nothing.
-    fn follow(&mut self, input: &ChangeBatch, keys: &EncodedRows, rests: &EncodedRows) -> (Vec<Touch>, Vec<u32>) {
-        let (mut touched, mut duplicates) = (Vec::new(), Vec::new());
+    /// Follows the records in reading order.
+    fn follow(
+        &mut self,
+        input: &ChangeBatch,
+        keys: &EncodedRows,
+        rests: &EncodedRows,
+        lateness: Option<&Lateness>,
+    ) -> Followed {
+        let mut followed = Followed::default();
         for (row, key) in self.key_ids(input, keys).into_iter().enumerate() {
             if key == NONE {
-                duplicates.push(row as u32);
+                followed.duplicate.push(row as u32);
                 continue;
             }
             let upsert = input.weights[row] > 0;
@@ -113,7 +157,7 @@ impl SourceTable {
                 NONE => None,
                 idx => Some(idx as usize),
             };
-            let current = touch_idx.map_or(Current::Stored, |idx| touched_current(&touched, idx));
+            let current = touch_idx.map_or(Current::Stored, |idx| touched_current(&followed.touched, idx));
             let repeats = match current {
                 Current::Stored if entry.row == NONE => !upsert,
                 Current::Stored => upsert && self.rows.get(entry.row) == rests.get(row),
@@ -121,19 +165,32 @@ impl SourceTable {
                 Current::Deleted => !upsert,
             };
             if repeats {
-                duplicates.push(row as u32);
+                followed.duplicate.push(row as u32);
                 continue;
             }
-            let current = if upsert { Current::Input(row as u32) } else { Current::Deleted };
+            let is_stored = current == Current::Stored && entry.row != NONE;
+            let stored_ms = is_stored.then(|| self.event_ms.get(key as usize).copied()).flatten();
+            let is_late = lateness.is_some_and(|l| l.is_late(stored_ms, upsert.then_some(row)));
+            let next = match (is_late, upsert) {
+                // A key that came with a late record only must leave again.
+                (true, _) if current == Current::Stored && !is_stored => Current::Deleted,
+                (true, _) => current,
+                (false, true) => Current::Input(row as u32),
+                (false, false) => Current::Deleted,
+            };
+            if is_late {
+                followed.late.push(row as u32);
+            }
             match touch_idx {
-                Some(idx) => touched[idx] = Touch { key, current },
-                None => {
-                    entry.touch = touched.len() as u32;
-                    touched.push(Touch { key, current });
+                Some(idx) => followed.touched[idx] = Touch { key, current: next },
+                None if next != Current::Stored => {
+                    entry.touch = followed.touched.len() as u32;
+                    followed.touched.push(Touch { key, current: next });
                 }
+                None => {}
             }
         }
-        (touched, duplicates)
+        followed
     }
 
     /// The key of each record, new ones entered; none for a tombstone of a key that has not been seen up to there.
@@ -152,6 +209,9 @@ impl SourceTable {
         if is_new {
             if self.entries.len() <= id as usize {
                 self.entries.resize(id as usize + 1, Entry { row: NONE, touch: NONE });
+                if self.retention.is_some() {
+                    self.event_ms.resize(self.entries.len(), NEVER);
+                }
             }
             self.entries[id as usize] = Entry { row: NONE, touch: NONE };
         }
@@ -159,7 +219,7 @@ impl SourceTable {
     }
 
     /// Compares each touched key with what the state holds. Keys and rows that go are still in the state afterwards.
-    fn settle(&mut self, touched: &[Touch], rests: &EncodedRows) -> Difference {
+    fn settle(&mut self, touched: &[Touch], rests: &EncodedRows, lateness: Option<&Lateness>) -> Difference {
         let mut difference = Difference::default();
         for Touch { key, current } in touched {
             let entry = &mut self.entries[*key as usize];
@@ -175,6 +235,9 @@ impl SourceTable {
                         difference.gone.push((*key, entry.row));
                     }
                     entry.row = self.rows.insert(new);
+                    if let Some(lateness) = lateness {
+                        self.event_ms[*key as usize] = lateness.event_ms[row as usize];
+                    }
                     difference.come.push(row);
                 }
                 Current::Deleted if entry.row == NONE => self.keys.remove(*key),
@@ -240,8 +303,25 @@ impl SourceTable {
         Ok(RecordBatch::try_new(self.delta_schema.clone(), columns)?)
     }
 
+    /// The event time of each row in milliseconds; none without a retention.
+    fn event_times(&self, batch: &RecordBatch) -> Result<Option<Vec<i64>>, OperatorError> {
+        let Some(retention) = &self.retention else { return Ok(None) };
+        let Some(column) = batch.columns().get(retention.event_time) else {
+            return Err(OperatorError::Function("an event time column does not exist".into()));
+        };
+        Ok(Some(milliseconds(column)?.iter().map(|at| at.unwrap_or(NEVER)).collect()))
+    }
+
+    /// What is late among the records of an epoch.
+    fn lateness(&self, batch: &RecordBatch, watermark: Watermark) -> Result<Option<Lateness>, OperatorError> {
+        let retention_ms = self.retention.map_or(0, |r| r.retention_ms);
+        let limit_ms = watermark.0.saturating_sub(retention_ms);
+        Ok(self.event_times(batch)?.map(|event_ms| Lateness { event_ms, limit_ms }))
+    }
+
     fn apply(&mut self, batch: &RecordBatch, weights: &[i64]) -> Result<(), OperatorError> {
         let (keys, rests) = (self.key_codec.encode(batch)?, self.rest_codec.encode(batch)?);
+        let event_ms = self.event_times(batch)?;
         for (row, weight) in weights.iter().enumerate() {
             if *weight > 0 {
                 let key = self.key_or_insert(keys.get(row)) as usize;
@@ -250,6 +330,9 @@ impl SourceTable {
                     self.rows.remove(before);
                 }
                 self.entries[key].row = self.rows.insert(rests.get(row));
+                if let Some(event_ms) = &event_ms {
+                    self.event_ms[key] = event_ms[row];
+                }
             } else if let Some(key) = self.keys.get(keys.get(row)) {
                 self.rows.remove(std::mem::replace(&mut self.entries[key as usize].row, NONE));
                 self.keys.remove(key);
@@ -259,18 +342,27 @@ impl SourceTable {
     }
 }
 
+impl Lateness {
+    /// Whether a record is late, by the event time of the stored row that it would change and by its own.
+    fn is_late(&self, stored_ms: Option<i64>, upsert: Option<usize>) -> bool {
+        let own_ms = upsert.and_then(|row| self.event_ms.get(row).copied());
+        stored_ms.into_iter().chain(own_ms).any(|at| at <= self.limit_ms && at != NEVER)
+    }
+}
+
 fn touched_current(touched: &[Touch], idx: usize) -> Current {
     touched.get(idx).map_or(Current::Stored, |t| t.current)
 }
 
 impl Operator for SourceTable {
-    fn process(&mut self, inputs: &[ChangeBatch], _ctx: &EpochContext) -> Result<Output, OperatorError> {
+    fn process(&mut self, inputs: &[ChangeBatch], ctx: &EpochContext) -> Result<Output, OperatorError> {
         let Some(input) = inputs.first().filter(|i| !i.is_empty()) else {
             return Ok(ChangeBatch::empty(self.schema.clone()).into());
         };
         let (keys, rests) = (self.key_codec.encode(&input.rows)?, self.rest_codec.encode(&input.rows)?);
-        let (touched, duplicates) = self.follow(input, &keys, &rests);
-        let difference = self.settle(&touched, &rests);
+        let lateness = self.lateness(&input.rows, ctx.watermark_before())?;
+        let followed = self.follow(input, &keys, &rests, lateness.as_ref());
+        let difference = self.settle(&followed.touched, &rests, lateness.as_ref());
         let gone = self.take_gone(&difference)?;
 
         let come: Vec<ArrayRef> = if difference.come.len() == input.len() {
@@ -291,12 +383,13 @@ impl Operator for SourceTable {
             }
         };
         let weights = std::iter::repeat_n(-1, n_gone).chain(std::iter::repeat_n(1, n_come)).collect();
-        let duplicate = match &input.order {
-            Order::Sequence(sequence) => duplicates.iter().map(|row| sequence[*row as usize]).collect(),
+        let records = |rows: &[u32]| match &input.order {
+            Order::Sequence(sequence) => rows.iter().map(|row| sequence[*row as usize]).collect(),
             _ => Vec::new(),
         };
+        let (duplicate, late) = (records(&followed.duplicate), records(&followed.late));
         let changes = ChangeBatch::table(RecordBatch::try_new(self.schema.clone(), columns)?, weights);
-        Ok(Output { duplicate, ..changes.into() })
+        Ok(Output { duplicate, late, changes })
     }
 
     fn take_delta(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
@@ -317,6 +410,20 @@ impl Operator for SourceTable {
             Some(weights) if fits => self.apply(delta, weights.values()),
             _ => Err(OperatorError::State(format!("source table expects {}", self.delta_schema))),
         }
+    }
+
+    fn slice(&self, slots: Range<usize>) -> Result<Option<RecordBatch>, OperatorError> {
+        if slots.start >= self.entries.len() {
+            return Ok(None);
+        }
+        let live = self.entries.iter().enumerate().take(slots.end).skip(slots.start).filter(|(_, e)| e.row != NONE);
+        let rows: Vec<(u32, u32)> = live.map(|(slot, e)| (slot as u32, e.row)).collect();
+        if rows.is_empty() {
+            return Ok(Some(RecordBatch::new_empty(self.delta_schema.clone())));
+        }
+        let mut columns = self.decode(&rows)?;
+        columns.push(Arc::new(Int64Array::from_value(1, rows.len())));
+        Ok(Some(RecordBatch::try_new(self.delta_schema.clone(), columns)?))
     }
 
     fn contents(&self, part: usize) -> Result<Option<ChangeBatch>, OperatorError> {
@@ -341,7 +448,7 @@ impl Operator for SourceTable {
     }
 
     fn state_size(&self) -> StateSize {
-        let entries = self.entries.capacity() * size_of::<Entry>();
+        let entries = self.entries.capacity() * size_of::<Entry>() + self.event_ms.capacity() * size_of::<i64>();
         StateSize { rows: self.keys.len(), bytes: self.keys.size_bytes() + self.rows.size_bytes() + entries }
     }
 }

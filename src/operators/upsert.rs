@@ -1,5 +1,7 @@
 //! Keeps the last row written per key of a sink over a table, and writes only where it differs.
 
+use std::ops::Range;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
@@ -76,6 +78,10 @@ impl Operator for Upsert {
 
     fn restore(&mut self, delta: &RecordBatch) -> Result<(), OperatorError> {
         self.rows.restore(delta)
+    }
+
+    fn slice(&self, slots: Range<usize>) -> Result<Option<RecordBatch>, OperatorError> {
+        self.rows.slice(slots)
     }
 
     fn double_keys(&self) -> u64 {

@@ -1,6 +1,7 @@
 //! Groups a stream by key and time bucket.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -354,6 +355,30 @@ impl Operator for WindowAggregate {
             columns.push(Arc::new(states.finish()));
         }
         self.groups.written();
+        Ok(Some(RecordBatch::try_new(self.delta_schema.clone(), columns)?))
+    }
+
+    fn slice(&self, slots: Range<usize>) -> Result<Option<RecordBatch>, OperatorError> {
+        if slots.start >= self.groups.id_limit() {
+            return Ok(None);
+        }
+        let is_single = self.spec.n_keys == 0 && self.started;
+        let is_logged = |group: &u32| is_single || self.groups.weight(*group) > 0;
+        let ids: Vec<u32> =
+            (slots.start as u32..slots.end.min(self.groups.id_limit()) as u32).filter(is_logged).collect();
+        let mut columns = self.groups.key_columns(&ids)?;
+        columns.push(Arc::new(Int64Array::new_null(ids.len())));
+        columns.push(Arc::new(Int64Array::from_iter_values(ids.iter().map(|group| self.groups.weight(*group)))));
+        let mut bytes = Vec::new();
+        for idx in 0..self.spec.aggregates.len() {
+            let mut states = BinaryBuilder::with_capacity(ids.len(), ids.len() * 24);
+            for group in &ids {
+                bytes.clear();
+                self.groups.write_whole(idx, *group, &mut bytes);
+                states.append_value(&bytes);
+            }
+            columns.push(Arc::new(states.finish()));
+        }
         Ok(Some(RecordBatch::try_new(self.delta_schema.clone(), columns)?))
     }
 

@@ -22,7 +22,7 @@ use super::rewrite::{ChangesRead, Rewritten, rewrite};
 use super::{canonical, session, sinks};
 use crate::catalog::{Catalog, Emit, QueryDefinition, QueryRole, RelationKind, SourceDefinition};
 use crate::dialect::Diagnostic;
-use crate::operators::{DeduplicateSpec, SourceTableSpec};
+use crate::operators::{DeduplicateSpec, RowRetention, SourceTableSpec};
 
 /// Plans a pack. All findings are returned, not only the first; what depends on a definition that failed is left out.
 pub fn plan(catalog: &Catalog) -> std::result::Result<Pipeline, Vec<Diagnostic>> {
@@ -323,7 +323,9 @@ fn add_source(
     let definition = Arc::new(source.clone());
     let (operator, distribution) = match source.kind {
         RelationKind::Table => {
-            let spec = SourceTableSpec { key: key.clone(), schema: schema.clone() };
+            let retention = source.retention_ms.zip(event_time);
+            let retention = retention.map(|(retention_ms, event_time)| RowRetention { event_time, retention_ms });
+            let spec = SourceTableSpec { key: key.clone(), schema: schema.clone(), retention };
             (OperatorPlan::SourceTable(definition, spec), key.clone())
         }
         RelationKind::Stream => {

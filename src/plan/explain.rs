@@ -23,7 +23,7 @@ fn describe(pipeline: &Pipeline, relation: &Relation, out: &mut String) {
     };
     let arrival = if relation.arrival { ", arrival" } else { "" };
     let _ = writeln!(out, "{}: {kind}{arrival}", relation.name);
-    let _ = writeln!(out, "  operator: {} {}", word(&relation.operator), relation.operator_id);
+    let _ = writeln!(out, "  operator: {} {}", relation.operator.word(), relation.operator_id);
     if let Some(key) = &relation.key {
         let _ = writeln!(out, "  key: {}", names(relation, key));
     }
@@ -44,22 +44,6 @@ fn describe(pipeline: &Pipeline, relation: &Relation, out: &mut String) {
 fn names(relation: &Relation, columns: &[usize]) -> String {
     let names: Vec<&str> = columns.iter().map(|c| relation.schema.field(*c).name().as_str()).collect();
     names.join(", ")
-}
-
-fn word(operator: &OperatorPlan) -> &'static str {
-    match operator {
-        OperatorPlan::SourceTable(..) => "source_table",
-        OperatorPlan::SourceStream(_, Some(_)) => "deduplicate",
-        OperatorPlan::SourceStream(_, None) => "source_stream",
-        OperatorPlan::Select => "select",
-        OperatorPlan::TableJoin(_) => "table_join",
-        OperatorPlan::TableAggregate(_) => "table_aggregate",
-        OperatorPlan::TableWindow(_) => "table_window",
-        OperatorPlan::LookupJoin(_) => "lookup_join",
-        OperatorPlan::WindowAggregate(_) => "window_aggregate",
-        OperatorPlan::Changes(_) => "changes",
-        OperatorPlan::Upsert(_) => "upsert",
-    }
 }
 
 /// What a relation keeps, whether it is logged, and for how long.
@@ -106,7 +90,7 @@ pub fn mermaid(pipeline: &Pipeline) -> String {
     let mut out = String::from("flowchart LR\n");
     for (id, relation) in pipeline.relations.iter().enumerate() {
         let (open, close) = if relation.kind == RelationKind::Stream { ("([", "])") } else { ("[", "]") };
-        let _ = writeln!(out, "  r{id}{open}\"{}<br/>{}\"{close}", relation.name, word(&relation.operator));
+        let _ = writeln!(out, "  r{id}{open}\"{}<br/>{}\"{close}", relation.name, relation.operator.word());
         for leaf in relation.inputs.iter().flat_map(|i| &i.segment.leaves) {
             let _ = writeln!(out, "  r{leaf} --> r{id}");
         }

@@ -16,6 +16,7 @@ mod leaf;
 mod lineage;
 mod nodes;
 mod pipeline;
+mod private;
 mod rewrite;
 mod segment;
 mod session;

@@ -112,6 +112,23 @@ impl OperatorPlan {
         })
     }
 
+    /// The operator's name, as `explain` and the console say it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::SourceTable(..) => "source_table",
+            Self::SourceStream(_, Some(_)) => "deduplicate",
+            Self::SourceStream(_, None) => "source_stream",
+            Self::Select => "select",
+            Self::TableJoin(_) => "table_join",
+            Self::TableAggregate(_) => "table_aggregate",
+            Self::TableWindow(_) => "table_window",
+            Self::LookupJoin(_) => "lookup_join",
+            Self::WindowAggregate(_) => "window_aggregate",
+            Self::Changes(_) => "changes",
+            Self::Upsert(_) => "upsert",
+        }
+    }
+
     /// Whether the operator's state must be logged, because it cannot be recomputed from tables.
     pub fn is_logged(&self) -> bool {
         !matches!(
@@ -149,4 +166,6 @@ pub struct SinkPlan {
     pub max_rate: Option<Rate>,
     /// The timestamp column that tells of which time a row is, for a first load that emits only later ones.
     pub emit_time: Option<usize>,
+    /// The text column by whose values written rows are counted.
+    pub count_by: Option<usize>,
 }

@@ -12,7 +12,7 @@ use super::builder::{Builder, Facts, NewRelation, leaf, schema_of};
 use super::error::{Result, refuse};
 use super::pipeline::{Distribution, OperatorPlan, Relation, SinkPlan};
 use super::rewrite::{ChangesRead, normalise};
-use super::{RelationId, lineage};
+use super::{RelationId, lineage, private};
 use crate::catalog::{QueryDefinition, RelationKind, SinkOptions};
 use crate::format::json;
 use crate::operators::{ChangesSpec, KeyText, OperatorError, UpsertSpec};
@@ -86,6 +86,7 @@ pub(super) fn add_sink(
 ) -> Result<SinkPlan> {
     let names: Vec<String> = rest.schema().columns().into_iter().map(|c| c.name).collect();
     let declared = options.key.as_ref().map(|key| columns(definition, key, &names)).transpose()?;
+    let count_by = options.count_by.as_ref().map(|c| counted_column(builder, definition, c, &rest)).transpose()?;
     let (operator, distribution, key, node) = match kind {
         RelationKind::Stream => (OperatorPlan::Select, Distribution::Single, declared.unwrap_or_default(), "select"),
         RelationKind::Table => {
@@ -132,6 +133,7 @@ pub(super) fn add_sink(
         headers: options.headers,
         upsert: kind == RelationKind::Table,
         key,
+        count_by,
     })
 }
 
@@ -170,7 +172,7 @@ fn check_holding_back(
     };
     if hands_over.is_empty() || !hands_over.iter().all(is_own) {
         return refuse(
-            "C0449",
+            "C0452",
             format!("sink `{}` cannot hold rows back, as `{option}` asks for", definition.name),
             "Rows wait as differences of a table: write the table itself, or read FROM CHANGES(t) in the sink, not by way of a view.",
         );
@@ -185,7 +187,7 @@ fn emit_time(definition: &QueryDefinition, column: &Ident, rest: &LogicalPlan, n
     match rest.schema().field(idx).data_type() {
         DataType::Timestamp(..) => Ok(idx),
         other => refuse(
-            "C0450",
+            "C0453",
             format!("`emit_time` of sink `{}` names `{name}`, which is {other}", definition.name),
             "Name a column of type TIMESTAMP WITH TIME ZONE.",
         ),
@@ -237,6 +239,41 @@ fn columns(definition: &QueryDefinition, key: &[Ident], names: &[String]) -> Res
             ),
         })
         .collect()
+}
+
+/// The column that `count_by` names: text that everyone may see.
+fn counted_column(
+    builder: &Builder<'_>,
+    definition: &QueryDefinition,
+    ident: &Ident,
+    rest: &LogicalPlan,
+) -> Result<usize> {
+    let (sink, name) = (&definition.name, &ident.value);
+    let fields = rest.schema().fields();
+    let Some(idx) = fields.iter().position(|f| *f.name() == normalise(ident)) else {
+        let names: Vec<&str> = fields.iter().map(|f| f.name().as_str()).collect();
+        return refuse(
+            "C0449",
+            format!("sink `{sink}` has no column `{name}` to count by"),
+            format!("Its columns are {}.", names.join(", ")),
+        );
+    };
+    let data_type = fields.get(idx).map_or(&DataType::Null, |f| f.data_type());
+    if !matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
+        return refuse(
+            "C0450",
+            format!("sink `{sink}` is counted by column `{name}`, which is {data_type} instead of text"),
+            "Count by a text column that takes a few values, such as the kind of action.",
+        );
+    }
+    if private::columns(builder, rest).get(idx).copied().unwrap_or(true) {
+        return refuse(
+            "C0451",
+            format!("sink `{sink}` is counted by column `{name}`, which may hold values of a PRIVATE column"),
+            "Counts are for everyone to see: count by a column that does not follow from PRIVATE ones.",
+        );
+    }
+    Ok(idx)
 }
 
 /// Writes key columns as on the wire.

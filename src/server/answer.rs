@@ -6,6 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
+use super::health::{Health, judge};
+use super::history::Lately;
 use crate::engine::{LatencyStatus, Phase, RelationStatus, SinkStatus, SourceStatus, Status};
 
 /// The worker's loop comes round at least this often, or something holds it up.
@@ -16,6 +18,11 @@ const TURN_MAX: Duration = Duration::from_secs(30);
 pub(super) struct StatusAnswer {
     pipeline: Arc<str>,
     version: &'static str,
+    health: Health,
+    /// For how long it has been served.
+    uptime_ms: u64,
+    /// How long ago the worker's loop last came round; none if it never did.
+    since_last_turn_ms: Option<u64>,
     phase: Phase,
     epoch: u64,
     loaded: bool,
@@ -40,8 +47,19 @@ struct RelationAnswer {
     lag: Option<i64>,
 }
 
+/// What is known beside the status.
+pub(super) struct Circumstances {
+    pub(super) pipeline: Arc<str>,
+    pub(super) uptime: Duration,
+    pub(super) since_last_turn: Option<Duration>,
+    pub(super) lately: Lately,
+    pub(super) now_ms: i64,
+}
+
 impl StatusAnswer {
-    pub(super) fn new(pipeline: Arc<str>, status: Status, now_ms: i64) -> Self {
+    pub(super) fn new(status: Status, circumstances: Circumstances) -> Self {
+        let Circumstances { pipeline, uptime, since_last_turn, lately, now_ms } = circumstances;
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let lag_of = |name: &str| status.sources.iter().find(|s| &*s.name == name).and_then(|s| s.lag);
         let relations = status.relations.iter().map(|relation| RelationAnswer {
             watermark: relation.watermark_ms.and_then(instant),
@@ -52,6 +70,9 @@ impl StatusAnswer {
         Self {
             relations: relations.collect(),
             pipeline,
+            health: judge(&status, since_last_turn, &lately),
+            uptime_ms: ms(uptime),
+            since_last_turn_ms: since_last_turn.map(ms),
             version: env!("CARGO_PKG_VERSION"),
             phase: status.phase,
             epoch: status.epoch,

@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_sink_that_does_not_exist_or_cannot_wait_is_refused_with_the_reason() {
-        let sink = |name: &str, can_wait| SinkStatus { name: name.into(), rows: 0, can_wait, paused: None, waiting: 0 };
+        let sink = |name: &str, can_wait| SinkStatus { name: name.into(), can_wait, ..SinkStatus::default() };
         let sinks = [sink("actions", true), sink("rates", false)];
         assert_eq!(check(&sinks, "actions").unwrap().as_ref(), "actions");
         let (code, reason) = check(&sinks, "rates").unwrap_err();

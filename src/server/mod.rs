@@ -1,24 +1,32 @@
-//! What a worker says over HTTP: `/livez`, `/readyz`, `/metrics`, `/api/status`, and a page that links them.
+//! What a worker says over HTTP: `/livez`, `/readyz`, `/metrics`, `/api/status`, and the console page at `/` with its
+//! `/api/history` and `/api/refused`.
 //!
-//! It reads the shared status and the measurements; `control.rs` alone asks for changes. It runs on a thread of its own, so that a busy worker
-//! cannot keep it from answering.
+//! It reads the shared status and the measurements; `control.rs` alone asks for changes. It runs on a thread of its own, so
+//! that a busy worker cannot keep it from answering, and a stalled one still has a history.
 
 mod answer;
+mod assets;
 mod control;
 mod exposition;
+mod health;
+mod history;
 mod pages;
 
 #[cfg(test)]
 mod tests;
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
+use tokio::time::MissedTickBehavior;
 
 use crate::engine::StatusBoard;
 use exposition::Exposition;
+use pages::Served;
 
 pub use control::REQUEST_HEADER;
 
@@ -53,13 +61,14 @@ pub enum ServeError {
 pub fn serve(address: SocketAddr, pipeline: &str, board: StatusBoard) -> Result<ServerHandle, ServeError> {
     let listener = TcpListener::bind(address).map_err(|source| ServeError::Bind { address, source })?;
     let exposition = Exposition::installed()?;
-    let router = pages::router(pages::Served { pipeline: pipeline.into(), board, exposition });
-    let handle = start(listener, router).map_err(ServeError::Start)?;
+    let served =
+        Served { pipeline: pipeline.into(), board, exposition, history: Arc::default(), began: Instant::now() };
+    let handle = start(listener, served).map_err(ServeError::Start)?;
     tracing::info!(address = %handle.address, "serving HTTP");
     Ok(handle)
 }
 
-fn start(listener: TcpListener, router: axum::Router) -> std::io::Result<ServerHandle> {
+fn start(listener: TcpListener, served: Served) -> std::io::Result<ServerHandle> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
@@ -68,6 +77,7 @@ fn start(listener: TcpListener, router: axum::Router) -> std::io::Result<ServerH
         tokio::net::TcpListener::from_std(listener)?
     };
     let (stop, stopped) = oneshot::channel::<()>();
+    let router = pages::router(served.clone());
     let run = move || {
         runtime.block_on(async move {
             tokio::select! {
@@ -76,12 +86,23 @@ fn start(listener: TcpListener, router: axum::Router) -> std::io::Result<ServerH
                         tracing::error!(%error, "the HTTP server has ended");
                     }
                 }
+                () = keep_history(&served) => {}
                 _ = stopped => {}
             }
         });
     };
     let thread = std::thread::Builder::new().name("curb-http".to_owned()).spawn(run)?;
     Ok(ServerHandle { address, stop: Some(stop), thread: Some(thread) })
+}
+
+/// Takes a sample at every step, for as long as it is polled.
+async fn keep_history(served: &Served) {
+    let mut steps = tokio::time::interval(history::STEP);
+    steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        steps.tick().await;
+        served.sample();
+    }
 }
 
 impl ServerHandle {

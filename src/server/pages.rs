@@ -1,35 +1,38 @@
 //! The addresses of the server and what each answers.
 
-use std::sync::Arc;
+use std::num::ParseIntError;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use chrono::Utc;
 
-use super::answer::{StatusAnswer, alive, ready};
+use super::answer::{Circumstances, StatusAnswer, alive, ready};
+use super::assets::ASSETS;
 use super::exposition::Exposition;
+use super::history::History;
 use crate::engine::StatusBoard;
 
 /// Prometheus asks for this type.
 const EXPOSITION_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-const START: &str = "<!doctype html>
-<html lang=\"en\">
-<meta charset=\"utf-8\">
-<meta name=\"viewport\" content=\"width=device-width\">
-<title>Curb</title>
-<h1>Curb</h1>
-<ul>
-<li><a href=\"/api/status\">status</a>: relations, sources, sinks and latency, as JSON
-<li><a href=\"/metrics\">metrics</a>: for Prometheus
-<li><a href=\"/livez\">livez</a>: whether the worker's loop comes round
-<li><a href=\"/readyz\">readyz</a>: whether the worker has its partitions and its state
-</ul>
-</html>
-";
+/// No script but our own runs, nothing is loaded from elsewhere, and no other page may show this one in a frame.
+const SECURITY_HEADERS: [(HeaderName, &str); 4] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    // Answers are of the moment, and the page is that of the running program.
+    (header::CACHE_CONTROL, "no-store"),
+];
 
 /// What is served.
 #[derive(Clone)]
@@ -37,17 +40,41 @@ pub(super) struct Served {
     pub(super) pipeline: Arc<str>,
     pub(super) board: StatusBoard,
     pub(super) exposition: Exposition,
+    pub(super) history: Arc<Mutex<History>>,
+    pub(super) began: Instant,
+}
+
+impl Served {
+    /// Takes a sample for the history.
+    pub(super) fn sample(&self) {
+        let (status, interval) = (self.board.snapshot(), self.board.take_interval());
+        self.history().sample(status, interval, Instant::now(), now_ms());
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 pub(super) fn router(served: Served) -> Router {
-    Router::new()
-        .route("/", get(async || Html(START)))
+    let mut router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(measurements))
         .route("/api/status", get(status))
-        .merge(super::control::routes())
-        .with_state(served)
+        .route("/api/history", get(history))
+        .route("/api/refused", get(refused));
+    for asset in ASSETS {
+        router = router.route(asset.path, get(async || ([(header::CONTENT_TYPE, asset.content_type)], asset.text)));
+    }
+    router.merge(super::control::routes()).layer(map_response(secured)).with_state(served)
+}
+
+async fn secured(mut response: Response) -> Response {
+    for (name, value) in SECURITY_HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 async fn livez(State(served): State<Served>) -> Response {
@@ -64,7 +91,32 @@ async fn measurements(State(served): State<Served>) -> Response {
 }
 
 async fn status(State(served): State<Served>) -> Response {
-    Json(StatusAnswer::new(served.pipeline, served.board.snapshot(), now_ms())).into_response()
+    let circumstances = Circumstances {
+        pipeline: served.pipeline.clone(),
+        uptime: served.began.elapsed(),
+        since_last_turn: served.board.since_last_turn(),
+        lately: served.history().lately(),
+        now_ms: now_ms(),
+    };
+    Json(StatusAnswer::new(served.board.snapshot(), circumstances)).into_response()
+}
+
+async fn history(State(served): State<Served>, uri: Uri) -> Response {
+    let Ok(since_ms) = since_ms(uri.query()) else {
+        return (StatusCode::BAD_REQUEST, "`since` is not a number of milliseconds\n").into_response();
+    };
+    let answer = served.history().answer(since_ms, now_ms());
+    Json(answer).into_response()
+}
+
+/// The instant after which steps are asked for, in milliseconds; all if none is given.
+fn since_ms(query: Option<&str>) -> Result<i64, ParseIntError> {
+    let given = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("since="));
+    given.map_or(Ok(i64::MIN), str::parse)
+}
+
+async fn refused(State(served): State<Served>) -> Response {
+    Json(served.board.newest_refused()).into_response()
 }
 
 fn verdict(outcome: Result<(), String>) -> Response {

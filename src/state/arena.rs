@@ -48,6 +48,11 @@ impl RowArena {
         &data[at + HEADER_BYTES..at + HEADER_BYTES + len]
     }
 
+    /// Whether an id is live.
+    pub fn contains(&self, id: u32) -> bool {
+        self.places.get(id as usize).is_some_and(|place| place.chunk != DEAD.chunk)
+    }
+
     /// Forgets a live id.
     pub fn remove(&mut self, id: u32) {
         let place = std::mem::replace(&mut self.places[id as usize], DEAD);

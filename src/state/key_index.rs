@@ -61,6 +61,11 @@ impl KeyIndex {
         self.keys.get(id)
     }
 
+    /// Whether an id is live.
+    pub fn contains_id(&self, id: u32) -> bool {
+        self.keys.contains(id)
+    }
+
     /// Forgets a live id.
     pub fn remove(&mut self, id: u32) {
         let hash = self.hash(self.keys.get(id));

@@ -7,14 +7,16 @@ mod key;
 mod ports;
 mod record;
 mod shard;
+mod state_log;
 mod watermark;
 
 pub use change_batch::{ChangeBatch, Order};
 pub use key::{encode_key, kafka_partition, murmur2};
 pub use ports::{
-    CommitError, Delta, Headers, Outcome, OutputTopic, PartitionStatus, PollLimit, Polled, Restored, SealedEpoch, Sink,
-    Source, SourceError, StateLog, TombstoneForm, Undeliverable,
+    CommitError, Delta, Headers, Outcome, OutputTopic, PartitionStatus, PollLimit, Polled, SealedEpoch, Sink, Source,
+    SourceError, TombstoneForm, Undeliverable,
 };
 pub use record::{RecordBatchBytes, RecordMeta, RecordView, SourcePartition};
 pub use shard::{ShardCount, shard_rows, split_by_shard};
+pub use state_log::{LogFollower, LogReader, Restored, StateLog};
 pub use watermark::Watermark;

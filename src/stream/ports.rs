@@ -155,23 +155,6 @@ pub trait Sink: Send {
     }
 }
 
-/// What a state log held when it was read.
-#[derive(Clone, Debug, Default)]
-pub struct Restored {
-    /// The committed positions, which the next epoch starts from; empty at a first start.
-    pub positions: BTreeMap<SourcePartition, i64>,
-    /// How many deltas were read.
-    pub n_deltas: u64,
-    /// The number of the last committed epoch; 0 at a first start.
-    pub epoch: u64,
-}
-
-/// Where logged state is read back.
-pub trait StateLog: Send {
-    /// Hands every committed delta to `apply`, in the order of their epochs within a shard.
-    fn restore(&mut self, apply: &mut dyn FnMut(Delta) -> Result<(), String>) -> Result<Restored, SourceError>;
-}
-
 /// Why a source or a state log could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {

@@ -22,7 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use curb::engine::{Ended, Ends, Worker, WorkerOptions};
+use curb::engine::{Ended, Ends, RewritePolicy, SliceLimit, UpkeepOptions, Worker, WorkerOptions};
 use curb::format::json::Wire;
 use curb::plan::Pipeline;
 use curb::stream::{PollLimit, ShardCount};
@@ -58,14 +58,22 @@ fn stream(
         clock: Box::new(|| 2_000_000_000_000),
     };
     let n_shards = [1, 2, 4][rng.usize(0..3)];
+    // Often the log is rewritten all the time, a few rows an epoch.
+    let slice_rows = [None, Some(2), Some(20)][rng.usize(0..3)];
+    let rewrite = slice_rows.map_or(RewritePolicy::default(), |rows| RewritePolicy {
+        bytes_min: 0,
+        slice: SliceLimit { rows, bytes: usize::MAX },
+    });
     let options = WorkerOptions {
         limit: PollLimit { records: 1_000, bytes: usize::MAX },
         backoff_min: Duration::ZERO,
         wire,
+        upkeep: UpkeepOptions { rewrite, ..UpkeepOptions::default() },
         ..WorkerOptions::replay(ShardCount(n_shards))
     };
     let logged = if is_logged { "logged" } else { "not logged" };
-    let text = format!("{n_shards} shards, epochs of up to {rows_max} records, {logged}, crashes {crashes}");
+    let text =
+        format!("{n_shards} shards, epochs of up to {rows_max} records, {logged}, crashes {crashes}, {slice_rows:?}");
     let failed = |e: &dyn std::error::Error| {
         let source = e.source().map(|s| format!(": {s}")).unwrap_or_default();
         format!("{e}{source} ({text})")

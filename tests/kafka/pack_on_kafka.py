@@ -8,11 +8,8 @@ its own: it runs a copy of the pack whose topics carry a prefix. Sizes and the n
 (default 1500), CURB_TEST_KILLS (default 6) and CURB_TEST_SEED (default 1). A failing test keeps its directory.
 """
 
-import json
 import os
 import random
-import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,21 +18,12 @@ import threading
 import time
 import unittest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
-sys.path.insert(0, os.path.join(ROOT, "tests", "oracle"))
-
-import generate_safe_riding  # noqa: E402
-import safe_riding  # noqa: E402
-from replay_sources import parse_instant  # noqa: E402
+from rig import HERE, Place, Rig, SafeRiding, safe_riding
 
 CAPTURES = int(os.environ.get("CURB_TEST_CAPTURES", "1500"))
 KILLS = int(os.environ.get("CURB_TEST_KILLS", "6"))
 SEED = int(os.environ.get("CURB_TEST_SEED", "1"))
-PATIENCE_S = 120
-SINK_KEYS = {"disposal_actions": None, "party_actions": None, "reviews": "capture_id", "integrity_scores": "person_id",
-             "household_proposals": "household_id", "helmet_rates": None}
-BROKERS = CURB = CLIENT = None
+PLACE = None
 
 
 BAD_INPUT_PACK = """
@@ -47,187 +35,6 @@ WITH (topic = 'events', format = 'json', event_time = 'at');
 CREATE SINK copies WITH (topic = 'copies', format = 'json') AS SELECT item_id, n FROM items;
 CREATE SINK seen WITH (topic = 'seen', format = 'json') AS SELECT event_id, item_id FROM events;
 """
-
-
-def hyphens(name):
-    """The topic of a relation."""
-    return name.replace("_", "-")
-
-
-class Rig:
-    """Topics, a pack that uses them, and workers that run it."""
-
-    def __init__(self, name, pack=None, brokers=None):
-        self.brokers = brokers or BROKERS
-        self.prefix = f"{name}-{time.time_ns() % 10**9}"
-        self.dir = tempfile.mkdtemp(prefix=f"curb-{name}.")
-        self.pack = os.path.join(self.dir, "pack")
-        self.n_runs = 0
-        self.workers = []
-        if pack is None:
-            shutil.copytree(os.path.join(ROOT, "sql", "safe-riding"), self.pack)
-        else:
-            os.mkdir(self.pack)
-            with open(os.path.join(self.pack, "pack.sql"), "w", encoding="utf-8") as file:
-                file.write(pack)
-        self.edit(r"topic = '([a-z-]+)'", rf"topic = '{self.prefix}-\1'")
-
-    def edit(self, pattern, replacement):
-        """Changes the pack's text; returns how often."""
-        n_changed = 0
-        for name in os.listdir(self.pack):
-            path = os.path.join(self.pack, name)
-            with open(path, encoding="utf-8") as file:
-                text, n = re.subn(pattern, replacement, file.read())
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
-            n_changed += n
-        return n_changed
-
-    def topic(self, name):
-        """The topic of a source or sink."""
-        return f"{self.prefix}-{hyphens(name)}"
-
-    def client(self, *args, data=None):
-        """Calls the independent client; returns what it printed."""
-        done = subprocess.run([CLIENT, *args], input=data, capture_output=True, check=False, timeout=PATIENCE_S)
-        if done.returncode:
-            raise AssertionError(f"kafka_client {args}: {done.stderr.decode()}")
-        return done.stdout.decode()
-
-    def create(self, name, n_partitions, *settings):
-        """Makes a topic."""
-        self.client("create", self.brokers, self.topic(name), str(n_partitions), *settings)
-
-    def produce(self, name, key, lines):
-        """Writes lines into a source's topic."""
-        if lines:
-            data = "".join(line + "\n" for line in lines).encode()
-            self.client("produce", self.brokers, self.topic(name), ",".join(key) or "-", "-", data=data)
-
-    def read(self, name):
-        """The committed records of a topic, by partition and offset."""
-        return [json.loads(line) for line in self.client("consume", self.brokers, self.topic(name)).split("\n") if line]
-
-    def start(self, *args, brokers=None, environment=None, create=True):
-        """Starts a worker; its log is `self.log(number)`."""
-        self.n_runs += 1
-        with open(os.path.join(self.dir, f"worker-{self.n_runs}.log"), "wb") as log:
-            worker = subprocess.Popen(
-                [CURB, "run", self.pack, "--brokers", brokers or self.brokers, "--pipeline", self.prefix,
-                 *(["--create-topics"] if create else []), *args], stdout=log, stderr=log, env={**os.environ, **(environment or {})})
-        self.workers.append(worker)
-        return worker
-
-    def log(self, number=None):
-        """What a worker said, by default the last one."""
-        with open(os.path.join(self.dir, f"worker-{number or self.n_runs}.log"), encoding="utf-8") as file:
-            return file.read()
-
-    def run(self, *args, code=0, **options):
-        """Runs a worker to its end and checks its exit code; returns what it said."""
-        worker = self.start(*args, **options)
-        found = worker.wait(PATIENCE_S)
-        if found != code:
-            raise AssertionError(f"exit code {found}, expected {code}; {self.dir}\n{self.log()[-3000:]}")
-        return self.log()
-
-    def catch_up(self):
-        """Processes everything that is in the topics now."""
-        return self.run("--until-caught-up")
-
-    def wait_for(self, what, done, patience_s=PATIENCE_S):
-        """Waits until `done()` holds."""
-        until = time.monotonic() + patience_s
-        while not done():
-            if time.monotonic() > until:
-                raise AssertionError(f"{what}: not within {patience_s} s; {self.dir}\n{self.log()[-3000:]}")
-            time.sleep(0.2)
-
-    def wait_until_loaded(self):
-        """Waits until the last worker hands out results."""
-        self.wait_for("loaded", lambda: "tables loaded" in self.log())
-
-    def close(self, keep):
-        """Ends what still runs."""
-        for worker in self.workers:
-            if worker.poll() is None:
-                worker.kill()
-                worker.wait()
-        if keep:
-            print(f"kept: {self.dir}", file=sys.stderr)
-        else:
-            shutil.rmtree(self.dir)
-
-
-class SafeRiding(Rig):
-    """The pack with generated sources, halved by order within each relation."""
-
-    def __init__(self, name, brokers=None):
-        super().__init__(name, brokers=brokers)
-        self.input = os.path.join(self.dir, "input")
-        generate_safe_riding.generate(SEED, CAPTURES, max(30, CAPTURES // 20), self.input)
-        self.lines = {s.name: self.source_lines(s) for s in safe_riding.SOURCES}
-        for source in safe_riding.SOURCES:
-            # In order of time and in one partition, so that no passage is late however epochs are cut.
-            self.create(source.name, 1 if source.stream else 3)
-
-    def source_lines(self, source):
-        path = os.path.join(self.input, source.name + ".ndjson")
-        if not os.path.exists(path):
-            return []
-        with open(path, encoding="utf-8", newline="\n") as file:
-            lines = [line for line in file.read().split("\n") if line.strip()]
-        if source.stream:
-            lines.sort(key=lambda line: parse_instant(json.loads(line)["passed_at"]))
-            with open(path, "w", encoding="utf-8", newline="\n") as file:
-                file.writelines(line + "\n" for line in lines)
-        return lines
-
-    def halves(self):
-        """The lines of each source in two halves; devices and passages, whose join follows arrival, are not divided."""
-        first, second = {}, {}
-        for name, lines in self.lines.items():
-            middle = len(lines) if name == "devices" else len(lines) // 2
-            first[name], second[name] = lines[:middle], lines[middle:]
-        return first, second
-
-    def produce_all(self, lines, n_parts=1, pause_s=0.0):
-        """Writes the lines of all sources, in parts that alternate between the sources."""
-        for part in range(n_parts):
-            for source in safe_riding.SOURCES:
-                own = lines.get(source.name, [])
-                begin, end = (len(own) * p // n_parts for p in (part, part + 1))
-                self.produce(source.name, () if source.stream else source.key, own[begin:end])
-            time.sleep(pause_s)
-
-    def outputs(self):
-        """The records of every sink."""
-        return {sink: self.read(sink) for sink in SINK_KEYS}
-
-    def input_of(self, *parts):
-        """A directory of sources as written so far, for the oracle."""
-        directory = os.path.join(self.dir, f"input-{len(os.listdir(self.dir))}")
-        os.mkdir(directory)
-        for source in safe_riding.SOURCES:
-            lines = [line for part in parts for line in part.get(source.name, [])]
-            generate_safe_riding.write_lines(directory, source.name, lines)
-        return directory
-
-    def differences(self, outputs, input_dir, windows_closed):
-        """What the oracle finds wrong with the outputs: order by key, revisions, content."""
-        directory = os.path.join(self.dir, f"output-{len(os.listdir(self.dir))}")
-        os.mkdir(directory)
-        for sink, records in outputs.items():
-            rows = []
-            for record in records:
-                if record["value"] is None:
-                    record = {"value": {"_tombstone": True, SINK_KEYS[sink]: record["key"]}}
-                rows.append(json.dumps(record["value"], ensure_ascii=False))
-            generate_safe_riding.write_lines(directory, sink, rows)
-        problems = safe_riding.compare(input_dir, directory, live=True)
-        is_open = lambda p: p.startswith("helmet_rates: ") and ": missing, expected" in p  # noqa: E731
-        return [p for p in problems if windows_closed or not is_open(p)]
 
 
 class PackOnKafka(unittest.TestCase):
@@ -251,7 +58,7 @@ class PackOnKafka(unittest.TestCase):
             self.assertEqual(rig.read(name.name + ".late"), [], name.name)
 
     def test_first_start_live_changes_and_restarts(self):
-        rig = self.rig(SafeRiding("live"))
+        rig = self.rig(SafeRiding("live", PLACE, SEED, CAPTURES))
         first, second = rig.halves()
         rig.produce_all(first)
         rig.catch_up()
@@ -293,7 +100,7 @@ class PackOnKafka(unittest.TestCase):
         self.assertEqual({s: len(r) for s, r in rig.outputs().items()}, {s: len(r) for s, r in outputs.items()})
 
     def test_killed_at_random_moments_under_load(self):
-        rig = self.rig(SafeRiding("kill"))
+        rig = self.rig(SafeRiding("kill", PLACE, SEED, CAPTURES))
         chooser = random.Random(SEED)
         first, second = rig.halves()
         for name in ("devices", "passages"):
@@ -331,7 +138,8 @@ class PackOnKafka(unittest.TestCase):
         self.addCleanup(script, "stop")
         script("start")
         with open(os.path.join(directory, "bootstrap"), encoding="utf-8") as file:
-            rig = self.rig(SafeRiding("broker", brokers=file.read().strip()))
+            own = Place(file.read().strip(), PLACE.curb, PLACE.client)
+        rig = self.rig(SafeRiding("broker", own, SEED, CAPTURES))
         first, second = rig.halves()
         for name in ("devices", "passages"):
             rig.produce_all({name: first.pop(name) + second.pop(name)})
@@ -349,7 +157,7 @@ class PackOnKafka(unittest.TestCase):
         self.assert_equal_to_oracle(rig, rig.outputs(), rig.input)
 
     def test_bad_input_is_refused_with_its_reason_and_stops_nothing(self):
-        rig = self.rig(Rig("bad", BAD_INPUT_PACK))
+        rig = self.rig(Rig("bad", PLACE, BAD_INPUT_PACK))
         rig.create("items", 2, "max.message.bytes=5000000")
         rig.create("events", 2, "max.message.bytes=5000000")
         big, day = "x" * (2 << 20), "2026-01-01T00:00:00Z"
@@ -389,7 +197,7 @@ class PackOnKafka(unittest.TestCase):
             [len(rig.read(name)) for name in ("copies", "seen", "items.rejected", "events.rejected")], n_records)
 
     def test_what_is_wrong_is_said_with_its_remedy(self):
-        rig = self.rig(Rig("said", BAD_INPUT_PACK))
+        rig = self.rig(Rig("said", PLACE, BAD_INPUT_PACK))
         said = rig.run("--until-caught-up", code=3, create=False)
         for name in (rig.topic("items"), rig.topic("events.late"), f"{rig.prefix}.state", "--create-topics"):
             self.assertIn(name, said)
@@ -408,7 +216,7 @@ class PackOnKafka(unittest.TestCase):
         self.assertIn("5 shards", said)
 
     def test_of_two_workers_one_works(self):
-        rig = self.rig(Rig("two", BAD_INPUT_PACK))
+        rig = self.rig(Rig("two", PLACE, BAD_INPUT_PACK))
         first = rig.start()
         rig.wait_until_loaded()
         other = rig.start("--instance", "1")
@@ -431,8 +239,9 @@ class PackOnKafka(unittest.TestCase):
 
 def main(arguments):
     """The command line."""
-    global BROKERS, CURB, CLIENT
-    BROKERS, CURB, CLIENT, *names = arguments
+    global PLACE
+    brokers, curb, client, *names = arguments
+    PLACE = Place(brokers, curb, client)
     unittest.main(argv=[sys.argv[0], *(f"PackOnKafka.{name}" for name in names)], verbosity=2)
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Random sources for the pack `sql/safe-riding`, plausible in the large and nasty in the small.
 
-    generate_safe_riding.py --seed 1 --captures 20000 --people 800 --to DIR [--passages N] [--hostile]
+    generate_safe_riding.py --seed 1 --captures 20000 --people 800 --to DIR [--passages N] [--hostile] [--aged]
     generate_safe_riding.py shuffle DIR --seed 2 --to DIR2
 
 The same seed gives the same files. Persons offend with exponential rates; captures cluster into rides whose gaps sit on
@@ -9,6 +9,7 @@ the 30-minute edge, on month ends and on the edges of visits, policies, exemptio
 repeated, deleted and put back. `--hostile` adds lines that cannot be decoded. `shuffle` writes another order of arrival
 with the same final content: the order of the records of one key stays, all else is permuted; passages stay as they are,
 for a stream's first record of an id counts. Everything lies within 600 days, so that nothing is older than its retention.
+`--aged` puts one row far ahead of all others into each table with a retention, so that half of its rows are older than that.
 """
 
 import argparse
@@ -372,7 +373,17 @@ class Generator:
                     line = {"extra": {"deep": [1, "]"]}, **row, "surplus": "\\\"}"}
                 rows.insert(r.randrange(len(rows) + 1), line)
 
-    def run(self, hostile):
+    def aged(self):
+        """A row of each table with a retention that makes rows of the first half late once its epoch is over."""
+        for source in SOURCES:
+            rows = self.files[source.name]
+            if source.retention_ms is None or not rows:
+                continue
+            at = START + 300 * DAY + source.retention_ms
+            ahead = {**next(row for row in rows if "_tombstone" not in row), source.key[0]: "ahead", source.event_time: self.text(at)}
+            rows.insert(len(rows) // 20, ahead)
+
+    def run(self, hostile, aged):
         """Everything, in an order that lets later pieces use earlier edges."""
         self.policies()
         self.persons()
@@ -384,6 +395,8 @@ class Generator:
         self.edge_captures()
         self.passages()
         self.changes()
+        if aged:
+            self.aged()
         if hostile:
             self.hostile()
 
@@ -394,10 +407,10 @@ def write_lines(directory, name, lines):
         file.writelines(line + "\n" for line in lines)
 
 
-def generate(seed, n_captures, n_people, directory, n_passages=None, hostile=False):
+def generate(seed, n_captures, n_people, directory, n_passages=None, hostile=False, aged=False):
     """Writes one file a source."""
     generator = Generator(seed, n_captures, n_people, n_captures if n_passages is None else n_passages)
-    generator.run(hostile)
+    generator.run(hostile, aged)
     os.makedirs(directory, exist_ok=True)
     for name, rows in generator.files.items():
         write_lines(directory, name, (
@@ -445,8 +458,9 @@ def main(arguments):
     parser.add_argument("--people", type=int, default=200)
     parser.add_argument("--passages", type=int, help="as many as captures unless given")
     parser.add_argument("--hostile", action="store_true", help="add lines that cannot be decoded")
+    parser.add_argument("--aged", action="store_true", help="make half of the rows older than their retention")
     options = parser.parse_args(arguments)
-    generate(options.seed, options.captures, options.people, options.to, options.passages, options.hostile)
+    generate(options.seed, options.captures, options.people, options.to, options.passages, options.hostile, options.aged)
 
 
 if __name__ == "__main__":

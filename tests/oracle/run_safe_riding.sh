@@ -36,6 +36,11 @@ done
 # More than 100,000 records: several epochs, so that actions are revised and withdrawn and passages are late.
 python3 "$here/generate_safe_riding.py" --seed 99 --captures 120000 --people 5000 --to "$work/epochs"
 replay_and_compare epochs "$work/epochs"
+# Half of the captures come after their retention, in two orders of arrival.
+python3 "$here/generate_safe_riding.py" --seed 98 --captures 120000 --people 5000 --to "$work/aged" --aged
+python3 "$here/generate_safe_riding.py" shuffle "$work/aged" --seed 1 --to "$work/aged-shuffled"
+replay_and_compare aged "$work/aged"
+replay_and_compare aged-shuffled "$work/aged-shuffled" --shards 3
 
 python3 "$here/nyc.py" input "$work/nyc"
 "$curb" replay "$pack" --from "$work/nyc" --to "$work/nyc.out" --time-zone America/New_York >"$work/nyc.log" 2>&1

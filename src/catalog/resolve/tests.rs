@@ -112,7 +112,8 @@ fn every_option_of_a_stream_is_kept_and_the_rest_has_defaults() {
 fn every_option_of_a_sink_is_kept_and_the_rest_has_defaults() {
     let options = sink(
         "CREATE SINK s WITH (topic = 'x', format = 'json', key = 'a, B', headers = 'none', allow_private = true, mode = 'shadow',
-            max_rate = '1000 per minute', settle = '5 seconds', emit_time = 'at', allowed_lateness = '1 h') AS SELECT 1",
+            max_rate = '1000 per minute', settle = '5 seconds', emit_time = 'at', count_by = 'kind',
+            allowed_lateness = '1 h') AS SELECT 1",
     );
     let key: Vec<_> = options.key.iter().flatten().map(|ident| ident.value.as_str()).collect();
     assert_eq!(key, ["a", "B"]);
@@ -120,10 +121,11 @@ fn every_option_of_a_sink_is_kept_and_the_rest_has_defaults() {
     assert_eq!((options.mode, options.settle_ms), (SinkMode::Shadow, 5_000));
     assert_eq!(options.max_rate, Some(Rate { rows: 1000, per_ms: 60_000 }));
     assert_eq!(options.emit_time.map(|ident| ident.value), Some("at".into()));
+    assert_eq!(options.count_by.map(|ident| ident.value), Some("kind".into()));
     let bare = sink("CREATE SINK helmet_rates AS SELECT 1");
     assert_eq!((bare.topic.as_str(), bare.headers, bare.allow_private), ("helmet-rates", Headers::Minimal, false));
     assert_eq!((bare.mode, bare.max_rate, bare.settle_ms), (SinkMode::Live, None, 0));
-    assert!(bare.key.is_none() && bare.emit_time.is_none());
+    assert!(bare.key.is_none() && bare.emit_time.is_none() && bare.count_by.is_none());
 }
 
 #[test]

@@ -12,9 +12,9 @@ const PROPERTY_PREFIX: &str = "CURB_KAFKA_";
 /// A configuration file in TOML. Keys that do not exist are an error.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ConfigFile {
-    pub(super) brokers: Option<String>,
-    pub(super) pipeline: Option<String>,
+pub(in crate::cli) struct ConfigFile {
+    pub(in crate::cli) brokers: Option<String>,
+    pub(in crate::cli) pipeline: Option<String>,
     pub(super) http: Option<String>,
     pub(super) shards: Option<u32>,
     pub(super) instance: Option<u32>,
@@ -33,7 +33,7 @@ struct KafkaSection {
 
 impl ConfigFile {
     /// Reads a file. Its lines are never quoted in errors, since they may hold secrets.
-    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+    pub(in crate::cli) fn read(path: &Path) -> anyhow::Result<Self> {
         let name = || format!("configuration file `{}`", path.display());
         let text = std::fs::read_to_string(path).with_context(|| format!("{} could not be read", name()))?;
         toml::from_str(&text).map_err(|error| {
@@ -44,7 +44,7 @@ impl ConfigFile {
     }
 
     /// librdkafka's properties of the file. `sasl.password = ".."` is, in TOML, a table in a table; both forms count.
-    pub(super) fn properties(&self) -> anyhow::Result<BTreeMap<String, String>> {
+    pub(in crate::cli) fn properties(&self) -> anyhow::Result<BTreeMap<String, String>> {
         let mut flat = BTreeMap::new();
         flatten("", &self.kafka.properties, &mut flat)?;
         Ok(flat)
@@ -73,7 +73,7 @@ fn flatten(prefix: &str, table: &toml::Table, flat: &mut BTreeMap<String, String
 }
 
 /// librdkafka's properties of the environment.
-pub(super) fn environment_properties(
+pub(in crate::cli) fn environment_properties(
     variables: impl Iterator<Item = (String, String)>,
 ) -> impl Iterator<Item = (String, String)> {
     variables.filter_map(|(name, value)| {
@@ -83,7 +83,7 @@ pub(super) fn environment_properties(
 }
 
 /// Parses `property=value`. The value may be a secret and is never shown.
-pub(super) fn parse_property(text: &str) -> Result<(String, String), String> {
+pub(in crate::cli) fn parse_property(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_string(), value.to_string())),
         _ => Err("a property is given as `name=value`".to_string()),

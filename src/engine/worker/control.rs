@@ -8,6 +8,9 @@ use arrow::datatypes::TimestampMillisecondType;
 use arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
 
+use super::super::dataflow::EpochRun;
+use super::super::encode::EncodeError;
+use super::{Worker, WorkerError};
 use crate::catalog::Rate;
 use crate::plan::{Pipeline, RelationId, SinkPlan};
 use crate::stream::ChangeBatch;
@@ -158,6 +161,48 @@ impl Control {
     fn hold_back(&mut self, pipeline: &Pipeline) {
         let paused = pipeline.sinks.iter().filter(|s| self.logged.paused.contains_key(s.name.as_ref()));
         self.held_back = paused.flat_map(|s| s.hands_over.iter().copied()).collect();
+    }
+}
+
+impl Worker {
+    /// Holds back the rows of sinks that would exceed their rate.
+    pub(super) fn obey_rates(&mut self, run: &mut EpochRun, clock_ms: i64) -> Result<(), WorkerError> {
+        if !self.options.holds_back {
+            return Ok(());
+        }
+        for (idx, sink) in self.pipeline.sinks.iter().enumerate().filter(|(_, s)| s.max_rate.is_some()) {
+            let n_rows = run.changes.get(sink.relation).map_or(0, |c| c.len() as u64);
+            if self.control.admits(&self.pipeline, idx, n_rows, clock_ms) {
+                continue;
+            }
+            for id in sink.hands_over.iter().chain([&sink.relation]) {
+                if sink.hands_over.contains(id) {
+                    self.dataflow.take_back(&self.pipeline, *id)?;
+                }
+                if let Some(changes) = run.changes.get_mut(*id) {
+                    *changes = ChangeBatch::empty(changes.rows.schema());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps what the first load may emit, and says how much that is before anything is sent.
+    pub(super) fn hand_over_first_load(&mut self, run: &mut EpochRun) -> Result<(), WorkerError> {
+        for sink in &self.pipeline.sinks {
+            let Some(changes) = run.changes.get_mut(sink.relation) else { continue };
+            let n_rows = changes.len();
+            *changes = self
+                .options
+                .emit_from
+                .emitted(sink, changes)
+                .map_err(|e| EncodeError { sink: sink.name.clone(), reason: e.to_string() })?;
+            let n_waiting: usize = sink.hands_over.iter().map(|id| self.dataflow.n_waiting(*id)).sum();
+            let (n_emitted, n_recorded) = (changes.len(), n_rows - changes.len());
+            tracing::info!(sink = %sink.name, n_emitted, n_waiting, n_recorded, "first load: rows that leave");
+        }
+        self.control.loaded();
+        Ok(())
     }
 }
 

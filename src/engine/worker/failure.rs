@@ -5,6 +5,7 @@ use super::super::delta::DeltaError;
 use super::super::encode::EncodeError;
 use super::super::intake::IntakeError;
 use super::super::restore::RestoreError;
+use super::super::rewrite::RewriteError;
 use crate::stream::{CommitError, SourceError};
 
 /// Why a worker stopped.
@@ -28,6 +29,9 @@ pub enum WorkerError {
     /// A sink could not be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// State could not be written again.
+    #[error(transparent)]
+    Rewrite(#[from] RewriteError),
     /// State could not be encoded.
     #[error(transparent)]
     Delta(#[from] DeltaError),
@@ -73,6 +77,7 @@ pub(super) fn remedy(error: &WorkerError, has_log: bool, was_restored: bool, n_f
         | WorkerError::Intake(_)
         | WorkerError::Dataflow(_)
         | WorkerError::Encode(_)
+        | WorkerError::Rewrite(_)
         | WorkerError::Delta(_) => Remedy::Stop,
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::control::EmitFrom;
+use crate::engine::UpkeepOptions;
 use crate::format::json::Wire;
 use crate::stream::{PollLimit, ShardCount, Watermark};
 
@@ -33,6 +34,8 @@ pub struct WorkerOptions {
     pub holds_back: bool,
     /// What the first load may emit.
     pub emit_from: EmitFrom,
+    /// How logged state is looked after.
+    pub upkeep: UpkeepOptions,
     /// Whether to stop when everything that was there at start has been committed.
     pub until_caught_up: bool,
     /// How many epochs may be between reading and commit at a time. More than one only where nothing is logged nor held
@@ -59,6 +62,7 @@ impl WorkerOptions {
             hand_over_max: 200_000,
             holds_back: true,
             emit_from: EmitFrom::Earliest,
+            upkeep: UpkeepOptions::default(),
             until_caught_up: false,
             epochs_under_way: 1,
         }
@@ -72,9 +76,9 @@ impl WorkerOptions {
             commit_interval_min: Duration::ZERO,
             wire: Wire::Lines,
             pause_streams_while_loading: false,
-            epochs_under_way: REPLAY_EPOCHS_UNDER_WAY,
             hand_over_max: usize::MAX,
             holds_back: false,
+            epochs_under_way: REPLAY_EPOCHS_UNDER_WAY,
             ..Self::live(n_shards)
         }
     }

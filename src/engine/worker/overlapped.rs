@@ -8,8 +8,8 @@ use super::super::epoch::OpenEpoch;
 use super::super::intake::{SourceCounts, Taken, fates};
 use super::super::overlap::{Edges, ReadEpoch, RunEpoch, run_overlapped};
 use super::super::status::CommittedEpoch;
-use super::pending::Computed;
-use super::{Ended, Worker, WorkerError, is_loaded, write_outputs};
+use super::pending::{Computed, write_outputs};
+use super::{Ended, Worker, WorkerError, is_loaded};
 use crate::metrics::{self, StageTimer};
 
 impl Worker {
@@ -55,6 +55,7 @@ impl Worker {
                 before,
                 after,
                 loaded: is_loaded(pipeline, partitions),
+                // Nothing waits for the clock here, nor for anybody.
                 clock_ms: i64::MAX,
                 hand_over_max: options.hand_over_max,
                 held_back: BTreeSet::new(),

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::dataflow::{EpochRun, EpochTimes};
+use super::super::encode::SinkEncoder;
 use super::super::epoch::OpenEpoch;
 use super::super::intake::{Fates, Taken};
-use super::Progress;
-use crate::stream::SealedEpoch;
+use super::super::refusal::encode_refusals;
+use super::{Progress, WorkerError};
+use crate::plan::Pipeline;
+use crate::stream::{OutputTopic, SealedEpoch};
 
 /// One epoch between decoding and commit.
 pub(super) struct Computed {
@@ -38,4 +41,27 @@ impl Pending {
         let sink_rows = epoch.rows().clone();
         Self { sealed: epoch.seal(), sink_rows, computed, progress, is_in_doubt: false, n_failed: 0 }
     }
+}
+
+/// Encodes what an epoch hands to its sinks, and the records it refused.
+pub(super) fn write_outputs(
+    epoch: &mut OpenEpoch,
+    pipeline: &Pipeline,
+    sinks: &mut [SinkEncoder],
+    computed: &Computed,
+    raw_bytes_max: usize,
+) -> Result<(), WorkerError> {
+    let record_name = |sequence: u64| computed.taken.name(pipeline, sequence);
+    for (sink, encoder) in pipeline.sinks.iter().zip(sinks) {
+        if let Some(changes) = computed.run.changes.get(sink.relation) {
+            epoch.write(OutputTopic::Sink(sink.name.clone()), encoder.encode(changes, &record_name)?);
+        }
+    }
+    for (records, fates) in computed.taken.records.iter().zip(&computed.fates) {
+        let Some(relation) = pipeline.relations.get(records.relation) else { continue };
+        let refused = encode_refusals(relation, records, fates, raw_bytes_max);
+        epoch.write(OutputTopic::Late(relation.name.clone()), refused.late);
+        epoch.write(OutputTopic::Rejected(relation.name.clone()), refused.rejected);
+    }
+    Ok(())
 }

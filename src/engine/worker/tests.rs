@@ -10,12 +10,15 @@ use proptest::prelude::*;
 use super::*;
 use crate::catalog::resolve;
 use crate::dialect::{Pack, parse};
-use crate::engine::{Replay, ReplayOptions, RestoreError, event_times};
-use crate::local::{Collected, FileInput, FileSource, MemorySink, MemoryStateLog};
+use crate::engine::{
+    Replay, ReplayOptions, RestoreError, RewritePolicy, SliceLimit, SnapshotPolicy, SourceCounts, UpkeepOptions,
+    event_times, snapshot,
+};
+use crate::local::{Collected, FileInput, FileSource, MemorySink, MemoryStateLog, SnapshotDir};
 use crate::plan::plan;
 use crate::stream::{
-    CommitError, Outcome as SinkOutcome, PollLimit, RecordBatchBytes, RecordMeta, SealedEpoch, ShardCount, SourceError,
-    TombstoneForm,
+    CommitError, LogFollower, LogReader, Outcome as SinkOutcome, OutputTopic, PollLimit, RecordBatchBytes, RecordMeta,
+    Restored, SealedEpoch, ShardCount, SourceError, TombstoneForm,
 };
 
 const RULES: &str = "
@@ -144,27 +147,128 @@ fn options(n_shards: u32, n_records: usize) -> WorkerOptions {
     }
 }
 
+/// Rewrites shards all the time, a few rows an epoch.
+fn rewriting(options: WorkerOptions, slice_rows: usize) -> WorkerOptions {
+    let slice = SliceLimit { rows: slice_rows, bytes: usize::MAX };
+    let upkeep = UpkeepOptions { rewrite: RewritePolicy { bytes_min: 0, slice }, ..UpkeepOptions::default() };
+    WorkerOptions { upkeep, ..options }
+}
+
+/// Writes a snapshot of every shard before each restore that `writes` says, and perhaps damages one.
+struct SnapshottingLog {
+    log: MemoryStateLog,
+    pipeline: Arc<Pipeline>,
+    n_shards: ShardCount,
+    dir: SnapshotDir,
+    restores: VecDeque<SnapshotFault>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum SnapshotFault {
+    None,
+    NotWritten,
+    CutShort(usize),
+    Flipped(usize),
+    OfAnotherLog,
+}
+
+fn snapshot_fault() -> impl Strategy<Value = SnapshotFault> {
+    prop_oneof![
+        2 => Just(SnapshotFault::None),
+        1 => Just(SnapshotFault::NotWritten),
+        1 => (0usize..2000).prop_map(SnapshotFault::CutShort),
+        1 => (0usize..2000).prop_map(SnapshotFault::Flipped),
+        1 => Just(SnapshotFault::OfAnotherLog),
+    ]
+}
+
+impl StateLog for SnapshottingLog {
+    fn restore(&mut self, reader: &mut dyn LogReader) -> Result<Restored, SourceError> {
+        self.log.restore(reader)
+    }
+
+    fn follower(&self) -> Option<Box<dyn LogFollower>> {
+        None
+    }
+
+    fn ask_end(&mut self, shard: u32) {
+        self.log.ask_end(shard);
+    }
+
+    fn take_ends(&mut self) -> Vec<(u32, Option<i64>)> {
+        self.snapshot();
+        self.log.take_ends()
+    }
+
+    fn cut(&mut self, shard: u32, before: i64) {
+        self.log.cut(shard, before);
+        self.snapshot();
+    }
+}
+
+impl SnapshottingLog {
+    fn snapshot(&mut self) {
+        let fault = self.restores.pop_front().unwrap_or(SnapshotFault::None);
+        if fault == SnapshotFault::NotWritten {
+            return;
+        }
+        for shard in 0..self.n_shards.0 {
+            let mut follower = self.log.clone();
+            let began_ms = if fault == SnapshotFault::OfAnotherLog { 1 } else { 0 };
+            let wrote =
+                snapshot::write(&self.pipeline, self.n_shards, &self.dir, &mut follower, shard, began_ms).unwrap();
+            let path = self.dir.path(shard);
+            assert!(wrote.is_some_and(|n| fs::metadata(&path).unwrap().len() == n));
+            let mut bytes = fs::read(&path).unwrap();
+            match fault {
+                SnapshotFault::CutShort(at) => bytes.truncate(at % bytes.len()),
+                SnapshotFault::Flipped(at) => {
+                    let at = at % bytes.len();
+                    bytes[at] ^= 4;
+                }
+                _ => {}
+            }
+            fs::write(&path, &bytes).unwrap();
+        }
+    }
+}
+
 struct Outcome {
     collected: BTreeMap<OutputTopic, Vec<Collected>>,
     counts: Vec<(Arc<str>, SourceCounts)>,
+    log: MemoryStateLog,
 }
 
 fn run(history: &History, options: WorkerOptions, faults: Vec<Fault>) -> Outcome {
+    run_with(history, options, faults, Vec::new())
+}
+
+fn run_with(history: &History, options: WorkerOptions, faults: Vec<Fault>, snapshots: Vec<SnapshotFault>) -> Outcome {
     let dir = tempfile::tempdir().unwrap();
     history.write(dir.path());
     let pipeline = pipeline(RULES);
     let log = MemoryStateLog::default();
     let inner = MemorySink::new(log.clone(), TombstoneForm::NoValue);
+    let logged: Box<dyn StateLog> = match options.upkeep.snapshots.clone() {
+        None => Box::new(log.clone()),
+        Some(dir) => Box::new(SnapshottingLog {
+            log: log.clone(),
+            pipeline: pipeline.clone(),
+            n_shards: options.n_shards,
+            dir,
+            restores: snapshots.into(),
+        }),
+    };
     let ends = Ends {
         source: source(&pipeline, dir.path()),
         sink: Box::new(FaultySink { inner: inner.clone(), faults: faults.into() }),
-        log: Some(Box::new(log)),
+        log: Some(logged),
         clock: Box::new(|| 0),
     };
     let mut worker = Worker::new(pipeline, ends, options, Arc::default()).unwrap();
     assert_eq!(worker.run().unwrap(), Ended::EndOfInput);
     let counts = worker.status().snapshot().sources.into_iter().map(|s| (s.name, s.counts)).collect();
-    Outcome { collected: inner.collected(), counts }
+    Outcome { collected: inner.collected(), counts, log }
 }
 
 proptest! {
@@ -179,6 +283,34 @@ proptest! {
     ) {
         let calm = run(&history, options(n_shards, n_records), Vec::new());
         let stormy = run(&history, options(n_shards, n_records), faults);
+        prop_assert_eq!(calm.collected, stormy.collected);
+    }
+
+    #[test]
+    fn a_log_that_is_rewritten_all_the_time_is_whole_at_any_time(
+        history in history(),
+        faults in prop::collection::vec(prop_oneof![Just(Fault::None), fault()], 0..16),
+        n_shards in 1u32..4,
+        slice_rows in 1usize..5,
+    ) {
+        let calm = run(&history, options(n_shards, 1), Vec::new());
+        let stormy = run(&history, rewriting(options(n_shards, 1), slice_rows), faults);
+        prop_assert_eq!(calm.collected, stormy.collected);
+    }
+
+    #[test]
+    fn local_snapshots_cannot_be_seen_in_the_output_whatever_becomes_of_them(
+        history in history(),
+        faults in prop::collection::vec(prop_oneof![Just(Fault::None), fault()], 0..16),
+        snapshots in prop::collection::vec(snapshot_fault(), 0..16),
+        n_shards in 1u32..4,
+        slice_rows in 1usize..5,
+    ) {
+        let calm = run(&history, options(n_shards, 1), Vec::new());
+        let dir = tempfile::tempdir().unwrap();
+        let mut with_snapshots = rewriting(options(n_shards, 1), slice_rows);
+        with_snapshots.upkeep.snapshots = Some(SnapshotDir::new(dir.path(), "test"));
+        let stormy = run_with(&history, with_snapshots, faults, snapshots);
         prop_assert_eq!(calm.collected, stormy.collected);
     }
 
@@ -221,6 +353,94 @@ proptest! {
             }
         }
     }
+}
+
+/// The same few devices change all the time.
+fn busy_devices() -> History {
+    let device = |i: usize| format!(r#"{{"device_id":"d{}","town":"{}"}}"#, i % 4, ["a", "b", "c"][i % 3]);
+    History { devices: (0..400).map(device).collect(), passages: vec![] }
+}
+
+#[test]
+fn a_rewritten_log_stays_small_and_names_its_pipeline() {
+    let history = busy_devices();
+    let without = run(&history, options(2, 1), Vec::new());
+    let kept = run(&history, rewriting(options(2, 1), 2), Vec::new());
+    let ((n_all, n_cut_of_all), (n_kept, n_cut)) = (without.log.n_deltas(), kept.log.n_deltas());
+    assert_eq!((without.collected, n_cut_of_all), (kept.collected, 0));
+    assert!(n_kept * 4 < n_all && n_cut > n_all / 2, "{n_kept} kept and {n_cut} cut, {n_all} otherwise");
+    // What is left says which pack it belongs to.
+    let narrower = pipeline(&RULES.replace("upper(town) AS town", "town, device_id AS id"));
+    let mut log = kept.log;
+    let refused = crate::engine::restore::restore(&narrower, ShardCount(2), Some(&mut log), None).err().unwrap();
+    assert!(refused.to_string().contains("has changed"), "{refused}");
+}
+
+#[test]
+fn snapshots_are_written_beside_the_worker_and_read_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let snapshots = SnapshotDir::new(dir.path(), "test");
+    let files = tempfile::tempdir().unwrap();
+    busy_devices().write(files.path());
+    let pipeline = pipeline(RULES);
+    let log = MemoryStateLog::default();
+    let start = || {
+        let mut options = options(2, 1);
+        options.upkeep.snapshots = Some(snapshots.clone());
+        options.upkeep.snapshot = SnapshotPolicy { bytes_min: 1000 };
+        let ends = Ends {
+            source: source(&pipeline, files.path()),
+            sink: Box::new(MemorySink::new(log.clone(), TombstoneForm::NoValue)),
+            log: Some(Box::new(log.clone())),
+            clock: Box::new(|| 7),
+        };
+        Worker::new(pipeline.clone(), ends, options, Arc::default()).unwrap()
+    };
+    start().run().unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    while !(0..2).all(|shard| snapshots.path(shard).exists()) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let resumed = |mut log: MemoryStateLog, dir: Option<&SnapshotDir>| {
+        crate::engine::restore::restore(&pipeline, ShardCount(2), Some(&mut log), dir).unwrap()
+    };
+    let (with, without) = (resumed(log.clone(), Some(&snapshots)), resumed(log.clone(), None));
+    assert_eq!((with.n_snapshots, without.n_snapshots), (2, 0));
+    assert_eq!((with.epoch, &with.positions, &with.log_bytes), (without.epoch, &without.positions, &without.log_bytes));
+    let devices = pipeline.relations.iter().position(|r| r.name.as_ref() == "devices").unwrap();
+    assert_eq!(with.dataflow.state_sizes()[devices].rows, 4);
+    // Another log of the same name, as long as the first or longer, has nothing to do with them.
+    let other = MemoryStateLog::default();
+    let ends = Ends {
+        source: source(&pipeline, files.path()),
+        sink: Box::new(MemorySink::new(other.clone(), TombstoneForm::NoValue)),
+        log: Some(Box::new(other.clone())),
+        clock: Box::new(|| 8),
+    };
+    Worker::new(pipeline.clone(), ends, options(2, 1), Arc::default()).unwrap().run().unwrap();
+    assert_eq!(resumed(other, Some(&snapshots)).n_snapshots, 0);
+    assert!(!snapshots.path(0).exists(), "snapshots of another log are deleted");
+}
+
+#[test]
+fn a_disk_that_takes_nothing_stops_no_pipeline() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "not a folder").unwrap();
+    let mut options = options(2, 20);
+    options.upkeep.snapshots = Some(SnapshotDir::new(&file, "test"));
+    options.upkeep.snapshot = SnapshotPolicy { bytes_min: 0 };
+    let files = tempfile::tempdir().unwrap();
+    busy_devices().write(files.path());
+    let pipeline = pipeline(RULES);
+    let log = MemoryStateLog::default();
+    let ends = Ends {
+        source: source(&pipeline, files.path()),
+        sink: Box::new(MemorySink::new(log.clone(), TombstoneForm::NoValue)),
+        log: Some(Box::new(log.clone())),
+        clock: Box::new(|| 7),
+    };
+    assert_eq!(Worker::new(pipeline, ends, options, Arc::default()).unwrap().run().unwrap(), Ended::EndOfInput);
 }
 
 fn replay(history: &History, n_shards: u32) -> BTreeMap<String, Vec<u8>> {
@@ -348,13 +568,10 @@ struct FarLog {
 }
 
 impl StateLog for FarLog {
-    fn restore(
-        &mut self,
-        apply: &mut dyn FnMut(crate::stream::Delta) -> Result<(), String>,
-    ) -> Result<crate::stream::Restored, SourceError> {
+    fn restore(&mut self, reader: &mut dyn LogReader) -> Result<Restored, SourceError> {
         match self.failures.pop_front() {
             Some(true) => Err(SourceError::Unreachable("gone".into())),
-            _ => self.log.restore(apply),
+            _ => self.log.restore(reader),
         }
     }
 }
@@ -399,6 +616,53 @@ fn state_of_another_pack_is_refused_with_the_names_of_the_relations() {
     assert!(message.contains("`passages` has changed"), "{message}");
     let message = start(RULES, 3).unwrap_err().to_string();
     assert!(message.contains("1 shards, but the pipeline has 3"), "{message}");
+}
+
+#[test]
+fn a_committed_epoch_shows_what_it_refused_and_wrote_and_where_its_time_went() {
+    let dir = tempfile::tempdir().unwrap();
+    let passage =
+        |id| format!(r#"{{"passage_id":"{id}","device_id":"d1","passed_at":"{}","helmet":false}}"#, timestamp(1));
+    let towns = ["a", "b", "b"].iter().enumerate();
+    let device = |(i, town): (usize, &&str)| format!(r#"{{"device_id":"d{i}","town":"{town}"}}"#);
+    let history = History {
+        devices: towns.map(device).collect(),
+        passages: vec![passage("p1"), "{broken".into(), passage("p2")],
+    };
+    history.write(dir.path());
+    let pipeline = pipeline(&RULES.replace("(topic = 'towns',", "(count_by = 'town', topic = 'towns',"));
+    let log = MemoryStateLog::default();
+    let sink = FaultySink {
+        inner: MemorySink::new(log.clone(), TombstoneForm::NoValue),
+        faults: [Fault::Aborted, Fault::AssignmentLost].into(),
+    };
+    let ends = Ends {
+        source: source(&pipeline, dir.path()),
+        sink: Box::new(sink),
+        log: Some(Box::new(log)),
+        clock: Box::new(|| 77),
+    };
+    let mut worker = Worker::new(pipeline, ends, options(2, 100), Arc::default()).unwrap();
+    let board = worker.status();
+    assert!(board.newest_refused().is_empty());
+    assert_eq!(worker.run().unwrap(), Ended::EndOfInput);
+    let refused = board.newest_refused();
+    let [broken] = refused.as_slice() else {
+        panic!("a failed commit shows nothing, a repeated one once: {refused:?}")
+    };
+    assert_eq!((&*broken.relation, broken.fate, broken.at_ms), ("passages", "rejected", 77));
+    assert_eq!((broken.raw.as_deref(), broken.length), (Some("{broken"), 7));
+    let status = board.snapshot();
+    let towns = status.sinks.iter().find(|s| &*s.name == "towns").unwrap();
+    assert_eq!(towns.kinds, BTreeMap::from([("A".into(), 1), ("B".into(), 2)]));
+    let interval = board.take_interval();
+    let stages: Vec<_> = interval.stages.iter().map(|(stage, _)| *stage).collect();
+    assert_eq!(stages, ["poll", "decode", "execute", "encode", "commit"]);
+    let relation = |name: &str| status.relations.iter().find(|r| &*r.name == name).unwrap();
+    let join = relation("bare.lookup_join1");
+    assert_eq!((&*join.definition, join.operator), ("bare", "lookup_join"));
+    assert_eq!(join.inputs, ["passages".into(), "devices".into()]);
+    assert_eq!((relation("passages").operator, relation("passages").inputs.len()), ("deduplicate", 0));
 }
 
 const GUARDED: &str = "

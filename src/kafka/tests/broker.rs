@@ -16,8 +16,8 @@ use rdkafka::message::Headers;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::kafka::{Connection, Settings, connect};
-use crate::stream::{CommitError, Outcome, OutputTopic, SealedEpoch, Sink, SourceError, SourcePartition};
+use crate::kafka::{Connection, Settings, StateTopic, connect};
+use crate::stream::{CommitError, Outcome, OutputTopic, SealedEpoch, Sink, SourceError, SourcePartition, StateLog};
 
 use super::{PATIENCE, Worker, records, settings};
 
@@ -658,4 +658,107 @@ fn the_committed_offsets_tell_what_became_of_an_epoch_in_doubt_even_of_timers_al
     worker.connection.sink.commit(&timer).unwrap();
     assert_eq!(worker.connection.sink.outcome(&timer).unwrap(), Outcome::Committed);
     assert_eq!(rig.committed("out"), ["a", "timer"]);
+}
+
+/// Waits for the end of a shard's log.
+fn end_of(worker: &mut Worker, shard: u32) -> i64 {
+    let log = &mut worker.connection.state_log;
+    log.ask_end(shard);
+    let started = Instant::now();
+    loop {
+        if let Some((_, end)) = log.take_ends().into_iter().find(|(of, _)| *of == shard) {
+            return end.expect("the broker answers");
+        }
+        assert!(started.elapsed() < PATIENCE, "no answer");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+#[ignore = "needs a real broker: tests/run starts one"]
+fn a_shard_that_was_written_again_is_cut_off_and_read_back_from_there() {
+    let rig = Rig::start("cut", 2);
+    rig.send("events", 0, 10);
+    let mut worker = rig.worker();
+    for output in ["a", "b", "c"] {
+        commit(&mut worker, &[output]).unwrap();
+    }
+    let end = end_of(&mut worker, 0);
+    let mut follower = worker.connection.state_log.follower().unwrap();
+    assert_eq!(follower.range(0).unwrap().end, end);
+    let held: Vec<_> = (0..2).map(|shard| follower.range(shard).unwrap()).collect();
+    for output in ["d", "e"] {
+        commit(&mut worker, &[output]).unwrap();
+    }
+    let shards_before: Vec<u32> = worker.deltas.iter().map(|d| d.shard).collect();
+    assert!(shards_before.is_empty());
+    worker.connection.state_log.cut(0, end);
+    let started = Instant::now();
+    while follower.range(0).unwrap().start < end {
+        assert!(started.elapsed() < PATIENCE, "nothing was deleted");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(follower.range(1).unwrap().start, held[1].start, "other shards are left alone");
+    let mut values = Vec::new();
+    let range = follower.range(0).unwrap();
+    follower
+        .read(0, range, &mut |offset, delta| {
+            values.push((offset >= end, delta.bytes));
+            Ok(())
+        })
+        .unwrap();
+    assert!(!values.is_empty() && values.iter().all(|(is_behind, _)| *is_behind));
+    drop(worker);
+    let mut worker = Worker::connect(rig.settings.clone()).unwrap();
+    let restored = worker.restore().unwrap();
+    assert_eq!(restored.epoch, 5);
+    assert!(worker.deltas.len() < 5 && worker.ranges[&0].start == end, "{:?}", worker.ranges);
+    worker.read_all();
+    commit(&mut worker, &["f"]).unwrap();
+    assert_eq!(rig.committed("out"), ["a", "b", "c", "d", "e", "f"]);
+}
+
+#[test]
+#[ignore = "needs a real broker: tests/run starts one"]
+fn a_restore_reads_from_where_it_is_told_and_a_follower_up_to_the_stable_offset() {
+    let rig = Rig::start("from", 2);
+    rig.send("events", 0, 10);
+    let mut worker = rig.worker();
+    commit(&mut worker, &["a"]).unwrap();
+    let ends: BTreeMap<u32, i64> = (0..2).map(|shard| (shard, end_of(&mut worker, shard))).collect();
+    commit(&mut worker, &["b"]).unwrap();
+    drop(worker);
+    let open = leave_open(&rig, "torn");
+    let mut other = Worker::connect(rig.settings.clone()).unwrap();
+    let mut follower = other.connection.state_log.follower().unwrap();
+    let topic = StateTopic::open(rig.settings.clone()).unwrap().unwrap();
+    let high = topic.ranges().unwrap()[&1].end;
+    assert!(follower.range(1).unwrap().end < high, "the open transaction is left out");
+    other.starts = ends;
+    let restored = other.restore().unwrap();
+    assert_eq!((restored.epoch, other.deltas.len()), (2, 1), "the first epoch is not read");
+    assert!(open.commit_transaction(Duration::from_secs(5)).is_err());
+}
+
+#[test]
+#[ignore = "needs a real broker: tests/run starts one"]
+fn state_is_looked_at_and_deleted_from_outside() {
+    let rig = Rig::start("outside", 2);
+    rig.send("events", 0, 10);
+    let mut worker = rig.worker();
+    commit(&mut worker, &["a"]).unwrap();
+    let mut topic = StateTopic::open(rig.settings.clone()).unwrap().unwrap();
+    assert_eq!(topic.members().unwrap().len(), 1);
+    let mut log = super::ReadLog::default();
+    assert_eq!(topic.restore(&mut log).unwrap().epoch, 1);
+    assert_eq!(topic.logged_positions(), &topic.committed_positions().unwrap());
+    assert!(topic.delete_group().is_err(), "a group with members stays");
+    topic.delete_records().unwrap();
+    assert_eq!(topic.restore(&mut super::ReadLog::default()).unwrap().n_deltas, 0);
+    topic.delete_topic().unwrap();
+    let started = Instant::now();
+    while StateTopic::open(rig.settings.clone()).unwrap().is_some() {
+        assert!(started.elapsed() < PATIENCE, "the topic is still there");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }

@@ -179,13 +179,12 @@ fn what_is_committed_is_not_read_again_and_what_is_aborted_is_committed_again() 
     worker.records.clear();
     worker.poll_until(|w| w.records.len() == 3);
 
-    rig.fail(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 4]);
+    rig.fail(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD; 4]);
     let epoch = worker.seal(&["b"]);
     let failed = worker.connection.sink.commit(&epoch).unwrap_err();
     assert!(matches!(failed, CommitError::Aborted(_)), "{failed}");
     rig.cluster().clear_request_errors(RDKafkaApiKey::Produce);
-    // The client may notice only now that sequence numbers are missing, and ask for another abort. It remembers for a while
-    // that the topic was refused.
+    // The client may notice only now that sequence numbers are missing, and ask for another abort.
     let cleared = Instant::now();
     while let Err(failed) = worker.connection.sink.commit(&epoch) {
         assert!(matches!(failed, CommitError::Aborted(_)) && cleared.elapsed() < PATIENCE, "{failed}");
@@ -434,4 +433,91 @@ fn every_partition_tells_its_status_after_a_start_also_when_it_is_empty() {
     assert!(worker.statuses.values().all(|s| s.caught_up && s.position == 0));
     let events = SourcePartition { relation: "events".into(), partition: 2 };
     assert!(worker.statuses.contains_key(&events));
+}
+
+/// What an epoch came to in one word; a commit is one that succeeded.
+fn outcome(committed: Result<(), CommitError>) -> &'static str {
+    committed.map_or_else(|error| error.result(), |()| "commit")
+}
+
+#[test]
+fn every_class_of_answer_to_a_request_takes_its_branch() {
+    use RDKafkaApiKey as Request;
+    use RDKafkaRespErr as E;
+    let cases: &[(Request, E, &str)] = &[
+        // Retriable: overcome by the client or by the same call again.
+        (Request::AddPartitionsToTxn, E::RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS, "commit"),
+        (Request::AddPartitionsToTxn, E::RD_KAFKA_RESP_ERR__TRANSPORT, "commit"),
+        (Request::AddOffsetsToTxn, E::RD_KAFKA_RESP_ERR_NOT_COORDINATOR, "commit"),
+        (Request::AddOffsetsToTxn, E::RD_KAFKA_RESP_ERR__TRANSPORT, "commit"),
+        (Request::TxnOffsetCommit, E::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, "commit"),
+        (Request::TxnOffsetCommit, E::RD_KAFKA_RESP_ERR__TRANSPORT, "commit"),
+        (Request::Produce, E::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, "commit"),
+        (Request::Produce, E::RD_KAFKA_RESP_ERR__TRANSPORT, "commit"),
+        (Request::EndTxn, E::RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS, "commit"),
+        (Request::EndTxn, E::RD_KAFKA_RESP_ERR__TRANSPORT, "commit"),
+        // Abortable: nothing is visible, and the same epoch may be committed again.
+        (Request::AddPartitionsToTxn, E::RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID, "abort"),
+        (Request::Produce, E::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, "abort"),
+        (Request::Produce, E::RD_KAFKA_RESP_ERR_INVALID_RECORD, "abort"),
+        // The partitions belong to another generation.
+        (Request::TxnOffsetCommit, E::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID, "lost"),
+        // Another writer or member has taken over.
+        (Request::AddPartitionsToTxn, E::RD_KAFKA_RESP_ERR_PRODUCER_FENCED, "fenced"),
+        (Request::TxnOffsetCommit, E::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, "fenced"),
+        (Request::TxnOffsetCommit, E::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, "fenced"),
+        (Request::EndTxn, E::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, "fenced"),
+        // For the operator to mend.
+        (Request::AddPartitionsToTxn, E::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, "fatal"),
+        (Request::AddPartitionsToTxn, E::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "fatal"),
+        (Request::TxnOffsetCommit, E::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, "fatal"),
+        (Request::EndTxn, E::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "fatal"),
+        // The client is of no use any more. Before the commit was asked for, nothing can be visible; after, nobody knows.
+        (Request::AddPartitionsToTxn, E::RD_KAFKA_RESP_ERR_INVALID_TXN_STATE, "abort"),
+        (Request::TxnOffsetCommit, E::RD_KAFKA_RESP_ERR_INVALID_TXN_STATE, "abort"),
+        (Request::EndTxn, E::RD_KAFKA_RESP_ERR_INVALID_TXN_STATE, "unknown"),
+    ];
+    let wrong: Vec<String> = std::thread::scope(|scope| {
+        let running: Vec<_> = cases
+            .iter()
+            .map(|(request, error, expected)| {
+                scope.spawn(move || {
+                    let rig = Rig::start();
+                    let mut worker = rig.loaded();
+                    rig.fail(*request, &[*error]);
+                    let epoch = worker.seal(&["a"]);
+                    let committed = worker.connection.sink.commit(&epoch);
+                    let text = committed.as_ref().err().map(ToString::to_string);
+                    let found = outcome(committed);
+                    (found != *expected).then(|| format!("{request:?} {error:?}: {found}, not {expected}: {text:?}"))
+                })
+            })
+            .collect();
+        running.into_iter().filter_map(|case| case.join().unwrap()).collect()
+    });
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_class_of_answer_at_the_start_takes_its_branch() {
+    use RDKafkaRespErr as E;
+    let rig = Rig::start();
+    for (error, expected) in [
+        (E::RD_KAFKA_RESP_ERR__TRANSPORT, "none"),
+        (E::RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS, "none"),
+        (E::RD_KAFKA_RESP_ERR_PRODUCER_FENCED, "fenced"),
+        (E::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "configuration"),
+        (E::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, "configuration"),
+    ] {
+        let mut worker = Worker::connect(rig.settings()).unwrap();
+        rig.fail(RDKafkaApiKey::InitProducerId, &[error]);
+        let found = match worker.restore() {
+            Ok(_) => "none",
+            Err(SourceError::Fenced(_)) => "fenced",
+            Err(SourceError::Configuration(_)) => "configuration",
+            Err(other) => panic!("{error:?}: {other}"),
+        };
+        assert_eq!(found, expected, "{error:?}");
+        rig.cluster().clear_request_errors(RDKafkaApiKey::InitProducerId);
+    }
 }

@@ -3,8 +3,8 @@
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
-use super::Rows;
 use super::values::{Packed, Packing, RowBytes, Update, ValueCodec};
+use super::{Rows, with_length};
 use crate::operators::OperatorError;
 use crate::operators::ordered_multiset::OrderedMultiset;
 
@@ -21,6 +21,9 @@ pub(super) trait Distinct: Send {
 
     /// Appends the values of a group that appeared since [`Distinct::forget_fresh`], each after its length.
     fn write_fresh(&mut self, group: u32, out: &mut Vec<u8>);
+
+    /// Appends all values of a group in the same form.
+    fn write_all(&self, group: u32, out: &mut Vec<u8>);
 
     /// Adds the values that [`Distinct::write_fresh`] wrote.
     fn read_fresh(&mut self, group: u32, bytes: &[u8]) -> Option<()>;
@@ -93,13 +96,13 @@ impl<V: Packed> Distinct for DistinctValues<V> {
         }
         let start = self.fresh.partition_point(|(of, _)| *of < group);
         for (_, value) in self.fresh.iter().skip(start).take_while(|(of, _)| *of == group) {
-            let at = out.len();
-            out.extend_from_slice(&[0; 4]);
-            self.codec.write(value, out);
-            let len = (out.len() - at - 4) as u32;
-            if let Some(head) = out.get_mut(at..at + 4) {
-                head.copy_from_slice(&len.to_le_bytes());
-            }
+            with_length(out, |out| self.codec.write(value, out));
+        }
+    }
+
+    fn write_all(&self, group: u32, out: &mut Vec<u8>) {
+        for (value, _) in self.values.values(group).filter(|(_, weight)| *weight > 0) {
+            with_length(out, |out| self.codec.write(value, out));
         }
     }
 

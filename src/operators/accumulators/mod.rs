@@ -126,13 +126,15 @@ impl Accumulator {
     /// Appends a group's state as bytes. Of the values of DISTINCT only those that are new since [`Self::written`].
     pub fn write(&mut self, group: u32, out: &mut Vec<u8>) {
         if let Some(distinct) = &mut self.distinct {
-            let start = out.len();
-            out.extend_from_slice(&[0; 4]);
-            distinct.write_fresh(group, out);
-            let len = (out.len() - start - 4) as u32;
-            if let Some(head) = out.get_mut(start..start + 4) {
-                head.copy_from_slice(&len.to_le_bytes());
-            }
+            with_length(out, |out| distinct.write_fresh(group, out));
+        }
+        self.kernel.write(group, out);
+    }
+
+    /// Appends a group's state as bytes, with all values of DISTINCT.
+    pub fn write_whole(&self, group: u32, out: &mut Vec<u8>) {
+        if let Some(distinct) = &self.distinct {
+            with_length(out, |out| distinct.write_all(group, out));
         }
         self.kernel.write(group, out);
     }
@@ -198,6 +200,17 @@ fn kernel(
         }
         _ => return Err(unknown()),
     })
+}
+
+/// Appends bytes behind their length.
+fn with_length(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    write(out);
+    let len = (out.len() - start - 4) as u32;
+    if let Some(head) = out.get_mut(start..start + 4) {
+        head.copy_from_slice(&len.to_le_bytes());
+    }
 }
 
 /// Takes the first eight bytes off as an integer.

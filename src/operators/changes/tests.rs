@@ -7,6 +7,7 @@ use arrow::datatypes::{Field, Schema};
 use proptest::prelude::*;
 
 use super::*;
+use crate::operators::rewritten_log::RewrittenLog;
 use crate::operators::zset_model::{cpu_seconds, epoch, lines};
 use crate::operators::{Upsert, UpsertSpec};
 use crate::stream::Order;
@@ -115,9 +116,9 @@ fn upsert_lines(steps: &[Step]) -> Vec<String> {
     steps.iter().map(|(k, before, after, _)| format!("{}|k{k}", text(after.or(*before).flatten()))).collect()
 }
 
-fn restarted(make: fn() -> Box<dyn Operator>, deltas: &[RecordBatch], model: &Model) -> Box<dyn Operator> {
+fn restarted(make: fn() -> Box<dyn Operator>, log: &mut RewrittenLog, model: &Model) -> Box<dyn Operator> {
     let mut operator = make();
-    deltas.iter().for_each(|delta| operator.restore(delta).unwrap());
+    log.restore(operator.as_mut());
     for part in model.rows().chunks(3) {
         let output = operator.process(&[batch(part)], &epoch(0, 0, false)).unwrap();
         assert!(output.changes.is_empty(), "nothing leaves before all is loaded");
@@ -137,15 +138,25 @@ fn change() -> impl Strategy<Value = Change> {
         .prop_map(|(k, v, w)| (k, v, if w == 0 { 1 } else { w }))
 }
 
-fn epochs() -> impl Strategy<Value = (Vec<Epoch>, usize)> {
+fn epochs() -> impl Strategy<Value = (Vec<Epoch>, usize, usize)> {
     let changes = || prop::collection::vec(change(), 0..8);
     let crash = prop::option::weighted(0.3, prop_oneof![2 => Just(Vec::new()), 1 => changes()]);
-    (prop::collection::vec((changes(), crash).prop_map(|(changes, crash)| Epoch { changes, crash }), 1..9), 0usize..4)
+    (
+        prop::collection::vec((changes(), crash).prop_map(|(changes, crash)| Epoch { changes, crash }), 1..14),
+        0usize..4,
+        0usize..4,
+    )
 }
 
 /// Runs epochs, of which those from `loaded_from` are loaded, and compares with the model after each.
-fn check(make: fn() -> Box<dyn Operator>, to_lines: fn(&[Step]) -> Vec<String>, epochs: &[Epoch], loaded_from: usize) {
-    let (mut operator, mut model, mut deltas) = (make(), Model::default(), Vec::new());
+fn check(
+    make: fn() -> Box<dyn Operator>,
+    to_lines: fn(&[Step]) -> Vec<String>,
+    epochs: &[Epoch],
+    loaded_from: usize,
+    slots: usize,
+) {
+    let (mut operator, mut model, mut log) = (make(), Model::default(), RewrittenLog::new(slots));
     for (idx, Epoch { changes, crash }) in epochs.iter().enumerate() {
         let loaded = idx >= loaded_from;
         model.add(changes);
@@ -158,23 +169,23 @@ fn check(make: fn() -> Box<dyn Operator>, to_lines: fn(&[Step]) -> Vec<String>, 
         if loaded {
             assert_eq!(operator.double_keys(), model.n_double());
         }
-        deltas.extend(operator.take_delta().unwrap());
+        log.append(operator.as_mut());
         if let Some(missed) = crash {
             model.add(missed);
-            operator = restarted(make, &deltas, &model);
+            operator = restarted(make, &mut log, &model);
         }
     }
 }
 
 proptest! {
     #[test]
-    fn changes_hands_on_net_differences_in_any_epochs_and_after_any_crash((epochs, loaded_from) in epochs()) {
-        check(changes, changes_lines, &epochs, loaded_from);
+    fn changes_hands_on_net_differences_in_any_epochs_and_after_any_crash((epochs, loaded_from, slots) in epochs()) {
+        check(changes, changes_lines, &epochs, loaded_from, slots);
     }
 
     #[test]
-    fn upsert_writes_net_differences_in_any_epochs_and_after_any_crash((epochs, loaded_from) in epochs()) {
-        check(upsert, upsert_lines, &epochs, loaded_from);
+    fn upsert_writes_net_differences_in_any_epochs_and_after_any_crash((epochs, loaded_from, slots) in epochs()) {
+        check(upsert, upsert_lines, &epochs, loaded_from, slots);
     }
 }
 
@@ -281,15 +292,15 @@ fn a_change_that_is_undone_before_it_has_settled_never_leaves() {
 #[test]
 fn a_revision_goes_on_after_the_row_disappeared_and_after_a_crash() {
     let mut operator = changes();
-    let mut deltas = Vec::new();
+    let mut log = RewrittenLog::new(0);
     let mut run = |operator: &mut Box<dyn Operator>, changes: &[Change]| {
         let output = operator.process(&[batch(changes)], &epoch(0, 0, true)).unwrap();
-        deltas.extend(operator.take_delta().unwrap());
+        log.append(operator.as_mut());
         lines(&output.changes.rows)
     };
     assert_eq!(run(&mut operator, &[(1, Some(5), 1)]), ["null|{v: 5, k: k1}|1"]);
     assert_eq!(run(&mut operator, &[(1, Some(5), -1)]), ["{v: 5, k: k1}|null|2"]);
-    let mut operator = restarted(changes, &deltas, &Model::default());
+    let mut operator = restarted(changes, &mut log, &Model::default());
     let output = operator.process(&[batch(&[(1, Some(6), 1)])], &epoch(0, 0, true)).unwrap();
     assert_eq!(lines(&output.changes.rows), ["null|{v: 6, k: k1}|3"]);
 }

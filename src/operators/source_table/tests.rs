@@ -4,6 +4,7 @@ use arrow::array::{Float64Array, StringArray, StringViewArray, TimestampMillisec
 use proptest::prelude::*;
 
 use super::*;
+use crate::operators::rewritten_log::RewrittenLog;
 use crate::operators::zset_model::{ZSet, add, add_net, comparable, cpu_seconds, epoch, lines};
 
 fn schema() -> SchemaRef {
@@ -37,7 +38,7 @@ fn batch(records: &[Record], first_sequence: u64) -> ChangeBatch {
 }
 
 fn table() -> SourceTable {
-    SourceTable::new(SourceTableSpec { key: vec![1], schema: schema() }).unwrap()
+    SourceTable::new(SourceTableSpec { key: vec![1], schema: schema(), retention: None }).unwrap()
 }
 
 fn contents(table: &SourceTable) -> ZSet {
@@ -56,9 +57,10 @@ fn record() -> impl Strategy<Value = Record> {
 proptest! {
     #[test]
     fn holds_the_latest_row_of_every_key_and_survives_a_crash_after_any_epoch(
-        epochs in prop::collection::vec((prop::collection::vec(record(), 0..12), any::<bool>()), 1..8),
+        epochs in prop::collection::vec((prop::collection::vec(record(), 0..12), any::<bool>()), 1..12),
+        slots in 0usize..4,
     ) {
-        let (mut operator, mut deltas) = (table(), Vec::new());
+        let (mut operator, mut log) = (table(), RewrittenLog::new(slots));
         let (mut model, mut relation) = (BTreeMap::new(), ZSet::new());
         let mut sequence = 100;
         for (records, crash) in &epochs {
@@ -83,14 +85,27 @@ proptest! {
             prop_assert_eq!(&contents(&operator), &expected);
             prop_assert_eq!(operator.state_size().rows, expected.len());
 
-            deltas.extend(operator.take_delta().unwrap());
+            log.append(&mut operator);
             if *crash {
                 operator = table();
-                deltas.iter().for_each(|delta| operator.restore(delta).unwrap());
+                log.restore(&mut operator);
                 prop_assert_eq!(&contents(&operator), &expected);
             }
         }
     }
+}
+
+#[test]
+fn a_log_that_is_rewritten_stays_as_small_as_the_table() {
+    let (mut operator, mut log) = (table(), RewrittenLog::new(2));
+    for version in 0..100 {
+        operator.process(&[batch(&[(version as u8 % 5, Some((version, None)))], 0)], &epoch(0, 0, true)).unwrap();
+        log.append(&mut operator);
+        assert!(log.len() <= 16, "{} batches after {version} epochs", log.len());
+    }
+    let mut again = table();
+    log.restore(&mut again);
+    assert_eq!(contents(&again), contents(&operator));
 }
 
 #[test]
@@ -108,14 +123,117 @@ fn a_record_repeats_the_row_at_its_place_in_reading_order() {
     assert_eq!(operator.take_delta().unwrap(), None);
 }
 
+/// A record of a table with event time: its key and, unless it is a tombstone, its event time and a value.
+type TimedRecord = (u8, Option<(Option<i64>, i64)>);
+
+fn timed_schema() -> SchemaRef {
+    let at = DataType::Timestamp(arrow::datatypes::TimeUnit::Millisecond, None);
+    Arc::new(Schema::new(vec![
+        Field::new("k", DataType::Utf8, false),
+        Field::new("at", at, true),
+        Field::new("v", DataType::Int64, true),
+    ]))
+}
+
+fn timed_batch(records: &[TimedRecord], first_sequence: u64) -> ChangeBatch {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(records.iter().map(|(k, _)| Some(format!("key {k}"))).collect::<StringArray>()),
+        Arc::new(records.iter().map(|(_, row)| row.and_then(|(at, _)| at)).collect::<TimestampMillisecondArray>()),
+        Arc::new(records.iter().map(|(_, row)| row.map(|(_, v)| v)).collect::<Int64Array>()),
+    ];
+    let rows = RecordBatch::try_new(timed_schema(), columns).unwrap();
+    let sequence: Vec<u64> = (0..records.len() as u64).map(|i| first_sequence + i).collect();
+    let weights = records.iter().map(|(_, row)| if row.is_some() { 1 } else { -1 }).collect::<Vec<i64>>();
+    ChangeBatch { weights: weights.into(), ..ChangeBatch::stream(rows, sequence) }
+}
+
+fn table_with_retention(retention_ms: i64) -> SourceTable {
+    let retention = Some(RowRetention { event_time: 1, retention_ms });
+    SourceTable::new(SourceTableSpec { key: vec![0], schema: timed_schema(), retention }).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn what_would_change_a_row_after_its_retention_is_late_and_changes_nothing(
+        epochs in prop::collection::vec(
+            (
+                prop::collection::vec((0u8..5, prop::option::weighted(0.7, (prop::option::weighted(0.9, 0i64..60), 0i64..2))), 0..12),
+                0i64..12,
+                any::<bool>(),
+            ),
+            1..10,
+        ),
+    ) {
+        let (mut operator, mut deltas) = (table_with_retention(10), Vec::new());
+        let (mut model, mut relation) = (BTreeMap::<u8, (Option<i64>, i64)>::new(), ZSet::new());
+        let (mut sequence, mut watermark) = (0, i64::MIN);
+        for (records, step, crash) in &epochs {
+            let (mut duplicates, mut late) = (Vec::new(), Vec::new());
+            for (idx, (key, row)) in records.iter().enumerate() {
+                let held = model.get(key).copied();
+                let is_old = |row: Option<(Option<i64>, i64)>| {
+                    row.and_then(|(at, _)| at).is_some_and(|at| at <= watermark.saturating_sub(10))
+                };
+                if held == *row {
+                    duplicates.push(sequence + idx as u64);
+                } else if is_old(held) || is_old(*row) {
+                    late.push(sequence + idx as u64);
+                } else {
+                    match row {
+                        Some(row) => model.insert(*key, *row),
+                        None => model.remove(key),
+                    };
+                }
+            }
+            let output = operator.process(&[timed_batch(records, sequence)], &epoch(watermark, watermark, true)).unwrap();
+            prop_assert_eq!(&output.duplicate, &duplicates);
+            prop_assert_eq!(&output.late, &late);
+            add_net(&mut relation, &output.changes);
+            let rows: Vec<TimedRecord> = model.iter().map(|(k, row)| (*k, Some(*row))).collect();
+            let expected: ZSet = lines(&timed_batch(&rows, 0).rows).into_iter().map(|line| (line, 1)).collect();
+            prop_assert_eq!(&relation, &expected);
+            prop_assert_eq!(operator.state_size().rows, expected.len());
+
+            sequence += records.len() as u64;
+            watermark = watermark.max(0) + step;
+            deltas.extend(operator.take_delta().unwrap());
+            if *crash {
+                operator = table_with_retention(10);
+                deltas.iter().for_each(|delta| operator.restore(delta).unwrap());
+                prop_assert_eq!(&contents(&operator), &expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_record_at_the_end_of_the_retention_is_late_and_the_one_behind_it_is_not() {
+    let mut operator = table_with_retention(100);
+    let row = |at: i64| Some((Some(at), 1));
+    let first = operator.process(&[timed_batch(&[(1, row(50)), (2, row(51))], 0)], &epoch(100, 900, true)).unwrap();
+    assert_eq!((first.late, first.changes.len()), (vec![], 2));
+    // 1 lies at watermark less retention, 2 behind it: one can be neither moved nor deleted, the other can.
+    let records = [(1, row(140)), (1, None), (1, row(50)), (2, row(50)), (2, None), (3, row(50)), (3, row(51))];
+    let second = operator.process(&[timed_batch(&records, 10)], &epoch(150, 900, true)).unwrap();
+    assert_eq!((second.late, second.duplicate), (vec![10, 11, 13, 15], vec![12]));
+    let changed: Vec<_> = lines(&second.changes.rows).into_iter().zip(second.changes.weights.iter().copied()).collect();
+    assert_eq!(
+        changed,
+        [("key 2|1970-01-01T00:00:00.051|1".to_string(), -1), ("key 3|1970-01-01T00:00:00.051|1".to_string(), 1)]
+    );
+}
+
 #[test]
 fn a_delta_of_another_version_is_refused() {
     let mut operator = table();
     operator.process(&[batch(&[(1, Some((1, None)))], 0)], &epoch(0, 0, true)).unwrap();
     let delta = operator.take_delta().unwrap().unwrap();
-    let mut other =
-        SourceTable::new(SourceTableSpec { key: vec![0], schema: Arc::new(schema().project(&[1, 0]).unwrap()) })
-            .unwrap();
+    let mut other = SourceTable::new(SourceTableSpec {
+        key: vec![0],
+        schema: Arc::new(schema().project(&[1, 0]).unwrap()),
+        retention: None,
+    })
+    .unwrap();
     assert!(matches!(other.restore(&delta), Err(OperatorError::State(_))));
     assert_eq!(comparable(&table().process(&[], &epoch(0, 0, true)).unwrap()).0, []);
 }
@@ -143,7 +261,7 @@ fn speed_of_a_million_upserts_in_batches_of_100_000() {
             ChangeBatch::stream(rows, (0..100_000).collect())
         })
         .collect();
-    let mut operator = SourceTable::new(SourceTableSpec { key: vec![0], schema }).unwrap();
+    let mut operator = SourceTable::new(SourceTableSpec { key: vec![0], schema, retention: None }).unwrap();
     for (name, half) in [("new", &batches[..10]), ("replace", &batches[10..])] {
         let start = cpu_seconds();
         let mut n_delta = 0;

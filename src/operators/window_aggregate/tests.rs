@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::operators::AggregateFunction;
+use crate::operators::rewritten_log::RewrittenLog;
 use crate::operators::zset_model::{ZSet, add, add_net, comparable, cpu_seconds, epoch};
 
 const WIDTH_MS: i64 = 10;
@@ -118,11 +119,11 @@ struct Epoch {
     deltas_together: bool,
 }
 
-fn epochs() -> impl Strategy<Value = (Vec<Epoch>, i64)> {
+fn epochs() -> impl Strategy<Value = (Vec<Epoch>, i64, usize)> {
     let row = (0u8..3, 0i64..60, any::<u8>());
     let epoch = (prop::collection::vec(row, 0..10), prop_oneof![Just(0), 0i64..25], any::<bool>(), any::<bool>())
         .prop_map(|(rows, progress, crash, deltas_together)| Epoch { rows, progress, crash, deltas_together });
-    (prop::collection::vec(epoch, 1..8), prop_oneof![Just(0i64), 0i64..15])
+    (prop::collection::vec(epoch, 1..14), prop_oneof![Just(0i64), 0i64..15], 0usize..5)
 }
 
 fn contents(operator: &WindowAggregate) -> Option<ZSet> {
@@ -134,9 +135,9 @@ fn contents(operator: &WindowAggregate) -> Option<ZSet> {
 }
 
 /// What must have left: by epoch, the groups in order. Also checks lateness, crashes and what CHANGES accumulates.
-fn check(shape: Shape, epochs: &[Epoch], lateness: i64) {
+fn check(shape: Shape, epochs: &[Epoch], lateness: i64, slots: usize) {
     let (mut operator, mut twin) = (shape.operator(lateness), shape.operator(lateness));
-    let (mut deltas, mut accepted, mut relation) = (Vec::new(), Vec::new(), ZSet::new());
+    let (mut log, mut accepted, mut relation) = (RewrittenLog::new(slots), Vec::new(), ZSet::new());
     let mut watermark = -5;
     let mut end = epochs.to_vec();
     end.push(Epoch { rows: Vec::new(), progress: i64::MAX - 1000, crash: false, deltas_together: false });
@@ -175,11 +176,11 @@ fn check(shape: Shape, epochs: &[Epoch], lateness: i64) {
             assert_eq!(contents(&operator), rows);
         }
         if !e.deltas_together {
-            deltas.extend(operator.take_delta().unwrap());
+            log.append(&mut operator);
             twin.take_delta().unwrap();
             if e.crash {
                 operator = shape.operator(lateness);
-                deltas.iter().for_each(|delta| operator.restore(delta).unwrap());
+                log.restore(&mut operator);
             }
         }
         watermark = after;
@@ -206,23 +207,23 @@ fn check_order(changes: &ChangeBatch) {
 
 proptest! {
     #[test]
-    fn final_rows_equal_batch_in_any_epochs_and_after_any_crash((epochs, lateness) in epochs()) {
-        check(Shape::Final, &epochs, lateness);
+    fn final_rows_equal_batch_in_any_epochs_and_after_any_crash((epochs, lateness, slots) in epochs()) {
+        check(Shape::Final, &epochs, lateness, slots);
     }
 
     #[test]
-    fn changes_equal_batch_in_any_epochs_and_after_any_crash((epochs, lateness) in epochs()) {
-        check(Shape::Changes, &epochs, lateness);
+    fn changes_equal_batch_in_any_epochs_and_after_any_crash((epochs, lateness, slots) in epochs()) {
+        check(Shape::Changes, &epochs, lateness, slots);
     }
 
     #[test]
-    fn groups_without_a_bucket_stay_and_equal_batch((epochs, lateness) in epochs()) {
-        check(Shape::WithoutBucket, &epochs, lateness);
+    fn groups_without_a_bucket_stay_and_equal_batch((epochs, lateness, slots) in epochs()) {
+        check(Shape::WithoutBucket, &epochs, lateness, slots);
     }
 
     #[test]
-    fn without_group_keys_there_is_always_one_row((epochs, lateness) in epochs()) {
-        check(Shape::Single, &epochs, lateness);
+    fn without_group_keys_there_is_always_one_row((epochs, lateness, slots) in epochs()) {
+        check(Shape::Single, &epochs, lateness, slots);
     }
 }
 
