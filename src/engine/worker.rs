@@ -92,6 +92,7 @@ pub struct Worker {
     was_restored: bool,
     pipeline_is_logged: bool,
     upkeep: Upkeep,
+    /// When the last commit began: how often epochs are committed is bounded, how long a commit takes is not added.
     last_commit: Option<Instant>,
     /// The epoch that is computed but not known to be committed.
     pending: Option<Pending>,
@@ -252,7 +253,7 @@ impl Worker {
         Ok(progress)
     }
 
-    /// Takes what has arrived, not before the shortest time since the last commit has passed.
+    /// Takes what has arrived, not before the shortest time between two commits has passed.
     fn poll(&mut self) -> Result<Polled, WorkerError> {
         if let Some(last) = self.last_commit {
             self.pause(self.options.commit_interval_min.saturating_sub(last.elapsed()));
@@ -364,6 +365,7 @@ impl Worker {
     /// Makes the pending epoch visible as a whole, then takes it into account.
     fn commit(&mut self) -> Result<(), WorkerError> {
         let timer = self.status.time("commit");
+        let begun = Instant::now();
         let Some(pending) = &mut self.pending else { return Ok(()) };
         if pending.is_in_doubt && self.ends.sink.outcome(&pending.sealed)? == Outcome::NotCommitted {
             pending.is_in_doubt = false;
@@ -376,7 +378,7 @@ impl Worker {
         let Some(committed) = self.pending.take() else { return Ok(()) };
         self.n_committed = committed.sealed.number;
         self.pipeline_is_logged = true;
-        self.last_commit = Some(Instant::now());
+        self.last_commit = Some(begun);
         self.limit_divisor = (self.limit_divisor / 2).max(1);
         self.control.committed();
         if self.dataflow.next_hand_over(self.control.held_back()).is_none() {
