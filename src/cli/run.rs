@@ -22,7 +22,6 @@ use super::{Failure, LogForm, OutputForm};
 use crate::engine::{EmitFrom, Ended, SourceCounts, Status, StatusBoard, WorkerOptions};
 use crate::kafka::{self, Connection, Settings};
 use crate::local::SnapshotDir;
-use crate::plan::SinkPlan;
 use crate::server::{self, ServerHandle};
 use crate::stream::{ShardCount, SourceError};
 
