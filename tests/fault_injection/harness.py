@@ -22,9 +22,11 @@ sys.path.insert(0, os.path.join(TESTS, "kafka"))
 from brokers import Brokers  # noqa: E402
 from rig import Place  # noqa: E402
 
-LOG = {"CURB_LOG": "info,curb::kafka=debug"}
+LOG = {"CURB_LOG": "info,curb::kafka=debug,curb::engine::snapshot=debug"}
 COMMITTED = re.compile(r"^(\S+Z) +DEBUG \S*: committed epoch=(\d+)", re.M)
 SCENARIOS = []
+# As in tests/run, so that nothing is compiled twice.
+CARGO_SETTINGS = ["--release", "--locked", "--features", "fail_points", "--config", "profile.release.package.curb.opt-level=1"]
 
 
 class Skipped(Exception):
@@ -247,7 +249,7 @@ def report(results, options, seconds, path):
 
 def built():
     """Builds the binaries with fail points; returns the program and the independent client."""
-    subprocess.run(["cargo", "build", "--release", "--locked", "--features", "fail_points", "--bins", "--examples"], cwd=ROOT, check=True)
+    subprocess.run(["cargo", "build", *CARGO_SETTINGS, "--bins", "--examples"], cwd=ROOT, check=True)
     target = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")), "release")
     return os.path.join(target, "curb"), os.path.join(target, "examples", "kafka_client")
 

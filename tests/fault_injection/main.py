@@ -43,6 +43,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=4, help="how many scenarios run at the same time")
     parser.add_argument("--curb", help="the program, built with `--features fail_points`")
     parser.add_argument("--client", help="the example kafka_client")
+    parser.add_argument("--unit-tests", help="the executable of the library's own tests, for F8")
     parser.add_argument("--broker", help="a broker that may be used, but is not harmed")
     parser.add_argument("--report", help="where to write the report as JSON")
     parser.add_argument("--keep", action="store_true", help="keep the folders of scenarios that passed, too")
