@@ -206,6 +206,7 @@ pub(super) struct Snapshots {
     shards: Vec<ShardBytes>,
     tasks: Sender<Task>,
     done: Receiver<Done>,
+    is_busy: bool,
     not_before: Option<Instant>,
 }
 
@@ -215,8 +216,6 @@ struct ShardBytes {
     n_new: u64,
     /// The size of the last snapshot.
     n_kept: u64,
-    /// Whether the thread has it to do.
-    is_given: bool,
 }
 
 impl Snapshots {
@@ -228,14 +227,13 @@ impl Snapshots {
         policy: SnapshotPolicy,
         follower: Box<dyn LogFollower>,
     ) -> std::io::Result<Self> {
-        // Each shard is given once at most, so that there is room for all.
-        let (tasks, given) = bounded(n_shards.0 as usize);
+        let (tasks, given) = bounded(1);
         let (finished, done) = bounded(n_shards.0 as usize + 1);
         thread::Builder::new()
             .name("curb-snapshot".to_owned())
             .spawn(move || work(&pipeline, n_shards, &dir, follower, &given, &finished))?;
         let shards = vec![ShardBytes::default(); n_shards.0 as usize];
-        Ok(Self { policy, shards, tasks, done, not_before: None })
+        Ok(Self { policy, shards, tasks, done, is_busy: false, not_before: None })
     }
 
     /// Begins to count anew: by shard what its log holds behind its snapshot.
@@ -258,29 +256,32 @@ impl Snapshots {
         }
     }
 
-    /// Hands the shards that are due to the thread.
+    /// Hands the shard that is due most to the thread, unless it is busy.
     pub(super) fn advance(&mut self, log_began_ms: i64) {
         for Done { shard, n_bytes } in self.done.try_iter().collect::<Vec<_>>() {
-            if let Some(done) = self.shards.get_mut(shard as usize) {
-                done.is_given = false;
-                done.n_kept = n_bytes.unwrap_or(done.n_kept);
-            }
-            if n_bytes.is_none() {
-                self.outdated(shard);
-                self.not_before = Some(Instant::now() + RETRY_PAUSE);
+            self.is_busy = false;
+            match (self.shards.get_mut(shard as usize), n_bytes) {
+                (Some(shard), Some(n_bytes)) => shard.n_kept = n_bytes,
+                _ => {
+                    self.outdated(shard);
+                    self.not_before = Some(Instant::now() + RETRY_PAUSE);
+                }
             }
         }
-        if self.not_before.is_some_and(|instant| Instant::now() < instant) {
+        if self.is_busy || self.not_before.is_some_and(|instant| Instant::now() < instant) {
             return;
         }
-        for (shard, bytes) in (0..).zip(&mut self.shards) {
-            if bytes.is_given || bytes.n_new < self.policy.bytes_min.max(bytes.n_kept) {
-                continue;
+        let is_due = |shard: &ShardBytes| shard.n_new >= self.policy.bytes_min.max(shard.n_kept);
+        let due = (0u32..).zip(&self.shards).filter(|(_, s)| is_due(s)).max_by_key(|(_, s)| s.n_new);
+        let Some((shard, _)) = due else { return };
+        match self.tasks.try_send(Task { shard, log_began_ms }) {
+            Ok(()) => {
+                self.is_busy = true;
+                if let Some(shard) = self.shards.get_mut(shard as usize) {
+                    shard.n_new = 0;
+                }
             }
-            match self.tasks.try_send(Task { shard, log_began_ms }) {
-                Ok(()) => (bytes.is_given, bytes.n_new) = (true, 0),
-                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => metrics::count_snapshot("skipped"),
-            }
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => metrics::count_snapshot("skipped"),
         }
     }
 }
