@@ -26,6 +26,9 @@
 //! - **The log stays small and restarts quick.** A shard whose deltas have outgrown its state is written to the state topic
 //!   again in slices, and what lies before is deleted once the last slice is committed (`engine/rewrite.rs`). Local
 //!   snapshots save a restart most of the reading (`engine/snapshot.rs`); they may be lost or damaged at any time.
+//! - **Forgotten is not deleted.** Where a table declares a retention, rows leave memory behind the end of their time bucket
+//!   and nothing that followed from them is withdrawn. `plan/retention.rs` finds out how far that may go through the
+//!   relations, `engine/dataflow/forget.rs` does it; what would change such a row later is late.
 //! - A record that cannot be used lands in a topic with its reason. No record stops a pipeline.
 //!
 //! # Layers

@@ -51,7 +51,8 @@ SELECT
 FROM party_notices_due;
 
 CREATE SINK disposal_actions WITH (
-    topic = 'disposal-actions', format = 'json', key = 'person_id', count_by = 'action'
+    topic = 'disposal-actions', format = 'json', key = 'person_id', count_by = 'action',
+    emit_time = 'ride_started_at'
 ) AS
 SELECT
     coalesce(after.action_id, before.action_id) AS action_id,
@@ -68,7 +69,8 @@ SELECT
 FROM CHANGES(issued_disposals);
 
 CREATE SINK party_actions WITH (
-    topic = 'party-actions', format = 'json', key = 'person_id', count_by = 'action'
+    topic = 'party-actions', format = 'json', key = 'person_id', count_by = 'action',
+    emit_time = 'ride_started_at'
 ) AS
 SELECT
     coalesce(after.action_id, before.action_id) AS action_id,

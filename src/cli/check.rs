@@ -34,6 +34,8 @@ struct Report {
     relations: usize,
     /// Relations whose state is written to the state topic.
     logged: Vec<String>,
+    /// Whose state grows without end, and why.
+    unbounded: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -75,6 +77,7 @@ fn report(loaded: &Loaded) -> Report {
         sinks: pipeline.sinks.iter().map(|sink| sink_line(pipeline, sink)).collect(),
         relations: pipeline.relations.len(),
         logged: pipeline.relations.iter().filter(is_logged).map(|r| r.name.to_string()).collect(),
+        unbounded: crate::plan::unbounded(pipeline),
     }
 }
 
@@ -126,6 +129,12 @@ impl Report {
         for s in &self.sinks {
             let key = if s.key.is_empty() { String::new() } else { format!(", key {}", s.key.join(", ")) };
             let _ = writeln!(text, "  {} ({}) to {}{key}", s.name, s.kind, s.topic);
+        }
+        if !self.unbounded.is_empty() {
+            text.push_str("\nstate that grows without end\n");
+        }
+        for line in &self.unbounded {
+            let _ = writeln!(text, "  {line}");
         }
         let _ = writeln!(text, "\n{} relations, {} with logged state", self.relations, self.logged.len());
         text

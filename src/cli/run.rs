@@ -22,7 +22,6 @@ use super::{Failure, LogForm, OutputForm};
 use crate::engine::{EmitFrom, Ended, SourceCounts, Status, StatusBoard, WorkerOptions};
 use crate::kafka::{self, Connection, Settings};
 use crate::local::SnapshotDir;
-use crate::plan::SinkPlan;
 use crate::server::{self, ServerHandle};
 use crate::stream::{ShardCount, SourceError};
 
@@ -163,18 +162,21 @@ fn parse_emit_from(text: &str) -> Result<EmitFrom, String> {
     }
 }
 
-/// Refuses to compare rows with a timestamp where a sink does not say of which time they are.
+/// Refuses to compare rows with a timestamp where no sink says of which time they are, and names the sinks that do not.
 fn need_emit_times(loaded: &Loaded) -> Result<(), Failure> {
-    let lacks = |s: &&SinkPlan| !s.hands_over.is_empty() && s.emit_time.is_none();
-    let lacking: Vec<String> = loaded.pipeline.sinks.iter().filter(lacks).map(|s| format!("`{}`", s.name)).collect();
-    if lacking.is_empty() {
-        return Ok(());
+    let of_tables = || loaded.pipeline.sinks.iter().filter(|s| !s.hands_over.is_empty());
+    let lacking: Vec<String> = of_tables().filter(|s| s.emit_time.is_none()).map(|s| format!("`{}`", s.name)).collect();
+    let lacking = lacking.join(", ");
+    if of_tables().all(|s| s.emit_time.is_none()) {
+        return Err(Failure::Configuration(anyhow!(
+            "--emit-from TIMESTAMP needs to know of which time rows are: give sinks {lacking} the option \
+             emit_time = '<timestamp column>', or use --emit-from earliest or now"
+        )));
     }
-    Err(Failure::Configuration(anyhow!(
-        "--emit-from TIMESTAMP needs to know of which time rows are: give sinks {} the option emit_time = '<timestamp column>', \
-         or use --emit-from earliest or now",
-        lacking.join(", ")
-    )))
+    if !lacking.is_empty() {
+        tracing::warn!("sinks without emit_time emit their whole first load: {lacking}");
+    }
+    Ok(())
 }
 
 /// The whole life of the service, from the first connection to the last commit.

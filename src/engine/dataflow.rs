@@ -1,5 +1,7 @@
 //! The operators of a pipeline, shard by shard, and one epoch's way through them in dependency order.
 
+mod epoch_run;
+mod forget;
 mod outputs;
 
 use std::collections::BTreeSet;
@@ -7,6 +9,9 @@ use std::collections::BTreeSet;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
+pub use self::epoch_run::{EpochRun, EpochTimes};
+pub(super) use self::epoch_run::{RelationRun, Turn, Upstream};
+pub(super) use self::forget::Gone;
 use self::outputs::{fully_refused, join};
 use crate::fail_point;
 use crate::operators::{EpochContext, Operator, OperatorError, Output, StateSize};
@@ -25,69 +30,6 @@ pub struct Dataflow {
     n_shards: ShardCount,
     n_threads: usize,
     was_loaded: bool,
-}
-
-/// The times of an epoch: one watermark a relation, before and after, and whether the first load is complete.
-#[derive(Clone, Debug, Default)]
-pub struct EpochTimes {
-    /// Before the rows of the epoch.
-    pub before: Vec<Watermark>,
-    /// After the rows of the epoch.
-    pub after: Vec<Watermark>,
-    /// Whether all tables have been read to the end noted at start.
-    pub loaded: bool,
-    /// The wall clock of the epoch in milliseconds.
-    pub clock_ms: i64,
-    /// How many rows a relation hands over to a sink in one epoch at most.
-    pub hand_over_max: usize,
-    /// Relations whose rows wait as differences, because their sink is paused.
-    pub held_back: BTreeSet<RelationId>,
-}
-
-/// What an epoch did, by relation.
-#[derive(Debug)]
-pub struct EpochRun {
-    /// The changes of each relation.
-    pub changes: Vec<ChangeBatch>,
-    /// For each relation the source records (by sequence number) of which it refused every row as late, ascending.
-    pub refused: Vec<Vec<u64>>,
-    /// For each relation the source records that it dropped as repetitions.
-    pub duplicate: Vec<Vec<u64>>,
-    /// For each relation how many rows it took in.
-    pub rows_in: Vec<u64>,
-    /// For each relation how many rows it handed on.
-    pub rows_out: Vec<u64>,
-}
-
-impl EpochRun {
-    /// Nothing done yet, by any relation.
-    pub(super) fn new(pipeline: &Pipeline) -> Self {
-        let n = pipeline.relations.len();
-        Self {
-            changes: pipeline.relations.iter().map(|r| ChangeBatch::empty(r.schema.clone())).collect(),
-            refused: vec![Vec::new(); n],
-            duplicate: vec![Vec::new(); n],
-            rows_in: vec![0; n],
-            rows_out: vec![0; n],
-        }
-    }
-
-    /// Takes note of what a relation did.
-    pub(super) fn add(&mut self, id: RelationId, step: RelationRun) {
-        self.rows_in[id] = step.rows_in;
-        self.rows_out[id] = step.changes.len() as u64;
-        self.changes[id] = step.changes;
-        self.refused[id] = step.refused;
-        self.duplicate[id] = step.duplicate;
-    }
-}
-
-/// What one relation did in an epoch.
-pub(super) struct RelationRun {
-    changes: ChangeBatch,
-    refused: Vec<u64>,
-    duplicate: Vec<u64>,
-    rows_in: u64,
 }
 
 /// The operators of one relation: what it takes to run that relation, whatever other relations do meanwhile.
@@ -142,11 +84,12 @@ impl Dataflow {
         times: &EpochTimes,
     ) -> Result<EpochRun, DataflowError> {
         let mut run = EpochRun::new(pipeline);
-        let turns_loaded = self.turns_loaded(times);
+        let turn = Turn { loaded: self.turns_loaded(times), forgets: self.forgets(pipeline, times) };
         for mut cell in self.cells() {
             let id = cell.id;
             let source = sources.get_mut(id).and_then(Option::take);
-            let step = cell.run(pipeline, source, &|leaf| run.changes.get(leaf), times, turns_loaded)?;
+            let upstream = Upstream { changes: &|leaf| run.changes.get(leaf), gone: &|leaf| run.gone.get(leaf) };
+            let step = cell.run(pipeline, source, &upstream, times, turn)?;
             run.add(id, step);
         }
         self.ran(times);
@@ -190,6 +133,12 @@ impl Dataflow {
                 is_last &= contents.is_none();
                 has_contents[id] |= contents.is_some();
                 changes.push(match contents {
+                    // Rows that nothing upstream can bring back stand beside those that are derived again.
+                    contents if matches!(relation.operator, OperatorPlan::FrozenRows(_)) => {
+                        let derived = self.derive(pipeline, id, &changes, &times)?;
+                        let both: Vec<ChangeBatch> = contents.into_iter().chain([derived]).collect();
+                        ChangeBatch::concat(&relation.schema, &both).map_err(|e| failed(relation, e.into()))?
+                    }
                     Some(contents) => contents,
                     None if has_contents[id] => ChangeBatch::empty(relation.schema.clone()),
                     None => self.derive(pipeline, id, &changes, &times)?,
@@ -222,7 +171,7 @@ impl Dataflow {
 
     /// Whether any operator has something to do at these watermarks without input.
     pub fn is_due(&self, pipeline: &Pipeline, times: &EpochTimes) -> bool {
-        if self.turns_loaded(times) {
+        if self.turns_loaded(times) || self.forgets(pipeline, times) {
             return true;
         }
         pipeline.relations.iter().enumerate().zip(&self.shards).any(|((id, relation), shards)| {
@@ -314,23 +263,24 @@ impl Cell<'_> {
         self.id
     }
 
-    /// Runs the relation in one epoch. `changes` gives those of the relations that it reads.
-    pub(super) fn run<'c>(
+    /// Runs the relation in one epoch. `upstream` says what those did that it reads.
+    pub(super) fn run(
         &mut self,
         pipeline: &Pipeline,
         source: Option<ChangeBatch>,
-        changes: &dyn Fn(RelationId) -> Option<&'c ChangeBatch>,
+        upstream: &Upstream<'_, '_>,
         times: &EpochTimes,
-        turns_loaded: bool,
+        turn: Turn,
     ) -> Result<RelationRun, DataflowError> {
         let relation = &pipeline.relations[self.id];
-        let inputs = inputs(relation, source, changes).map_err(|e| failed(relation, e))?;
+        let gone = if turn.forgets { self.forget(pipeline, upstream, times)? } else { Gone::new() };
+        let inputs = inputs(relation, source, upstream.changes).map_err(|e| failed(relation, e))?;
         let rows_in = inputs.iter().map(|i| i.len() as u64).sum();
         let mut ctx = context(pipeline, relation, self.id, times);
         ctx.hand_over_max = ctx.hand_over_max.div_ceil(self.n_shards.0.max(1) as usize);
         fail_point::reach("execute.relation");
-        let output = self.run_shards(relation, inputs, &ctx, turns_loaded).map_err(|e| failed(relation, e))?;
-        Ok(RelationRun { changes: output.changes, refused: output.refused, duplicate: output.duplicate, rows_in })
+        let output = self.run_shards(relation, inputs, &ctx, turn.loaded).map_err(|e| failed(relation, e))?;
+        Ok(RelationRun { changes: output.changes, refused: output.refused, duplicate: output.duplicate, rows_in, gone })
     }
 
     /// Drops what the operators would log, where nothing is logged.

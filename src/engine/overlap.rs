@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::dataflow::{Cell, Dataflow, DataflowError, EpochRun, EpochTimes, RelationRun};
+use super::dataflow::{Cell, Dataflow, DataflowError, EpochRun, EpochTimes, Gone, RelationRun, Turn, Upstream};
 use crate::plan::{Pipeline, RelationId};
 use crate::stream::ChangeBatch;
 
@@ -146,7 +146,7 @@ struct Epoch<C> {
     number: u64,
     sources: Vec<Option<ChangeBatch>>,
     times: Arc<EpochTimes>,
-    turns_loaded: bool,
+    turn: Turn,
     carried: C,
     run: EpochRun,
     /// By relation: whether it has run.
@@ -167,16 +167,18 @@ struct Step<'d> {
     cell: Cell<'d>,
     epoch: u64,
     source: Option<ChangeBatch>,
-    inputs: Vec<(RelationId, ChangeBatch)>,
+    inputs: Vec<(RelationId, ChangeBatch, Gone)>,
     times: Arc<EpochTimes>,
-    turns_loaded: bool,
+    turn: Turn,
 }
 
 impl Step<'_> {
     fn run(&mut self, pipeline: &Pipeline) -> Result<RelationRun, DataflowError> {
         let inputs = &self.inputs;
-        let changes = |id: RelationId| inputs.iter().find(|(leaf, _)| *leaf == id).map(|(_, c)| c);
-        let run = self.cell.run(pipeline, self.source.take(), &changes, &self.times, self.turns_loaded)?;
+        let changes = |id: RelationId| inputs.iter().find(|(leaf, ..)| *leaf == id).map(|(_, changes, _)| changes);
+        let gone = |id: RelationId| inputs.iter().find(|(leaf, ..)| *leaf == id).map(|(.., gone)| gone);
+        let upstream = Upstream { changes: &changes, gone: &gone };
+        let run = self.cell.run(pipeline, self.source.take(), &upstream, &self.times, self.turn)?;
         self.cell.drop_deltas(pipeline)?;
         Ok(run)
     }
@@ -279,7 +281,11 @@ impl<'d, C, R, W, E: From<DataflowError>> State<'d, C, R, W, E> {
                 self.epochs.push_back(Epoch {
                     number: self.n_read,
                     sources: epoch.sources,
-                    turns_loaded: epoch.times.loaded && !self.was_loaded,
+                    // Nothing waits here to be handed on, once all is loaded.
+                    turn: Turn {
+                        loaded: epoch.times.loaded && !self.was_loaded,
+                        forgets: epoch.times.loaded && self.was_loaded,
+                    },
                     carried: epoch.carried,
                     run: EpochRun::new(line.pipeline),
                     is_done: vec![false; line.readers.len()],
@@ -315,13 +321,14 @@ impl<'d, C, R, W, E: From<DataflowError>> State<'d, C, R, W, E> {
 impl<C> Epoch<C> {
     fn step<'d>(&mut self, cell: Cell<'d>, pipeline: &Pipeline) -> Step<'d> {
         let id = cell.id();
-        let input = |leaf: RelationId| self.run.changes.get(leaf).map(|c| (leaf, c.clone()));
+        let run = &self.run;
+        let input = |leaf: RelationId| Some((leaf, run.changes.get(leaf)?.clone(), run.gone.get(leaf)?.clone()));
         Step {
             epoch: self.number,
             inputs: leaves(pipeline, id).filter_map(input).collect(),
             source: self.sources.get_mut(id).and_then(Option::take),
             times: self.times.clone(),
-            turns_loaded: self.turns_loaded,
+            turn: self.turn,
             cell,
         }
     }
@@ -343,6 +350,7 @@ impl<C> Epoch<C> {
                 && let (Some(changes), Some(relation)) = (self.run.changes.get_mut(read), pipeline.relations.get(read))
             {
                 *changes = ChangeBatch::empty(relation.schema.clone());
+                self.run.gone[read].clear();
             }
         }
     }

@@ -80,6 +80,22 @@ impl Width {
         }))
     }
 
+    /// Whether each bucket of this width lies in one bucket of another width.
+    pub fn nests_in(self, other: Self) -> bool {
+        match (self.0, other.0) {
+            (Unit::Clock(width), Unit::Clock(wider)) => wider % width == 0,
+            // Lines of the clock are counted from a midnight, so they fall on all others, too.
+            (Unit::Clock(width), Unit::Days(_) | Unit::Months(_)) => DAY_MS % width == 0,
+            (Unit::Days(1), Unit::Days(_) | Unit::Months(_)) => true,
+            // Weeks are not counted from the same day as other numbers of days.
+            (Unit::Days(n), Unit::Days(more)) => more % n == 0 && (n % 7 == 0) == (more % 7 == 0),
+            (Unit::Months(n), Unit::Months(more)) => more % n == 0,
+            (Unit::Days(_), Unit::Clock(_) | Unit::Months(_)) | (Unit::Months(_), Unit::Clock(_) | Unit::Days(_)) => {
+                false
+            }
+        }
+    }
+
     /// The start of the bucket that holds an instant (milliseconds since the Unix epoch).
     ///
     /// The result is at or before the instant, and is the start of its own bucket.

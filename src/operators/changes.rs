@@ -38,7 +38,7 @@ pub type KeyText = Arc<dyn Fn(&[ArrayRef]) -> Result<BinaryArray, OperatorError>
 
 /// Turns a table into the stream of its net changes per key, with a revision.
 ///
-/// A delta has the table's columns, `_present` (whether the key has a row) and `_revision`.
+/// A delta has the table's columns, `_present` (whether the key has a row) and `_revision` (0 = the key was forgotten).
 pub struct Changes {
     schema: SchemaRef,
     before: Fields,
@@ -89,6 +89,11 @@ impl Operator for Changes {
         ];
         let rows = RecordBatch::try_new(self.schema.clone(), columns)?;
         Ok(ChangeBatch { weights: vec![1; rows.num_rows()].into(), rows, order }.into())
+    }
+
+    fn forget(&mut self, inputs: &[ChangeBatch], _ctx: &EpochContext) -> Result<ChangeBatch, OperatorError> {
+        inputs.iter().filter(|i| !i.is_empty()).try_for_each(|input| self.rows.forget(input))?;
+        Ok(ChangeBatch::empty(self.schema.clone()))
     }
 
     fn next_hand_over(&self) -> Option<i64> {

@@ -4,6 +4,7 @@
 //! difference. So a key at rest costs one row. After a restore no row is *confirmed*: the recomputed table hands all its
 //! rows in again, and what it does not hand in has disappeared while nobody looked.
 
+mod forget;
 mod logged;
 
 use std::collections::VecDeque;
@@ -46,6 +47,8 @@ pub(super) struct KeyedDifferences {
     handed: Vec<Transition>,
     /// Keys handed on since the last delta.
     unlogged: Vec<u32>,
+    /// Keys forgotten since the last delta.
+    forgotten: Vec<Vec<u8>>,
     n_double: u64,
     /// The encoding of a row of nulls, for rows that do not exist.
     null_rest: Vec<u8>,
@@ -134,6 +137,7 @@ impl KeyedDifferences {
             settle_ms,
             handed: Vec::new(),
             unlogged: Vec::new(),
+            forgotten: Vec::new(),
             n_double: 0,
         })
     }
@@ -421,8 +425,16 @@ impl KeyedDifferences {
 
     fn decode(&self, rows: impl Iterator<Item = (u32, u32)> + Clone) -> Result<Vec<ArrayRef>, OperatorError> {
         let rest = |row: u32| if row == NONE { self.null_rest.as_slice() } else { self.rows.get(row) };
-        let keys = self.key_codec.decode(rows.clone().map(|(key, _)| self.keys.key(key)))?;
-        let rests = self.rest_codec.decode(rows.map(|(_, row)| rest(row)))?;
+        self.decode_bytes(rows.map(|(key, row)| (self.keys.key(key), rest(row))))
+    }
+
+    /// The table's columns of rows given as the bytes of key and rest.
+    fn decode_bytes<'a>(
+        &self,
+        rows: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone,
+    ) -> Result<Vec<ArrayRef>, OperatorError> {
+        let keys = self.key_codec.decode(rows.clone().map(|(key, _)| key))?;
+        let rests = self.rest_codec.decode(rows.map(|(_, rest)| rest))?;
         let codecs = [(&self.key_codec, keys), (&self.rest_codec, rests)];
         let mut columns: Vec<(usize, ArrayRef)> =
             codecs.into_iter().flat_map(|(codec, arrays)| codec.columns().iter().copied().zip(arrays)).collect();

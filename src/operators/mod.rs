@@ -9,6 +9,7 @@ mod changes;
 mod deduplicate;
 mod event_time;
 mod exact_sum;
+mod frozen_rows;
 mod groups;
 mod keyed_differences;
 mod lookup_join;
@@ -39,6 +40,7 @@ use crate::stream::{ChangeBatch, Watermark};
 
 pub use changes::{Changes, ChangesSpec, KeyText};
 pub use deduplicate::{Deduplicate, DeduplicateSpec};
+pub use frozen_rows::{FrozenRows, FrozenRowsSpec};
 pub use lookup_join::{LookupJoin, LookupJoinSpec};
 pub use source_table::{RowRetention, SourceTable, SourceTableSpec};
 pub use table_aggregate::{AggregateCall, AggregateFunction, TableAggregate, TableAggregateSpec};
@@ -134,6 +136,25 @@ pub trait Operator: Send {
     /// How many keys wait to be handed on.
     fn n_waiting(&self) -> usize {
         0
+    }
+
+    /// Takes disappearances in that are forgotten, not deleted, and returns what they make of the relation.
+    ///
+    /// They concern whole groups of rows, which cannot come again. So state shrinks as if they had been deleted, but nothing
+    /// is handed on to the world: the end of a chain drops what it knows of them. Called while no key waits.
+    fn forget(&mut self, inputs: &[ChangeBatch], ctx: &EpochContext) -> Result<ChangeBatch, OperatorError> {
+        Ok(self.process(inputs, ctx)?.changes)
+    }
+
+    /// Of a source: the event time (milliseconds) that no row goes before. The oldest row may be younger.
+    fn oldest(&self) -> Option<i64> {
+        None
+    }
+
+    /// Of a source: forgets the rows whose event time lies before an instant (milliseconds), and returns their
+    /// disappearance.
+    fn forget_before(&mut self, _before_ms: i64) -> Result<Option<ChangeBatch>, OperatorError> {
+        Ok(None)
     }
 
     /// Takes back what the last call of [`Operator::process`] handed on: it waits as differences, as if it had not been

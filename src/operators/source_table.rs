@@ -1,5 +1,7 @@
 //! Keeps the latest row per key of a source table.
 
+mod forget;
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -48,7 +50,8 @@ pub struct RowRetention {
 /// Keeps the latest row per key of a source table.
 ///
 /// A key is stored once, in its index; the arena holds the other columns. A delta has the table's columns and a weight:
-/// +1 the row that the key has now, -1 a key without a row (its other columns are null).
+/// +1 the row that the key has now, -1 a key without a row (its other columns are null), 0 the event time of a key whose row
+/// was forgotten or, without a key, the instant before which all rows were.
 pub struct SourceTable {
     schema: SchemaRef,
     delta_schema: SchemaRef,
@@ -61,6 +64,12 @@ pub struct SourceTable {
     retention: Option<RowRetention>,
     /// By key id the event time of its row in milliseconds, [`NEVER`] if it has none; empty without a retention.
     event_ms: Vec<i64>,
+    /// Up to where rows were forgotten, in milliseconds of event time.
+    forgotten_before_ms: i64,
+    /// How many keys of forgotten rows are still known.
+    n_forgotten: usize,
+    /// No row that may be forgotten has an earlier event time.
+    oldest_ms: i64,
     pending: Vec<RecordBatch>,
 }
 
@@ -133,6 +142,9 @@ impl SourceTable {
             rows: RowArena::default(),
             retention: spec.retention,
             event_ms: Vec::new(),
+            forgotten_before_ms: i64::MIN,
+            n_forgotten: 0,
+            oldest_ms: NEVER,
             pending: Vec::new(),
         })
     }
@@ -152,7 +164,7 @@ impl SourceTable {
                 continue;
             }
             let upsert = input.weights[row] > 0;
-            let entry = &mut self.entries[key as usize];
+            let entry = self.entries[key as usize];
             let touch_idx = match entry.touch {
                 NONE => None,
                 idx => Some(idx as usize),
@@ -160,7 +172,7 @@ impl SourceTable {
             let current = touch_idx.map_or(Current::Stored, |idx| touched_current(&followed.touched, idx));
             let repeats = match current {
                 Current::Stored if entry.row == NONE => !upsert,
-                Current::Stored => upsert && self.rows.get(entry.row) == rests.get(row),
+                Current::Stored => upsert && self.repeats(key, entry.row, rests.get(row)),
                 Current::Input(before) => upsert && rests.get(before as usize) == rests.get(row),
                 Current::Deleted => !upsert,
             };
@@ -184,7 +196,7 @@ impl SourceTable {
             match touch_idx {
                 Some(idx) => followed.touched[idx] = Touch { key, current: next },
                 None if next != Current::Stored => {
-                    entry.touch = followed.touched.len() as u32;
+                    self.entries[key as usize].touch = followed.touched.len() as u32;
                     followed.touched.push(Touch { key, current: next });
                 }
                 None => {}
@@ -235,10 +247,10 @@ impl SourceTable {
                         difference.gone.push((*key, entry.row));
                     }
                     entry.row = self.rows.insert(new);
-                    if let Some(lateness) = lateness {
-                        self.event_ms[*key as usize] = lateness.event_ms[row as usize];
-                    }
                     difference.come.push(row);
+                    if let Some(lateness) = lateness {
+                        self.note_event_time(*key, lateness.event_ms[row as usize]);
+                    }
                 }
                 Current::Deleted if entry.row == NONE => self.keys.remove(*key),
                 Current::Deleted => {
@@ -315,7 +327,8 @@ impl SourceTable {
     /// What is late among the records of an epoch.
     fn lateness(&self, batch: &RecordBatch, watermark: Watermark) -> Result<Option<Lateness>, OperatorError> {
         let retention_ms = self.retention.map_or(0, |r| r.retention_ms);
-        let limit_ms = watermark.0.saturating_sub(retention_ms);
+        // What was forgotten stays so, also if a longer retention is declared later.
+        let limit_ms = watermark.0.saturating_sub(retention_ms).max(self.forgotten_before_ms.saturating_sub(1));
         Ok(self.event_times(batch)?.map(|event_ms| Lateness { event_ms, limit_ms }))
     }
 
@@ -331,8 +344,11 @@ impl SourceTable {
                 }
                 self.entries[key].row = self.rows.insert(rests.get(row));
                 if let Some(event_ms) = &event_ms {
-                    self.event_ms[key] = event_ms[row];
+                    self.note_event_time(key as u32, event_ms[row]);
                 }
+            } else if *weight == 0 {
+                let instant_ms = event_ms.as_ref().and_then(|event_ms| event_ms.get(row)).copied();
+                self.restore_forgotten(batch, (row, keys.get(row)), instant_ms.unwrap_or(i64::MIN))?;
             } else if let Some(key) = self.keys.get(keys.get(row)) {
                 self.rows.remove(std::mem::replace(&mut self.entries[key as usize].row, NONE));
                 self.keys.remove(key);
@@ -392,6 +408,14 @@ impl Operator for SourceTable {
         Ok(Output { duplicate, late, changes })
     }
 
+    fn oldest(&self) -> Option<i64> {
+        SourceTable::oldest(self)
+    }
+
+    fn forget_before(&mut self, before_ms: i64) -> Result<Option<ChangeBatch>, OperatorError> {
+        SourceTable::forget_before(self, before_ms).map(Some)
+    }
+
     fn take_delta(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
         let pending = std::mem::take(&mut self.pending);
         match pending.as_slice() {
@@ -416,14 +440,19 @@ impl Operator for SourceTable {
         if slots.start >= self.entries.len() {
             return Ok(None);
         }
-        let live = self.entries.iter().enumerate().take(slots.end).skip(slots.start).filter(|(_, e)| e.row != NONE);
-        let rows: Vec<(u32, u32)> = live.map(|(slot, e)| (slot as u32, e.row)).collect();
-        if rows.is_empty() {
-            return Ok(Some(RecordBatch::new_empty(self.delta_schema.clone())));
+        let with_row = self.entries.iter().enumerate().take(slots.end).skip(slots.start).filter(|(_, e)| e.row != NONE);
+        let (forgotten, rows): (Vec<(u32, u32)>, Vec<(u32, u32)>) =
+            with_row.map(|(slot, e)| (slot as u32, e.row)).partition(|(key, _)| self.is_forgotten(*key));
+        let mut parts = Vec::new();
+        if !rows.is_empty() {
+            let mut columns = self.decode(&rows)?;
+            columns.push(Arc::new(Int64Array::from_value(1, rows.len())));
+            parts.push(RecordBatch::try_new(self.delta_schema.clone(), columns)?);
         }
-        let mut columns = self.decode(&rows)?;
-        columns.push(Arc::new(Int64Array::from_value(1, rows.len())));
-        Ok(Some(RecordBatch::try_new(self.delta_schema.clone(), columns)?))
+        if !forgotten.is_empty() {
+            parts.push(self.known_keys(&forgotten)?);
+        }
+        Ok(Some(concat_batches(&self.delta_schema, &parts)?))
     }
 
     fn contents(&self, part: usize) -> Result<Option<ChangeBatch>, OperatorError> {
@@ -436,8 +465,8 @@ impl Operator for SourceTable {
             .iter()
             .take(PART_ROWS)
             .enumerate()
-            .filter(|(_, e)| e.row != NONE)
             .map(|(idx, e)| ((start + idx) as u32, e.row))
+            .filter(|(key, row)| *row != NONE && !self.is_forgotten(*key))
             .collect();
         let n_rows = rows.len();
         let batch = match n_rows {
@@ -449,7 +478,10 @@ impl Operator for SourceTable {
 
     fn state_size(&self) -> StateSize {
         let entries = self.entries.capacity() * size_of::<Entry>() + self.event_ms.capacity() * size_of::<i64>();
-        StateSize { rows: self.keys.len(), bytes: self.keys.size_bytes() + self.rows.size_bytes() + entries }
+        StateSize {
+            rows: self.keys.len().saturating_sub(self.n_forgotten),
+            bytes: self.keys.size_bytes() + self.rows.size_bytes() + entries,
+        }
     }
 }
 

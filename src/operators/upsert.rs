@@ -28,7 +28,7 @@ pub struct UpsertSpec {
 
 /// Keeps the last row written per key of a sink over a table, and writes only where it differs.
 ///
-/// A delta has the table's columns, `_present` (whether the key has a row) and `_revision`, the number of writes.
+/// A delta has the table's columns, `_present` (whether the key has a row) and `_revision` (0 = the key was forgotten), the number of writes.
 pub struct Upsert {
     schema: SchemaRef,
     key_text: KeyText,
@@ -57,6 +57,11 @@ impl Operator for Upsert {
         let rows = RecordBatch::try_new(self.schema.clone(), self.rows.columns(&transitions, Side::Either)?)?;
         let weights = transitions.iter().map(|t| if t.has_row() { 1 } else { -1 }).collect();
         Ok(ChangeBatch { rows, weights, order }.into())
+    }
+
+    fn forget(&mut self, inputs: &[ChangeBatch], _ctx: &EpochContext) -> Result<ChangeBatch, OperatorError> {
+        inputs.iter().filter(|i| !i.is_empty()).try_for_each(|input| self.rows.forget(input))?;
+        Ok(ChangeBatch::empty(self.schema.clone()))
     }
 
     fn next_hand_over(&self) -> Option<i64> {

@@ -23,7 +23,8 @@ const PART_ROWS: usize = 1 << 16;
 ///
 /// `EMIT FINAL`: one row a group when the watermark reaches the bucket's end + allowed lateness, in the order (bucket end,
 /// bucket start, group key), also the order given as [`Order::Key`]. Rows of a closed bucket are reported late.
-/// Without it the relation is a table, and keeps the rows of closed buckets; rows that come for them are late, too.
+/// Without it the relation is a table, and keeps the rows of closed buckets until they are forgotten; rows that come for
+/// them are late, too.
 /// Logged: accumulators of the groups that an epoch touched, and groups that left.
 #[derive(Clone)]
 pub struct WindowAggregateSpec {
@@ -51,14 +52,16 @@ pub type BucketEnd = Arc<dyn Fn(i64) -> i64 + Send + Sync>;
 /// Groups a stream by key and time bucket.
 ///
 /// A delta has the group keys, then `_closed`, `_weight` and the state of each aggregate. A row with `_closed` says that all
-/// groups whose bucket was due at that watermark have left; any other row is a group as it is now. Of DISTINCT's values
-/// only those that are new are in it.
+/// groups have left whose bucket was due at that watermark or, of a table, ended by that instant; any other row is a group as
+/// it is now. Of DISTINCT's values only those that are new are in it.
 pub struct WindowAggregate {
     spec: WindowAggregateSpec,
     delta_schema: SchemaRef,
     groups: Groups,
     /// The open groups by the end of their bucket; without a bucket nothing is due and this is empty.
     buckets: BTreeMap<i64, Vec<u32>>,
+    /// The groups of a table whose bucket is closed, by the end of their bucket.
+    closed_buckets: BTreeMap<i64, Vec<u32>>,
     /// By group id: whether it was touched since the last delta.
     is_dirty: Vec<bool>,
     /// Groups touched since the last delta; some of them may have left.
@@ -94,6 +97,7 @@ impl WindowAggregate {
             delta_schema,
             groups,
             buckets: BTreeMap::new(),
+            closed_buckets: BTreeMap::new(),
             is_dirty: Vec::new(),
             dirty: Vec::new(),
             closed: None,
@@ -180,7 +184,19 @@ impl WindowAggregate {
         due
     }
 
-    fn forget(&mut self, due: &[(i64, u32)]) {
+    /// Takes the groups of a table out whose bucket ended by an instant. They still have their state.
+    fn take_ended(&mut self, before_ms: i64) -> Vec<(i64, u32)> {
+        let mut ended = Vec::new();
+        for buckets in [&mut self.closed_buckets, &mut self.buckets] {
+            while let Some(entry) = buckets.first_entry().filter(|e| *e.key() <= before_ms) {
+                let end = *entry.key();
+                ended.extend(entry.remove().into_iter().map(|group| (end, group)));
+            }
+        }
+        ended
+    }
+
+    fn leave(&mut self, due: &[(i64, u32)]) {
         let groups: Vec<u32> = due.iter().map(|(_, group)| *group).collect();
         for group in &groups {
             self.is_dirty[*group as usize] = false;
@@ -310,9 +326,12 @@ impl Operator for WindowAggregate {
         let max = if self.spec.emit_final { ctx.hand_over_max.max(1) } else { usize::MAX };
         let due = self.take_due(ctx.watermark_after(), max);
         let finals = if self.spec.emit_final { Some(self.final_rows(&due)?) } else { None };
-        // A table still has the rows of buckets that are closed: were they forgotten, a restart would withdraw them.
-        if self.spec.emit_final && !due.is_empty() {
-            self.forget(&due);
+        if !self.spec.emit_final {
+            for (end, group) in due {
+                self.closed_buckets.entry(end).or_default().push(group);
+            }
+        } else if !due.is_empty() {
+            self.leave(&due);
             // What is due but has to wait is not closed yet.
             let closed = due.last().map(|(end, _)| self.deadline(*end).min(ctx.watermark_after().0));
             self.closed = self.closed.max(closed);
@@ -322,6 +341,26 @@ impl Operator for WindowAggregate {
 
     fn next_timer(&self) -> Option<i64> {
         self.buckets.keys().next().map(|end| self.deadline(*end))
+    }
+
+    fn oldest(&self) -> Option<i64> {
+        let ends = [&self.closed_buckets, &self.buckets].into_iter().filter_map(|b| b.keys().next());
+        // The last instant of a bucket stands for it. A bucket without a start has no end.
+        ends.min().filter(|end| !self.spec.emit_final && **end != i64::MAX).map(|end| end.saturating_sub(1))
+    }
+
+    fn forget_before(&mut self, before_ms: i64) -> Result<Option<ChangeBatch>, OperatorError> {
+        let ended = self.take_ended(before_ms);
+        if ended.is_empty() {
+            return Ok(None);
+        }
+        let ids: Vec<u32> = ended.iter().map(|(_, group)| *group).filter(|g| self.groups.weight(*g) > 0).collect();
+        let mut columns = self.groups.key_columns(&ids)?;
+        columns.extend(self.groups.aggregates(&ids)?);
+        let gone = ChangeBatch::table(batch_of(&self.spec.schema, columns, ids.len())?, vec![-1; ids.len()]);
+        self.leave(&ended);
+        self.closed = self.closed.max(Some(before_ms));
+        Ok(Some(gone))
     }
 
     fn take_delta(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
@@ -399,10 +438,11 @@ impl Operator for WindowAggregate {
                 self.restore_groups(&delta.slice(start, row - start))?;
             }
             if closes {
-                let due = self.take_due(Watermark(closed.value(row)), usize::MAX);
-                if self.spec.emit_final {
-                    self.forget(&due);
-                }
+                let due = match self.spec.emit_final {
+                    true => self.take_due(Watermark(closed.value(row)), usize::MAX),
+                    false => self.take_ended(closed.value(row)),
+                };
+                self.leave(&due);
             }
             start = row + 1;
         }

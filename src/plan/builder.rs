@@ -11,10 +11,11 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection, TableScan};
 
 use super::error::{Result, refuse};
+use super::event_times::TimeOf;
 use super::leaf::EpochTable;
 use super::pipeline::{Distribution, Input, OperatorPlan, Relation};
 use super::segment::Segment;
-use super::{RelationId, canonical};
+use super::{RelationId, canonical, event_times};
 use crate::catalog::{Emit, RelationKind};
 
 /// What is known of a relation besides what the pipeline needs.
@@ -34,6 +35,8 @@ pub(super) struct Facts {
     pub(super) single_row: bool,
     /// The partition keys of a function of whole partitions that may still take in what follows it.
     pub(super) partition: Option<Vec<usize>>,
+    /// What each column says of event times; empty = what [`event_times::of_relation`] finds.
+    pub(super) times: Vec<Option<TimeOf>>,
 }
 
 /// A relation to be added.
@@ -73,6 +76,11 @@ impl Builder<'_> {
         let count =
             self.relations.iter().filter(|r| r.name.starts_with(&format!("{}.{}", self.definition, new.node))).count();
         let name: Arc<str> = format!("{}.{}{}", self.definition, new.node, count + 1).into();
+        let mut facts = new.facts;
+        if facts.times.is_empty() {
+            let plans: Vec<&LogicalPlan> = new.inputs.iter().map(|(plan, _)| plan).collect();
+            facts.times = event_times::of_relation(self, &new.operator, &plans, new.schema.fields().len());
+        }
         let mut inputs = Vec::new();
         let mut meaning = new.meaning;
         for (plan, distribution) in new.inputs {
@@ -82,7 +90,7 @@ impl Builder<'_> {
         let relation = Relation {
             kind: new.kind,
             schema: arrow_schema(&new.schema),
-            key: new.facts.keys.first().cloned(),
+            key: facts.keys.first().cloned(),
             operator_id: canonical::id(&meaning),
             watermark_sources: self.watermark_sources(&inputs, &new.operator),
             arrival: new.arrival || inputs.iter().flat_map(|i| &i.segment.leaves).any(|l| self.relations[*l].arrival),
@@ -91,7 +99,7 @@ impl Builder<'_> {
             name,
         };
         self.relations.push(relation);
-        self.facts.push(new.facts);
+        self.facts.push(facts);
         let leaf_name = format!("r{id}");
         self.scans.insert(leaf_name.clone(), id);
         Ok(leaf(&leaf_name, new.schema))

@@ -16,8 +16,10 @@ use super::builder::{Builder, Facts, NewRelation, project_columns};
 use super::checks::{check_subqueries, check_syntax};
 use super::cut::{all_columns, cut};
 use super::error::{PlanError, Result, refuse};
+use super::event_times::TimeOf;
 use super::leaf::EpochTable;
 use super::pipeline::{Distribution, OperatorPlan, Pipeline};
+use super::retention::{Retention, plan_retention};
 use super::rewrite::{ChangesRead, Rewritten, rewrite};
 use super::{canonical, session, sinks};
 use crate::catalog::{Catalog, Emit, QueryDefinition, QueryRole, RelationKind, SourceDefinition};
@@ -300,7 +302,11 @@ fn build(
     }
     let order: BTreeMap<&str, usize> = catalog.queries.iter().enumerate().map(|(i, q)| (q.name.as_ref(), i)).collect();
     sink_plans.sort_by_key(|s: &super::SinkPlan| order.get(s.name.as_ref()).copied());
-    Pipeline { time_zone: catalog.time_zone, relations: builder.relations, sinks: sink_plans }
+    let retention = plan_retention(&mut builder, &mut sink_plans).unwrap_or_else(|error| {
+        findings.extend(catalog.sources.first().map(|s| Diagnostic::new("C0291", s.span, error.to_string())));
+        Retention::default()
+    });
+    Pipeline { time_zone: catalog.time_zone, relations: builder.relations, sinks: sink_plans, retention }
 }
 
 /// Adds a source with the columns that are read, its key and its event time.
@@ -338,7 +344,14 @@ fn add_source(
             (OperatorPlan::SourceStream(definition, spec), key.clone())
         }
     };
+    let mut times = vec![None; schema.fields().len()];
+    if let (OperatorPlan::SourceTable(_, spec), Some(column)) = (&operator, event_time)
+        && spec.retention.is_some()
+    {
+        times[column] = Some(TimeOf { source: builder.relations.len(), bucket: None });
+    }
     let facts = Facts {
+        times,
         keys: if source.kind == RelationKind::Table { vec![distribution] } else { Vec::new() },
         event_time,
         broadcast: source.broadcast,

@@ -1,8 +1,9 @@
 //! What a pipeline does, for people: kind, key, state and its retention, exchanges, plan.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::pipeline::{Distribution, OperatorPlan, Pipeline, Relation};
+use super::pipeline::{Distribution, OperatorPlan, Pipeline, Relation, RelationId};
 use crate::catalog::RelationKind;
 
 /// Describes the relations of a pipeline, or those of one name.
@@ -10,13 +11,13 @@ pub fn explain(pipeline: &Pipeline, relation: Option<&str>) -> String {
     let mut out = String::new();
     let wanted =
         |r: &&Relation| relation.is_none_or(|name| *r.name == *name || r.name.starts_with(&format!("{name}.")));
-    for r in pipeline.relations.iter().filter(wanted) {
-        describe(pipeline, r, &mut out);
+    for (id, r) in pipeline.relations.iter().enumerate().filter(|(_, r)| wanted(r)) {
+        describe(pipeline, id, r, &mut out);
     }
     out
 }
 
-fn describe(pipeline: &Pipeline, relation: &Relation, out: &mut String) {
+fn describe(pipeline: &Pipeline, id: RelationId, relation: &Relation, out: &mut String) {
     let kind = match relation.kind {
         RelationKind::Stream => "stream",
         RelationKind::Table => "table",
@@ -31,6 +32,9 @@ fn describe(pipeline: &Pipeline, relation: &Relation, out: &mut String) {
         relation.schema.fields().iter().map(|f| format!("{} {}", f.name(), f.data_type())).collect();
     let _ = writeln!(out, "  columns: {}", columns.join(", "));
     let _ = writeln!(out, "  state: {}", state(relation));
+    for line in retention(pipeline, id) {
+        let _ = writeln!(out, "  retention: {line}");
+    }
     for input in &relation.inputs {
         let leaves: Vec<&str> = input.segment.leaves.iter().map(|id| pipeline.relations[*id].name.as_ref()).collect();
         let _ = writeln!(out, "  reads: {}{}", leaves.join(", "), exchange(pipeline, input));
@@ -48,7 +52,6 @@ fn names(relation: &Relation, columns: &[usize]) -> String {
 
 /// What a relation keeps, whether it is logged, and for how long.
 fn state(relation: &Relation) -> String {
-    let days = |ms: i64| format!("{} days of event time", ms / 86_400_000);
     match &relation.operator {
         OperatorPlan::SourceTable(source, _) => match source.retention_ms {
             Some(ms) => format!("logged; latest row per key, retention {}", days(ms)),
@@ -58,13 +61,76 @@ fn state(relation: &Relation) -> String {
             format!("logged; keys seen within {}", days(source.unique_for_ms.unwrap_or_default()))
         }
         OperatorPlan::SourceStream(_, None) | OperatorPlan::Select => "none".into(),
+        OperatorPlan::WindowAggregate(spec) if spec.bucket.is_some() && !spec.emit_final => {
+            format!(
+                "logged; accumulators, fixed when the bucket closes (allowed lateness {} ms)",
+                spec.allowed_lateness_ms
+            )
+        }
         OperatorPlan::WindowAggregate(spec) if spec.bucket.is_some() => {
             format!("logged; accumulators until the bucket closes (allowed lateness {} ms)", spec.allowed_lateness_ms)
         }
         OperatorPlan::WindowAggregate(_) => "logged; accumulators per key, without end".into(),
-        OperatorPlan::Changes(_) => "logged; last row handed on and revision per key, without end".into(),
+        OperatorPlan::FrozenRows(_) => "logged; the rows that the input last had from frozen groups".into(),
+        OperatorPlan::Changes(_) => "logged; last row handed on and revision per key".into(),
         OperatorPlan::Upsert(_) => "logged; last row written per key, as long as the table has it".into(),
         _ => "derived from its inputs, as long as they have it".into(),
+    }
+}
+
+/// When the rows that a relation keeps leave memory, and where they do not.
+fn retention(pipeline: &Pipeline, id: RelationId) -> Vec<String> {
+    let (relation, retention) = (&pipeline.relations[id], &pipeline.retention);
+    let name = |id: RelationId| pipeline.relations[id].name.as_ref();
+    if let Some(expiry) = retention.expiries.get(&id) {
+        let (days, bucket) = (days(expiry.retention_ms), expiry.bucket);
+        let known = match relation.operator {
+            OperatorPlan::SourceTable(..) => "; their keys are known until twice the retention",
+            _ => "",
+        };
+        return vec![format!("rows leave memory {days} after the end of their bucket of {bucket}{known}")];
+    }
+    if let Some(reason) = retention.staying.get(&id) {
+        return vec![format!("unbounded: rows stay in memory, though their changes go to late: {reason}")];
+    }
+    let followed: Vec<&str> = retention.follows.get(id).into_iter().flatten().map(|s| name(*s)).collect();
+    let from_inputs = || {
+        let leaves = relation.inputs.iter().flat_map(|i| &i.segment.leaves);
+        let sources: BTreeSet<RelationId> =
+            leaves.filter_map(|leaf| retention.follows.get(*leaf)).flatten().copied().collect();
+        sources.into_iter().map(name).collect::<Vec<&str>>()
+    };
+    match &relation.operator {
+        OperatorPlan::SourceTable(source, _) if source.retention_ms.is_none() => {
+            vec!["unbounded: no retention is declared".into()]
+        }
+        OperatorPlan::FrozenRows(_) => {
+            let from = from_inputs().join("`, `");
+            vec![format!("unbounded: the key behind it holds no bucket, so rows of frozen groups of `{from}` stay")]
+        }
+        OperatorPlan::Changes(_) | OperatorPlan::Upsert(_) => match from_inputs().as_slice() {
+            [] => vec!["unbounded: keys stay".into()],
+            from => vec![format!("keys leave with the rows of `{}` that they follow from", from.join("`, `"))],
+        },
+        _ if followed.is_empty() => Vec::new(),
+        _ => vec![format!("rows leave with those of `{}` that they follow from", followed.join("`, `"))],
+    }
+}
+
+/// What of a pipeline's state grows without end: one sentence a relation.
+pub fn unbounded(pipeline: &Pipeline) -> Vec<String> {
+    let of_relation = |id: RelationId| {
+        let name = &pipeline.relations[id].name;
+        let lines = retention(pipeline, id).into_iter();
+        lines.filter_map(move |line| line.strip_prefix("unbounded: ").map(|why| format!("{name}: {why}")))
+    };
+    (0..pipeline.relations.len()).flat_map(of_relation).collect()
+}
+
+fn days(ms: i64) -> String {
+    match ms % 86_400_000 {
+        0 => format!("{} days of event time", ms / 86_400_000),
+        _ => format!("{} seconds of event time", ms / 1000),
     }
 }
 

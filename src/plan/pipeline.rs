@@ -5,11 +5,12 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use chrono_tz::Tz;
 
+use super::retention::Retention;
 use super::segment::Segment;
 use crate::catalog::{Format, Headers, Rate, RelationKind, SourceDefinition};
 use crate::operators::{
-    ChangesSpec, DeduplicateSpec, LookupJoinSpec, Operator, OperatorError, SourceTableSpec, TableAggregateSpec,
-    TableJoinSpec, TableWindowSpec, UpsertSpec, WindowAggregateSpec,
+    ChangesSpec, DeduplicateSpec, FrozenRowsSpec, LookupJoinSpec, Operator, OperatorError, SourceTableSpec,
+    TableAggregateSpec, TableJoinSpec, TableWindowSpec, UpsertSpec, WindowAggregateSpec,
 };
 
 /// The index of a relation in its pipeline.
@@ -24,6 +25,8 @@ pub struct Pipeline {
     pub relations: Vec<Relation>,
     /// The sinks, in order of declaration.
     pub sinks: Vec<SinkPlan>,
+    /// When rows of tables leave memory.
+    pub retention: Retention,
 }
 
 /// One relation: an operator, what it reads, and what is known of its rows.
@@ -88,6 +91,8 @@ pub enum OperatorPlan {
     LookupJoin(LookupJoinSpec),
     /// A grouped stream.
     WindowAggregate(WindowAggregateSpec),
+    /// What an input had last from frozen groups.
+    FrozenRows(FrozenRowsSpec),
     /// `CHANGES(t)`.
     Changes(ChangesSpec),
     /// The last row written per key: the end of a sink over a table.
@@ -107,6 +112,7 @@ impl OperatorPlan {
             Self::TableWindow(spec) => Some(Box::new(op::TableWindow::new(spec.clone())?)),
             Self::LookupJoin(spec) => Some(Box::new(op::LookupJoin::new(spec.clone())?)),
             Self::WindowAggregate(spec) => Some(Box::new(op::WindowAggregate::new(spec.clone())?)),
+            Self::FrozenRows(spec) => Some(Box::new(op::FrozenRows::new(spec.clone())?)),
             Self::Changes(spec) => Some(Box::new(op::Changes::new(spec.clone())?)),
             Self::Upsert(spec) => Some(Box::new(op::Upsert::new(spec.clone())?)),
         })
@@ -124,6 +130,7 @@ impl OperatorPlan {
             Self::TableWindow(_) => "table_window",
             Self::LookupJoin(_) => "lookup_join",
             Self::WindowAggregate(_) => "window_aggregate",
+            Self::FrozenRows(_) => "frozen_rows",
             Self::Changes(_) => "changes",
             Self::Upsert(_) => "upsert",
         }

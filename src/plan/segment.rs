@@ -70,6 +70,11 @@ impl Segment {
         Ok(Self { leaves, schema, logical, scans: used, runner })
     }
 
+    /// Gives the relations that it reads other ids; their order stays.
+    pub(super) fn renumber(&mut self, to: &dyn Fn(RelationId) -> RelationId) {
+        self.leaves.iter_mut().chain(self.scans.values_mut()).for_each(|id| *id = to(*id));
+    }
+
     /// Runs the plan over this epoch's changes, which `changes` gives by relation.
     ///
     /// Weights and order pass through: each output row has those of the leaf's row it comes from.

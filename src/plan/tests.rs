@@ -27,6 +27,127 @@ fn the_month_of_a_person_is_one_relation_of_the_safe_riding_pack() {
     assert_eq!(explained.matches("\njudged_rides.table_window").count(), 2, "{explained}");
 }
 
+fn retention_of(rules: &str) -> (Vec<String>, Vec<String>) {
+    let sources = "
+        SET TIME ZONE = 'Asia/Shanghai';
+        CREATE TABLE t (id VARCHAR PRIMARY KEY, g VARCHAR, n BIGINT, at TIMESTAMP WITH TIME ZONE NOT NULL)
+            WITH (topic = 't', format = 'json', event_time = 'at', retention = '10 days');
+        CREATE TABLE u (id VARCHAR PRIMARY KEY, g VARCHAR, at TIMESTAMP WITH TIME ZONE NOT NULL)
+            WITH (topic = 'u', format = 'json', event_time = 'at', retention = '20 days');
+        CREATE TABLE d (g VARCHAR PRIMARY KEY, town VARCHAR) WITH (topic = 'd', format = 'json');
+    ";
+    let pack = Pack::from_text("rules.sql", format!("{sources}{rules}"));
+    let (statements, findings) = parse(&pack);
+    assert!(findings.is_empty(), "{}", render(&findings, &pack));
+    let catalog = resolve(statements, None).unwrap_or_else(|f| panic!("{}", render(&f, &pack)));
+    let pipeline = super::plan(&catalog).unwrap_or_else(|f| panic!("{}", render(&f, &pack)));
+    let name = |id: &usize| pipeline.relations[*id].name.to_string();
+    let leaves = pipeline.retention.expiries.iter().map(|(id, e)| format!("{} by {}", name(id), e.bucket));
+    let stays = pipeline.retention.staying.iter().map(|(id, reason)| format!("{}: {reason}", name(id)));
+    let frozen = pipeline.relations.iter().filter(|r| r.name.contains("frozen_rows")).map(|r| r.name.to_string());
+    (leaves.chain(stays).collect(), frozen.collect())
+}
+
+fn check_retention(rules: &str, tables: &[&str], frozen: &[&str]) {
+    let found = retention_of(rules);
+    assert_eq!(found.0, tables, "{rules}");
+    assert_eq!(found.1, frozen, "{rules}");
+}
+
+#[test]
+fn rows_leave_with_the_coarsest_bucket_that_a_group_holds() {
+    let days =
+        "CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT g, local_date(at) AS day, count(*) AS c FROM t
+        GROUP BY g, local_date(at);";
+    check_retention(days, &["t by 1 days", "u by 1 days"], &[]);
+    let months = format!(
+        "{days} CREATE SINK m WITH (topic = 'm', format = 'json') AS SELECT g, year_month(at) AS month,
+        count(*) AS c FROM t GROUP BY g, year_month(at);"
+    );
+    check_retention(&months, &["t by 1 months", "u by 1 days"], &[]);
+    let by_days =
+        "CREATE VIEW days AS SELECT g, local_date(at) AS day, count(*) AS c FROM t GROUP BY g, local_date(at);
+        CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT g, year_month(day) AS month, max(c) AS c FROM days
+        GROUP BY g, year_month(day);";
+    check_retention(by_days, &["t by 1 months", "u by 1 days"], &[]);
+}
+
+#[test]
+fn weeks_and_months_do_not_nest_so_that_rows_stay() {
+    let rules = "CREATE SINK w WITH (topic = 'w', format = 'json') AS SELECT tumble(at, INTERVAL '7 days') AS week, count(*) AS c
+            FROM t GROUP BY tumble(at, INTERVAL '7 days');
+        CREATE SINK m WITH (topic = 'm', format = 'json') AS SELECT year_month(at) AS month, count(*) AS c FROM t
+            GROUP BY year_month(at);";
+    let found = retention_of(rules);
+    assert!(found.0.iter().any(|t| t.starts_with("t: ") && t.contains("do not nest")), "{found:?}");
+    assert!(found.1.is_empty());
+}
+
+#[test]
+fn inputs_of_groups_without_a_bucket_keep_what_they_had() {
+    check_retention(
+        "CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT g, count(*) AS c FROM t GROUP BY g;",
+        &["t by 1 days", "u by 1 days"],
+        &["s.table_aggregate1.frozen_rows1"],
+    );
+    // A bucket of one branch is none of the other's.
+    check_retention(
+        "CREATE VIEW b AS SELECT g, local_date(at) AS day FROM t UNION ALL SELECT g, local_date(at) FROM u;
+         CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT g, day, count(*) AS c FROM b GROUP BY g, day;",
+        &["t by 1 days", "u by 1 days"],
+        &["s.table_aggregate1.frozen_rows1"],
+    );
+}
+
+#[test]
+fn what_decides_about_other_rows_stays() {
+    let rules = "CREATE SINK s WITH (topic = 's', format = 'json') AS
+        SELECT t.id, t.n FROM t WHERE NOT EXISTS (SELECT 1 FROM u WHERE u.id = t.id);";
+    let found = retention_of(rules);
+    assert_eq!(found.0[0], "t by 1 days");
+    assert!(found.0[1].starts_with("u: they decide about rows of"), "{found:?}");
+    assert!(found.1.is_empty(), "{found:?}");
+    let rules = "CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT t.id, u.g FROM t JOIN u ON u.id = t.id;";
+    check_retention(rules, &["t by 1 days", "u by 1 days"], &[]);
+    // Who keeps whole rows for ever gains nothing from forgetting them at their source.
+    let rules = "CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT g, id FROM t
+        QUALIFY row_number() OVER (PARTITION BY g ORDER BY at, id) = 1;";
+    let found = retention_of(rules);
+    assert!(
+        found.0.iter().any(|t| t.starts_with("t: the key of `s.table_window1` does not hold a bucket of `at`")),
+        "{found:?}"
+    );
+}
+
+/// Groups of pairs, by a bucket of one side: rows of the other could not leave without tearing the groups apart.
+#[test]
+fn of_two_tables_only_the_one_whose_bucket_is_held_leaves() {
+    let rules = "CREATE VIEW j AS SELECT t.g, year_month(t.at) AS month FROM t JOIN u ON u.id = t.id;
+        CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT g, month, count(*) AS c FROM j GROUP BY g, month;";
+    let found = retention_of(rules);
+    assert_eq!(found.0[0], "t by 1 months");
+    assert!(found.0[1].starts_with("u: the key of"), "{found:?}");
+    assert!(found.1.is_empty(), "{found:?}");
+}
+
+#[test]
+fn captures_of_the_safe_riding_pack_leave_and_scores_keep_what_they_had() {
+    let explained = format!("\n{}", explain_pack(concat!(env!("CARGO_MANIFEST_DIR"), "/sql/safe-riding")));
+    let of = |name: &str| {
+        let start = explained.find(&format!("\n{name}: ")).unwrap_or_else(|| panic!("{name} in {explained}"));
+        let text = &explained[start + 1..];
+        text[..text.find("\n\n").unwrap_or(text.len())].to_string()
+    };
+    assert!(
+        of("captures").contains("rows leave memory 1000 days of event time after the end of their bucket of 1 months"),
+        "{explained}"
+    );
+    assert!(of("voids").contains("unbounded: rows stay in memory"), "{explained}");
+    assert!(of("visits").contains("unbounded: rows stay in memory"), "{explained}");
+    assert!(of("judged_rides").contains("rows leave with those of `captures`"), "{explained}");
+    assert_eq!(explained.matches("operator: frozen_rows").count(), 2, "{explained}");
+}
+
 /// The codes of what is wrong with a sink that is counted by a column.
 fn counted(source: &str, sink: &str) -> Result<Option<usize>, Vec<String>> {
     let rules = format!(

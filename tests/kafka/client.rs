@@ -77,7 +77,7 @@ fn options() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT))
 }
 
-fn setting<'a>(text: &'a str) -> Result<(&'a str, &'a str), Box<dyn Error>> {
+fn setting(text: &str) -> Result<(&str, &str), Box<dyn Error>> {
     text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=VALUE").into())
 }
 

@@ -9,7 +9,8 @@ the 30-minute edge, on month ends and on the edges of visits, policies, exemptio
 repeated, deleted and put back. `--hostile` adds lines that cannot be decoded. `shuffle` writes another order of arrival
 with the same final content: the order of the records of one key stays, all else is permuted; passages stay as they are,
 for a stream's first record of an id counts. Everything lies within 600 days, so that nothing is older than its retention.
-`--aged` puts one row far ahead of all others into each table with a retention, so that half of its rows are older than that.
+`--aged` puts one capture far ahead of all others, so that half of those behind it are older than their retention. It is read
+after all voids and visits: months that are forgotten then have seen all that decides about them.
 """
 
 import argparse
@@ -374,14 +375,12 @@ class Generator:
                 rows.insert(r.randrange(len(rows) + 1), line)
 
     def aged(self):
-        """A row of each table with a retention that makes rows of the first half late once its epoch is over."""
-        for source in SOURCES:
-            rows = self.files[source.name]
-            if source.retention_ms is None or not rows:
-                continue
-            at = START + 300 * DAY + source.retention_ms
-            ahead = {**next(row for row in rows if "_tombstone" not in row), source.key[0]: "ahead", source.event_time: self.text(at)}
-            rows.insert(len(rows) // 20, ahead)
+        """A capture that makes those of the first half late once its epoch is over."""
+        captures = self.files["captures"]
+        retention_ms = next(source.retention_ms for source in SOURCES if source.name == "captures")
+        at = self.text(START + 300 * DAY + retention_ms)
+        first = next(row for row in captures if "_tombstone" not in row)
+        captures.insert(len(captures) // 20, {**first, "capture_id": "ahead", "captured_at": at})
 
     def run(self, hostile, aged):
         """Everything, in an order that lets later pieces use earlier edges."""

@@ -1,5 +1,7 @@
 //! The loop over files and memory: epochs, failed commits, restores, shards.
 
+mod retention;
+
 use std::collections::VecDeque;
 use std::fs;
 use std::path::Path;

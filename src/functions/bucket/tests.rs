@@ -212,3 +212,27 @@ fn rate_of_month_buckets() {
         println!("{unit}: {rate:.0} M rows/s ({sum})");
     }
 }
+
+proptest! {
+    #[test]
+    fn a_bucket_of_a_width_that_nests_has_both_ends_in_one_wider_bucket(
+        minute in -40_000_000i64..60_000_000,
+        widths in (0usize..14, 0usize..14),
+        zone in prop::sample::select(vec![chrono_tz::Asia::Shanghai, chrono_tz::America::New_York, chrono_tz::Europe::Dublin]),
+    ) {
+        let all = [
+            Unit::Clock(60_000), Unit::Clock(900_000), Unit::Clock(3_600_000), Unit::Clock(5_400_000), Unit::Clock(25_200_000),
+            Unit::Days(1), Unit::Days(2), Unit::Days(4), Unit::Days(7), Unit::Days(14), Unit::Months(1), Unit::Months(2),
+            Unit::Months(3), Unit::Months(12),
+        ].map(Width);
+        let (width, wider) = (all[widths.0], all[widths.1]);
+        // Where the clock is set back, buckets of the clock repeat; those are told apart by nobody who asks for wider ones.
+        let is_clock = matches!(wider.0, Unit::Clock(_));
+        let instant = minute * 60_000;
+        if width.nests_in(wider) && !is_clock {
+            let (start, end) = (width.start_of(instant, zone), width.end_of(instant, zone));
+            prop_assert_eq!(wider.start_of(start, zone), wider.start_of(instant, zone));
+            prop_assert_eq!(wider.start_of(end - 1, zone), wider.start_of(instant, zone));
+        }
+    }
+}

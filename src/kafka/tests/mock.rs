@@ -460,6 +460,9 @@ fn every_class_of_answer_to_a_request_takes_its_branch() {
         (Request::AddPartitionsToTxn, E::RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID, "abort"),
         (Request::Produce, E::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, "abort"),
         (Request::Produce, E::RD_KAFKA_RESP_ERR_INVALID_RECORD, "abort"),
+        // A right that was taken away may be given back: the worker goes on then, without a restart.
+        (Request::AddPartitionsToTxn, E::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, "abort"),
+        (Request::TxnOffsetCommit, E::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, "abort"),
         // The partitions belong to another generation.
         (Request::TxnOffsetCommit, E::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID, "lost"),
         // Another writer or member has taken over.
@@ -468,9 +471,7 @@ fn every_class_of_answer_to_a_request_takes_its_branch() {
         (Request::TxnOffsetCommit, E::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, "fenced"),
         (Request::EndTxn, E::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, "fenced"),
         // For the operator to mend.
-        (Request::AddPartitionsToTxn, E::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, "fatal"),
         (Request::AddPartitionsToTxn, E::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "fatal"),
-        (Request::TxnOffsetCommit, E::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, "fatal"),
         (Request::EndTxn, E::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "fatal"),
         // The client is of no use any more. Before the commit was asked for, nothing can be visible; after, nobody knows.
         (Request::AddPartitionsToTxn, E::RD_KAFKA_RESP_ERR_INVALID_TXN_STATE, "abort"),

@@ -83,6 +83,17 @@ impl Model {
         steps
     }
 
+    /// Takes the rows of a key out, and returns their disappearance. A key without rows is not forgotten.
+    fn forget(&mut self, key: u8) -> Vec<Change> {
+        let gone: Vec<Change> =
+            self.rows().into_iter().filter(|(k, _, _)| *k == key).map(|(k, v, w)| (k, v, -w)).collect();
+        if !gone.is_empty() {
+            self.content.remove(&key);
+            self.last.remove(&key);
+        }
+        gone
+    }
+
     fn n_double(&self) -> u64 {
         let n_rows = |rows: &BTreeMap<_, i64>| rows.values().filter(|w| **w > 0).sum::<i64>();
         self.content.values().filter(|rows| n_rows(rows) > 1).count() as u64
@@ -129,6 +140,8 @@ fn restarted(make: fn() -> Box<dyn Operator>, log: &mut RewrittenLog, model: &Mo
 #[derive(Clone, Debug)]
 struct Epoch {
     changes: Vec<Change>,
+    /// Keys that are forgotten at its end.
+    forgotten: Vec<u8>,
     /// What changes before the next epoch while the operator is down; none = it stays up.
     crash: Option<Vec<Change>>,
 }
@@ -141,11 +154,10 @@ fn change() -> impl Strategy<Value = Change> {
 fn epochs() -> impl Strategy<Value = (Vec<Epoch>, usize, usize)> {
     let changes = || prop::collection::vec(change(), 0..8);
     let crash = prop::option::weighted(0.3, prop_oneof![2 => Just(Vec::new()), 1 => changes()]);
-    (
-        prop::collection::vec((changes(), crash).prop_map(|(changes, crash)| Epoch { changes, crash }), 1..14),
-        0usize..4,
-        0usize..4,
-    )
+    let forgotten = prop::collection::vec(0u8..4, 0..2);
+    let epoch = (changes(), forgotten, crash);
+    let epoch = epoch.prop_map(|(changes, forgotten, crash)| Epoch { changes, forgotten, crash });
+    (prop::collection::vec(epoch, 1..14), 0usize..4, 0usize..4)
 }
 
 /// Runs epochs, of which those from `loaded_from` are loaded, and compares with the model after each.
@@ -157,7 +169,7 @@ fn check(
     slots: usize,
 ) {
     let (mut operator, mut model, mut log) = (make(), Model::default(), RewrittenLog::new(slots));
-    for (idx, Epoch { changes, crash }) in epochs.iter().enumerate() {
+    for (idx, Epoch { changes, forgotten, crash }) in epochs.iter().enumerate() {
         let loaded = idx >= loaded_from;
         model.add(changes);
         let output = operator.process(&[batch(changes)], &epoch(0, 0, loaded)).unwrap();
@@ -168,6 +180,11 @@ fn check(
         }
         if loaded {
             assert_eq!(operator.double_keys(), model.n_double());
+        }
+        let forgets = loaded && operator.n_waiting() == 0;
+        for key in forgotten.iter().filter(|_| forgets) {
+            let gone: Vec<Change> = model.forget(*key);
+            assert!(operator.forget(&[batch(&gone)], &epoch(0, 0, true)).unwrap().is_empty());
         }
         log.append(operator.as_mut());
         if let Some(missed) = crash {

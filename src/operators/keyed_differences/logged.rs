@@ -4,25 +4,27 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::compute::concat_batches;
 use arrow::datatypes::Int64Type;
 
 use super::{KeyedDifferences, NONE};
 use crate::operators::OperatorError;
 
 impl KeyedDifferences {
-    /// The row last handed on and the revision of every key handed on since the last delta.
+    /// The row last handed on and the revision of every key handed on since the last delta; before them, with revision 0,
+    /// the keys forgotten.
     ///
     /// From then on what was handed on cannot be taken back.
     pub fn take_delta(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
         self.release();
-        let keys = std::mem::take(&mut self.unlogged);
-        if keys.is_empty() {
-            return Ok(None);
+        let mut keys = std::mem::take(&mut self.unlogged);
+        // A key that was handed on and then forgotten is not known any more.
+        keys.retain(|key| std::mem::replace(&mut self.entries[*key as usize].is_unlogged, false));
+        let logged = if keys.is_empty() { None } else { Some(self.logged_rows(&keys)?) };
+        match (self.take_forgotten()?, logged) {
+            (Some(forgotten), Some(logged)) => Ok(Some(concat_batches(&self.delta_schema, [&forgotten, &logged])?)),
+            (forgotten, logged) => Ok(forgotten.or(logged)),
         }
-        for key in &keys {
-            self.entries[*key as usize].is_unlogged = false;
-        }
-        self.logged_rows(&keys).map(Some)
     }
 
     /// The row last handed on and the revision of the keys with an id in `slots`; none behind the last id.
@@ -57,6 +59,10 @@ impl KeyedDifferences {
         let present = delta.column(delta.num_columns() - 2).as_boolean();
         let revisions = delta.column(delta.num_columns() - 1).as_primitive::<Int64Type>();
         for row in 0..delta.num_rows() {
+            if revisions.value(row) == 0 {
+                self.restore_forgotten(keys.get(row));
+                continue;
+            }
             let key = self.key_or_insert(keys.get(row));
             let entry = &mut self.entries[key as usize];
             let last = if present.value(row) { self.rows.insert(rests.get(row)) } else { NONE };

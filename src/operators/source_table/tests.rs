@@ -206,6 +206,88 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn forgotten_rows_leave_once_and_their_keys_are_told_apart_until_twice_the_retention(
+        epochs in prop::collection::vec(
+            (
+                prop::collection::vec((0u8..6, prop::option::weighted(0.7, (prop::option::weighted(0.9, 0i64..60), 0i64..2))), 0..12),
+                0i64..12,
+                any::<bool>(),
+            ),
+            1..12,
+        ),
+        slots in 0usize..4,
+    ) {
+        // The other table never forgets: but for the rows that left, nothing else tells them apart.
+        let (mut operator, mut other, mut log) = (table_with_retention(10), table_with_retention(10), RewrittenLog::new(slots));
+        let (mut relation, mut sequence, mut watermark) = (ZSet::new(), 0, i64::MIN);
+        for (records, step, crash) in &epochs {
+            // No record of a key that is not known any more.
+            let known = |row: &TimedRecord| row.1.and_then(|(at, _)| at).is_none_or(|at| at + 20 > watermark) && row.1.is_some();
+            let records: Vec<TimedRecord> = records.iter().filter(|r| known(r)).copied().collect();
+            let ctx = epoch(watermark, watermark, true);
+            let output = operator.process(&[timed_batch(&records, sequence)], &ctx).unwrap();
+            let expected = other.process(&[timed_batch(&records, sequence)], &ctx).unwrap();
+            sequence += records.len() as u64;
+            let held = contents(&other).into_keys().filter_map(|line| at_of(&line)).min();
+            if held.is_none_or(|at| at + 20 > watermark) {
+                // A rewritten log no longer tells which row a key had: its repetition is late then.
+                let refused = |o: &Output| {
+                    let mut all: Vec<u64> = o.late.iter().chain(&o.duplicate).copied().collect();
+                    all.sort_unstable();
+                    all
+                };
+                prop_assert_eq!(refused(&output), refused(&expected));
+                if slots == 0 {
+                    prop_assert_eq!(&output.late, &expected.late);
+                }
+            }
+            add_net(&mut relation, &output.changes);
+
+            watermark = watermark.max(0) + step;
+            let before_ms = (watermark - 10).div_euclid(5) * 5;
+            let gone = SourceTable::forget_before(&mut operator, before_ms).unwrap();
+            prop_assert!(gone.weights.iter().all(|w| *w == -1));
+            add_net(&mut relation, &gone);
+            prop_assert!(relation.values().all(|w| *w == 1));
+            prop_assert!(relation.keys().filter_map(|line| at_of(line)).all(|at| at >= before_ms));
+            prop_assert_eq!(&contents(&operator), &relation);
+            prop_assert_eq!(operator.state_size().rows, relation.len());
+            prop_assert!(operator.oldest().is_none_or(|at| at >= before_ms));
+            log.append(&mut operator);
+            if *crash {
+                operator = table_with_retention(10);
+                log.restore(&mut operator);
+                prop_assert_eq!(&contents(&operator), &relation);
+                prop_assert_eq!(operator.state_size().rows, relation.len());
+            }
+        }
+    }
+}
+
+/// The event time of a row as text.
+fn at_of(line: &str) -> Option<i64> {
+    let at = line.split('|').nth(1)?;
+    chrono::NaiveDateTime::parse_from_str(at, "%Y-%m-%dT%H:%M:%S%.f").ok().map(|at| at.and_utc().timestamp_millis())
+}
+
+#[test]
+fn a_record_of_a_forgotten_key_is_late_unless_it_repeats_the_row() {
+    let mut operator = table_with_retention(100);
+    let row = |at: i64, v: i64| Some((Some(at), v));
+    operator.process(&[timed_batch(&[(1, row(50, 7)), (2, row(260, 7))], 0)], &epoch(0, 250, true)).unwrap();
+    assert_eq!(lines(&SourceTable::forget_before(&mut operator, 150).unwrap().rows).len(), 1);
+    let records =
+        [(1, row(50, 7)), (1, row(50, 8)), (1, row(300, 7)), (1, None), (3, None), (3, row(149, 1)), (3, row(151, 1))];
+    let output = operator.process(&[timed_batch(&records, 10)], &epoch(250, 300, true)).unwrap();
+    assert_eq!((output.duplicate, output.late, output.changes.len()), (vec![10, 14], vec![11, 12, 13, 15], 1));
+    // Twice the retention has passed: the key is as good as new.
+    SourceTable::forget_before(&mut operator, 151).unwrap();
+    let output = operator.process(&[timed_batch(&[(1, None), (1, row(300, 7))], 20)], &epoch(251, 300, true)).unwrap();
+    assert_eq!((output.duplicate, output.late, output.changes.len()), (vec![20], vec![], 1));
+}
+
 #[test]
 fn the_record_at_the_end_of_the_retention_is_late_and_the_one_behind_it_is_not() {
     let mut operator = table_with_retention(100);

@@ -260,6 +260,31 @@ fn a_table_keeps_the_rows_of_closed_buckets_over_a_restore() {
     assert_eq!(contents(&restored).map(|rows| rows.len()), Some(2));
 }
 
+#[test]
+fn closed_buckets_of_a_table_are_forgotten_for_good() {
+    let mut operator = Shape::Changes.operator(0);
+    let row = |t, seed| ChangeBatch::stream(rows_of(&[(1, t, seed)]), vec![0]);
+    let mut table = ZSet::new();
+    for (t, before, after) in [(1, 0, 0), (11, 0, 10), (21, 10, 11)] {
+        add_net(&mut table, &operator.process(&[row(t, 1)], &epoch(before, after, true)).unwrap().changes);
+    }
+    assert_eq!((operator.oldest(), operator.next_timer()), (Some(9), Some(20)));
+    assert!(operator.forget_before(9).unwrap().is_none(), "the bucket ends at 10");
+    let mut deltas = vec![operator.take_delta().unwrap().unwrap()];
+    let gone = operator.forget_before(20).unwrap().unwrap();
+    assert_eq!((gone.len(), operator.oldest()), (2, Some(29)));
+    add_net(&mut table, &gone);
+    deltas.push(operator.take_delta().unwrap().unwrap());
+    assert_eq!(contents(&operator).map(|rows| rows.len()), Some(1));
+    let mut restored = Shape::Changes.operator(0);
+    deltas.iter().for_each(|delta| restored.restore(delta).unwrap());
+    assert_eq!(contents(&restored), contents(&operator));
+    assert_eq!(table.len(), 1);
+    assert_eq!(operator.state_size().rows, 1);
+    // It stays closed: what comes for it is late.
+    assert_eq!(operator.process(&[row(5, 1)], &epoch(20, 20, true)).unwrap().late, [0]);
+}
+
 /// `cargo test --release --lib speed -- --ignored --nocapture`
 #[test]
 #[ignore = "measures"]

@@ -12,9 +12,10 @@ use datafusion::scalar::ScalarValue;
 use super::super::builder::{Builder, Facts, NewRelation, arrow_schema, leaf, normalise, schema_of};
 use super::super::cut::{columns_of, cut, unwrap};
 use super::super::error::{Result, refuse};
+use super::super::event_times::TimeOf;
 use super::super::pipeline::{Distribution, OperatorPlan};
 use super::super::segment::Runner;
-use super::super::{canonical, lineage};
+use super::super::{canonical, event_times, lineage};
 use super::table_window;
 use crate::catalog::{Emit, RelationKind};
 use crate::functions::Width;
@@ -178,6 +179,8 @@ fn whole_groups(builder: &mut Builder<'_>, aggregate: Aggregate, input: LogicalP
     let spec = TableWindowSpec { n_keys, steps: vec![step], input: arrow_schema(plan.schema()), schema: output };
     let mut facts = facts(&aggregate);
     facts.partition = Some((0..n_keys).collect());
+    facts.times = event_times::of_plan(builder, &plan).into_iter().take(n_keys).collect();
+    facts.times.resize(aggregate.schema.fields().len(), None);
     builder.add(NewRelation {
         node: "table_window",
         kind: RelationKind::Table,
@@ -233,6 +236,12 @@ fn window_aggregate(
         (Some(Emit::Final) | None, Some(_)) => true,
     };
     let zone = builder.zone;
+    let mut facts = facts(&aggregate);
+    facts.times = vec![None; aggregate.schema.fields().len()];
+    if let Some((idx, width)) = bucket.filter(|_| !emit_final) {
+        // A table's rows leave after their bucket, as those of a source do after their retention.
+        facts.times[idx] = Some(TimeOf { source: builder.relations.len(), bucket: Some(width) });
+    }
     let (bucket, bucket_end): (Option<usize>, BucketEnd) = match bucket {
         Some((idx, width)) => (Some(idx), Arc::new(move |start| width.end_of(start, zone))),
         None => (None, Arc::new(|_| i64::MAX)),
@@ -256,7 +265,7 @@ fn window_aggregate(
         schema: aggregate.schema.clone(),
         operator: OperatorPlan::WindowAggregate(spec),
         inputs: vec![(plan, by_keys(n_keys))],
-        facts: facts(&aggregate),
+        facts,
         arrival: false,
         meaning: meaning(&word, &aggregate),
     })

@@ -18,7 +18,7 @@ use super::super::builder::{Builder, Facts, NewRelation, arrow_schema, leaf, nor
 use super::super::cut::{Needed, columns_of, cut, unwrap};
 use super::super::error::{Result, refuse};
 use super::super::pipeline::{Distribution, OperatorPlan};
-use super::super::{RelationId, canonical, lineage};
+use super::super::{RelationId, canonical, event_times, lineage};
 use super::aggregate::{ROWS, function};
 use super::group_step::group_step;
 use crate::catalog::RelationKind;
@@ -146,7 +146,11 @@ pub(in super::super) fn fuse_aggregate(
         }
     };
     let n_keys = aggregate.group_expr.len();
-    let facts = Facts { keys: vec![(0..n_keys).collect()], partition, ..Facts::default() };
+    let below = event_times::of_plan(builder, input);
+    let mut times: Vec<_> =
+        aggregate.group_expr.iter().map(|e| event_times::of_expr(e, input.schema(), &below)).collect();
+    times.resize(aggregate.schema.fields().len(), None);
+    let facts = Facts { keys: vec![(0..n_keys).collect()], partition, times, ..Facts::default() };
     let schema = aggregate.input.schema();
     let meaning = format!(
         "groups [{}] [{}]",
@@ -273,7 +277,10 @@ fn facts(builder: &Builder<'_>, window: &Window, layout: &Layout, input: &Logica
             keys.push(own_names.iter().copied().chain([rank]).collect());
         }
     }
-    Ok(Facts { keys, unique_when, partition: Some(own_names), ..Facts::default() })
+    let below = event_times::of_plan(builder, input);
+    let mut times: Vec<_> = layout.exprs.iter().map(|e| event_times::of_expr(e, input.schema(), &below)).collect();
+    times.resize(layout.exprs.len() + functions.len(), None);
+    Ok(Facts { keys, unique_when, partition: Some(own_names), times, ..Facts::default() })
 }
 
 /// The steps of a window: our kernels where they know all functions, else the stock plan.
