@@ -602,17 +602,22 @@ fn a_broker_that_is_killed_and_comes_back_loses_nothing_and_doubles_nothing() {
         restarting.join().unwrap();
         first
     });
-    // The commit may have outlasted the outage, have been given up, or be in doubt.
+    // The commit may have outlasted the outage, have been given up, be in doubt, or the group may have given up the worker.
     let started = Instant::now();
     let mut outcome = first;
     while let Err(failed) = outcome {
         assert!(started.elapsed() < Duration::from_secs(120), "{failed}");
         outcome = match failed {
-            CommitError::Aborted(_) => sink.commit(&epoch),
-            CommitError::Unknown(_) => match sink.outcome(&epoch) {
+            CommitError::Aborted(_) => worker.connection.sink.commit(&epoch),
+            CommitError::Unknown(_) => match worker.connection.sink.outcome(&epoch) {
                 Ok(Outcome::Committed) => Ok(()),
-                Ok(Outcome::NotCommitted) => sink.commit(&epoch),
+                Ok(Outcome::NotCommitted) => worker.connection.sink.commit(&epoch),
                 Err(failed) => Err(failed),
+            },
+            CommitError::AssignmentLost(_) => match worker.restore() {
+                Ok(restored) if restored.epoch == 2 => Ok(()),
+                Ok(_) => worker.connection.sink.commit(&epoch),
+                Err(_) => Err(failed),
             },
             other => panic!("{other}"),
         };
