@@ -109,6 +109,7 @@ impl Session {
         let state = self.settings.state_topic();
         topics.push(&state);
         let wanted: i32 = topics.iter().filter_map(|t| self.partitions.get(*t)).sum();
+        self.wait_until_answered(ASSIGNMENT_TIMEOUT)?;
         let subscribed = self.consumer.subscription().is_ok_and(|s| s.count() > 0);
         if !subscribed {
             self.wait_until_alone()?;
@@ -135,9 +136,29 @@ impl Session {
                 return Ok(assignment.number);
             }
             if started.elapsed() > ASSIGNMENT_TIMEOUT {
+                // A cluster that is gone gives nobody anything.
+                self.wait_until_answered(Duration::ZERO)?;
                 return Err(self.unassigned(assignment.partitions.len(), wanted));
             }
             std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until the cluster answers at all, at least once.
+    fn wait_until_answered(&self, patience: Duration) -> Result<(), SourceError> {
+        let started = Instant::now();
+        loop {
+            let Err(error) = self.consumer.fetch_metadata(Some(&self.settings.state_topic()), ANSWER_TIMEOUT) else {
+                return Ok(());
+            };
+            match self.serve() {
+                Ok(()) | Err(SourceError::AssignmentLost(_)) => {}
+                Err(failure) => return Err(failure),
+            }
+            if started.elapsed() > patience {
+                let connection = &self.consumer.context().connection;
+                return Err(connection.explain("join its group", &self.settings.brokers, &error));
+            }
         }
     }
 

@@ -29,7 +29,7 @@ PLACE = None
 BAD_INPUT_PACK = """
 SET TIME ZONE = 'Asia/Shanghai';
 CREATE TABLE items (item_id VARCHAR NOT NULL PRIMARY KEY, at TIMESTAMP WITH TIME ZONE NOT NULL, n INT)
-WITH (topic = 'items', format = 'json', event_time = 'at', retention = '400 days');
+WITH (topic = 'items', format = 'json', event_time = 'at');
 CREATE STREAM events (event_id VARCHAR NOT NULL, at TIMESTAMP WITH TIME ZONE NOT NULL, item_id VARCHAR)
 WITH (topic = 'events', format = 'json', event_time = 'at');
 CREATE SINK copies WITH (topic = 'copies', format = 'json') AS SELECT item_id, n FROM items;
