@@ -168,7 +168,8 @@ impl Worker {
                 return Ok(Ended::Stopped);
             }
             self.status.board().turned();
-            if self.is_restored {
+            // What is asked while an epoch waits for its commit would count as committed with it.
+            if self.is_restored && self.pending.is_none() {
                 let commands = self.status.board().take_commands();
                 commands.iter().for_each(|command| self.control.obey(&self.pipeline, command));
             }

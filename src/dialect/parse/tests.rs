@@ -1,3 +1,5 @@
+//! Statements as they are parsed, printed and refused, with their positions.
+
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 

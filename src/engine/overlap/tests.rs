@@ -1,3 +1,5 @@
+//! Epochs that overlap give the answer of epochs that do not, and end when one fails.
+
 use arrow::array::{Array, Int64Array, RecordBatch, StringArray};
 use fastrand::Rng;
 use std::sync::mpsc::channel;

@@ -1,3 +1,5 @@
+//! Calendar buckets across zones, daylight saving and month ends.
+
 use super::*;
 use arrow::datatypes::{IntervalDayTime, IntervalMonthDayNano};
 use chrono::{DateTime, Datelike, NaiveDate, TimeZone, Timelike};

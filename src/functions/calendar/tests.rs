@@ -1,3 +1,5 @@
+//! Calendar functions across zones, leap days and month ends.
+
 use super::*;
 use arrow::array::RecordBatch;
 use arrow::util::display::array_value_to_string;

@@ -660,6 +660,19 @@ fn end_of(worker: &mut Worker, shard: u32) -> i64 {
     }
 }
 
+/// Waits for the end of a shard's log to lie behind everything committed: a commit returns before its markers are written.
+fn settled_end_of(worker: &mut Worker, topic: &StateTopic, shard: u32) -> i64 {
+    let started = Instant::now();
+    loop {
+        let end = end_of(worker, shard);
+        if topic.ranges().unwrap()[&shard].end == end {
+            return end;
+        }
+        assert!(started.elapsed() < PATIENCE, "the markers are not written");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 #[ignore = "needs a real broker: tests/run starts one"]
 fn a_shard_that_was_written_again_is_cut_off_and_read_back_from_there() {
@@ -669,7 +682,8 @@ fn a_shard_that_was_written_again_is_cut_off_and_read_back_from_there() {
     for output in ["a", "b", "c"] {
         commit(&mut worker, &[output]).unwrap();
     }
-    let end = end_of(&mut worker, 1);
+    let topic = StateTopic::open(rig.settings.clone()).unwrap().unwrap();
+    let end = settled_end_of(&mut worker, &topic, 1);
     let mut follower = worker.connection.state_log.follower().unwrap();
     assert_eq!(follower.range(1).unwrap().end, end);
     let held: Vec<_> = (0..2).map(|shard| follower.range(shard).unwrap()).collect();
@@ -709,13 +723,13 @@ fn a_restore_reads_from_where_it_is_told_and_a_follower_up_to_the_stable_offset(
     rig.send("events", 0, 10);
     let mut worker = rig.worker();
     commit(&mut worker, &["a"]).unwrap();
-    let ends: BTreeMap<u32, i64> = (0..2).map(|shard| (shard, end_of(&mut worker, shard))).collect();
+    let topic = StateTopic::open(rig.settings.clone()).unwrap().unwrap();
+    let ends: BTreeMap<u32, i64> = (0..2).map(|shard| (shard, settled_end_of(&mut worker, &topic, shard))).collect();
     commit(&mut worker, &["b"]).unwrap();
     drop(worker);
     let open = leave_open(&rig, "torn");
     let mut other = Worker::connect(rig.settings.clone()).unwrap();
     let mut follower = other.connection.state_log.follower().unwrap();
-    let topic = StateTopic::open(rig.settings.clone()).unwrap().unwrap();
     let high = topic.ranges().unwrap()[&1].end;
     assert!(follower.range(1).unwrap().end < high, "the open transaction is left out");
     other.starts = ends;

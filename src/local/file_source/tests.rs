@@ -1,3 +1,5 @@
+//! Files as sources: the order of records, tables first, and going back.
+
 use std::collections::VecDeque;
 
 use proptest::prelude::*;

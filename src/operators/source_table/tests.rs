@@ -1,3 +1,5 @@
+//! Source tables against a naive model: repetitions, late records, forgotten rows, crashes.
+
 use std::collections::BTreeMap;
 
 use arrow::array::{Float64Array, StringArray, StringViewArray, TimestampMillisecondArray};

@@ -1,3 +1,5 @@
+//! Grouped tables against a naive model, with retractions.
+
 use std::sync::Arc;
 
 use arrow::array::{

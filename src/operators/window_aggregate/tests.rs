@@ -1,3 +1,5 @@
+//! Grouped streams against a naive model, in any epochs and after any crash.
+
 use std::collections::BTreeMap;
 
 use arrow::array::{Float64Array, StringArray, TimestampMillisecondArray};
