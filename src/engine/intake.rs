@@ -291,6 +291,8 @@ fn hands_on_records(relation: &Relation) -> bool {
         | OperatorPlan::TableAggregate(_)
         | OperatorPlan::TableWindow(_)
         | OperatorPlan::WindowAggregate(_)
+        | OperatorPlan::FinalRows(_)
+        | OperatorPlan::Pace(_)
         | OperatorPlan::FrozenRows(_)
         | OperatorPlan::Changes(_)
         | OperatorPlan::Upsert(_) => false,

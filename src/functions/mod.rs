@@ -11,6 +11,7 @@ mod arguments;
 mod bucket;
 mod calendar;
 mod civil;
+mod hopping;
 mod text;
 mod tumble;
 mod zone;
@@ -18,12 +19,15 @@ mod zone;
 use chrono_tz::Tz;
 use datafusion::logical_expr::ScalarUDF;
 
-pub use bucket::{Buckets, Width, WidthError};
+pub use bucket::{BUCKETS_MAX, Buckets, Hop, TooManyBuckets, Width, WidthError};
+pub use hopping::{bucket_marks, hop_end, hop_pane, hop_starts, session_end, session_instant};
+pub use tumble::window_end;
 pub use zone::Zone;
 
 /// All functions, for a pack whose time zone is `zone`.
 pub fn all(zone: Tz) -> Vec<ScalarUDF> {
     let mut functions = tumble::functions(zone);
+    functions.extend(hopping::functions(zone));
     functions.extend(calendar::functions(zone));
     functions.extend(text::functions());
     functions

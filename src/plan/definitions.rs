@@ -12,13 +12,15 @@ use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::Statement;
 use futures::executor::block_on;
 
+use super::bucket_marks::expand_bucket_marks;
 use super::builder::{Builder, Facts, NewRelation, project_columns};
 use super::checks::{check_subqueries, check_syntax};
 use super::cut::{all_columns, cut};
 use super::error::{PlanError, Result, refuse};
 use super::event_times::TimeOf;
 use super::leaf::EpochTable;
-use super::pipeline::{Distribution, OperatorPlan, Pipeline};
+use super::nodes;
+use super::pipeline::{OperatorPlan, Pipeline};
 use super::retention::{Retention, plan_retention};
 use super::rewrite::{ChangesRead, Rewritten, rewrite};
 use super::{canonical, session, sinks};
@@ -118,7 +120,8 @@ fn read_definitions(
         }
         let statement = Statement::Query(Box::new(definition.query.clone()));
         let read = block_on(ctx.state().statement_to_plan(DataFusionStatement::Statement(Box::new(statement))));
-        let plan = match read.map_err(PlanError::from).and_then(|plan| coerce(ctx, plan)).and_then(check_syntax) {
+        let plan = read.map_err(PlanError::from).and_then(|plan| coerce(ctx, plan)).and_then(check_syntax);
+        let plan = match plan.and_then(|plan| expand_bucket_marks(plan, catalog.time_zone)) {
             Ok(plan) => plan,
             Err(error) => {
                 failed.insert(name);
@@ -128,7 +131,8 @@ fn read_definitions(
         };
         let is_shared = readers.get(name.as_str()).copied().unwrap_or_default() > 1 && keeps_state(&plan);
         let declared = !matches!(definition.role, QueryRole::View);
-        let stands_alone = declared || is_shared || has_changes(changes, &name) || definition.emit.is_some();
+        let has_own_terms = definition.emit.is_some() || definition.allowed_lateness_ms != 0;
+        let stands_alone = declared || is_shared || has_changes(changes, &name) || has_own_terms;
         let schema = Arc::new(plan.schema().as_arrow().clone());
         let view = (!stands_alone).then(|| plan.clone());
         register(ctx, &name, schema.clone(), view, findings);
@@ -345,9 +349,7 @@ fn add_source(
         }
     };
     let mut times = vec![None; schema.fields().len()];
-    if let (OperatorPlan::SourceTable(_, spec), Some(column)) = (&operator, event_time)
-        && spec.retention.is_some()
-    {
+    if let (OperatorPlan::SourceTable(..), Some(column)) = (&operator, event_time) {
         times[column] = Some(TimeOf { source: builder.relations.len(), bucket: None });
     }
     let facts = Facts {
@@ -397,6 +399,7 @@ fn add_definition(
     let kind = builder.kind(&rest)?;
     check_role(definition, kind)?;
     if let QueryRole::Sink(options) = &definition.role {
+        let rest = nodes::pace::paced(builder, definition, rest, kind)?;
         return sinks::add_sink(builder, definition, options, rest, kind).map(Some);
     }
     let id = name_relation(builder, definition, rest, kind)?;
@@ -451,12 +454,13 @@ fn name_relation(
         facts.declared = true;
     }
     let schema = rest.schema().clone();
+    let (operator, distribution) = nodes::pace::last_operator(builder, definition, &rest, kind)?;
     builder.add(NewRelation {
         node: "select",
         kind,
         schema,
-        operator: OperatorPlan::Select,
-        inputs: vec![(rest, Distribution::Single)],
+        operator,
+        inputs: vec![(rest, distribution)],
         facts,
         arrival: false,
         meaning: "select".into(),

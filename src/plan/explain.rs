@@ -71,6 +71,11 @@ fn state(relation: &Relation) -> String {
             format!("logged; accumulators until the bucket closes (allowed lateness {} ms)", spec.allowed_lateness_ms)
         }
         OperatorPlan::WindowAggregate(_) => "logged; accumulators per key, without end".into(),
+        OperatorPlan::FinalRows(spec) => format!(
+            "derived: rows until their bucket closes (allowed lateness {} ms); logged: up to where buckets are closed",
+            spec.allowed_lateness_ms
+        ),
+        OperatorPlan::Pace(spec) => format!("what changed in the last {} ms", spec.every_ms),
         OperatorPlan::FrozenRows(_) => "logged; the rows that the input last had from frozen groups".into(),
         OperatorPlan::Changes(_) => "logged; last row handed on and revision per key".into(),
         OperatorPlan::Upsert(_) => "logged; last row written per key, as long as the table has it".into(),

@@ -9,7 +9,8 @@ use super::retention::Retention;
 use super::segment::Segment;
 use crate::catalog::{Format, Headers, Rate, RelationKind, SourceDefinition};
 use crate::operators::{
-    ChangesSpec, DeduplicateSpec, FrozenRowsSpec, LookupJoinSpec, Operator, OperatorError, SourceTableSpec,
+    ChangesSpec, DeduplicateSpec, FinalRowsSpec, FrozenRowsSpec, LookupJoinSpec, Operator, OperatorError, PaceSpec,
+    SourceTableSpec,
     TableAggregateSpec, TableJoinSpec, TableWindowSpec, UpsertSpec, WindowAggregateSpec,
 };
 
@@ -91,6 +92,10 @@ pub enum OperatorPlan {
     LookupJoin(LookupJoinSpec),
     /// A grouped stream.
     WindowAggregate(WindowAggregateSpec),
+    /// The rows of a grouped table when their bucket closes.
+    FinalRows(FinalRowsSpec),
+    /// A table whose changes leave at most so often.
+    Pace(PaceSpec),
     /// What an input had last from frozen groups.
     FrozenRows(FrozenRowsSpec),
     /// `CHANGES(t)`.
@@ -111,7 +116,9 @@ impl OperatorPlan {
             Self::TableAggregate(spec) => Some(Box::new(op::TableAggregate::new(spec.clone())?)),
             Self::TableWindow(spec) => Some(Box::new(op::TableWindow::new(spec.clone())?)),
             Self::LookupJoin(spec) => Some(Box::new(op::LookupJoin::new(spec.clone())?)),
-            Self::WindowAggregate(spec) => Some(Box::new(op::WindowAggregate::new(spec.clone())?)),
+            Self::WindowAggregate(spec) => Some(op::window_aggregate(spec.clone())?),
+            Self::FinalRows(spec) => Some(Box::new(op::FinalRows::new(spec.clone())?)),
+            Self::Pace(spec) => Some(Box::new(op::Pace::new(spec.clone()))),
             Self::FrozenRows(spec) => Some(Box::new(op::FrozenRows::new(spec.clone())?)),
             Self::Changes(spec) => Some(Box::new(op::Changes::new(spec.clone())?)),
             Self::Upsert(spec) => Some(Box::new(op::Upsert::new(spec.clone())?)),
@@ -130,6 +137,8 @@ impl OperatorPlan {
             Self::TableWindow(_) => "table_window",
             Self::LookupJoin(_) => "lookup_join",
             Self::WindowAggregate(_) => "window_aggregate",
+            Self::FinalRows(_) => "final_rows",
+            Self::Pace(_) => "pace",
             Self::FrozenRows(_) => "frozen_rows",
             Self::Changes(_) => "changes",
             Self::Upsert(_) => "upsert",
@@ -145,6 +154,7 @@ impl OperatorPlan {
                 | Self::TableAggregate(_)
                 | Self::TableWindow(_)
                 | Self::LookupJoin(_)
+                | Self::Pace(_)
                 | Self::SourceStream(_, None)
         )
     }

@@ -36,6 +36,9 @@ pub(super) fn session(zone: Tz) -> SessionContext {
     for function in crate::functions::all(zone) {
         ctx.register_udf(function);
     }
+    for mark in crate::functions::bucket_marks(zone) {
+        ctx.register_udf(mark);
+    }
     ctx.register_udf(ScalarUDF::from(AsOf { signature: Signature::any(2, Volatility::Volatile) }));
     ctx
 }

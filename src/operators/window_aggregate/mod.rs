@@ -1,19 +1,24 @@
 //! Groups a stream by key and time bucket.
 
+mod log;
+mod panes;
+mod sessions;
+
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Int64Array, RecordBatch, UInt32Array,
-    new_null_array,
-};
-use arrow::compute::{cast, concat, take};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit};
+use arrow::array::{Array, ArrayRef, BinaryArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use self::panes::Panes;
+use self::sessions::SessionAggregate;
 use super::accumulators::Rows;
+use super::event_time::milliseconds;
 use super::groups::{Groups, GroupsSpec, Touched, batch_of, difference};
 use super::{AggregateCall, EpochContext, Operator, OperatorError, Output, StateSize};
+use crate::functions::{Hop, Zone};
 use crate::stream::{ChangeBatch, Order, Watermark};
 
 /// How many rows one part of [`Operator::contents`] holds at most.
@@ -30,10 +35,8 @@ const PART_ROWS: usize = 1 << 16;
 pub struct WindowAggregateSpec {
     /// The number of group keys, the bucket among them.
     pub n_keys: usize,
-    /// Which group key is the bucket's start (a timestamp in ms); none = groups are never closed.
-    pub bucket: Option<usize>,
-    /// The end of the bucket that starts at an instant (both ms).
-    pub bucket_end: BucketEnd,
+    /// The buckets; none = groups are never closed.
+    pub bucket: Option<Bucket>,
     /// For how long after its end a bucket takes late rows, in milliseconds.
     pub allowed_lateness_ms: i64,
     /// The aggregates.
@@ -46,8 +49,37 @@ pub struct WindowAggregateSpec {
     pub schema: SchemaRef,
 }
 
+/// The buckets of a grouped stream.
+#[derive(Clone)]
+pub struct Bucket {
+    /// The group key that says in which bucket a row lies, a timestamp; in the output it is the bucket's start.
+    pub column: usize,
+    /// How rows lie in buckets.
+    pub window: Window,
+}
+
+/// How rows lie in buckets.
+#[derive(Clone)]
+pub enum Window {
+    /// Each row has the start of its bucket.
+    Starts(BucketEnd),
+    /// Each row has the start of a pane, of which the overlapping buckets are made. FINAL only.
+    Panes(Hop, Zone),
+    /// Each row has its own instant; given is where the session of such a row alone ends. Rows of which one lies in the
+    /// session of another have one session.
+    Session(BucketEnd),
+}
+
 /// From a bucket's start to its end, in milliseconds.
 pub type BucketEnd = Arc<dyn Fn(i64) -> i64 + Send + Sync>;
+
+/// Makes one shard, empty.
+pub fn window_aggregate(spec: WindowAggregateSpec) -> Result<Box<dyn Operator>, OperatorError> {
+    match spec.bucket.as_ref().map(|bucket| bucket.window.clone()) {
+        Some(Window::Session(end)) => Ok(Box::new(SessionAggregate::new(spec, end)?)),
+        _ => Ok(Box::new(WindowAggregate::new(spec)?)),
+    }
+}
 
 /// Groups a stream by key and time bucket.
 ///
@@ -58,7 +90,7 @@ pub struct WindowAggregate {
     spec: WindowAggregateSpec,
     delta_schema: SchemaRef,
     groups: Groups,
-    /// The open groups by the end of their bucket; without a bucket nothing is due and this is empty.
+    /// The open groups by the end of their bucket, or of the last bucket that holds their pane; without a bucket nothing is due and this is empty.
     buckets: BTreeMap<i64, Vec<u32>>,
     /// The groups of a table whose bucket is closed, by the end of their bucket.
     closed_buckets: BTreeMap<i64, Vec<u32>>,
@@ -70,28 +102,23 @@ pub struct WindowAggregate {
     closed: Option<i64>,
     /// Whether the one row of a query without group keys has been emitted.
     started: bool,
+    /// What is known of panes, where buckets overlap.
+    panes: Option<Panes>,
 }
 
 impl WindowAggregate {
     /// One shard, empty.
     pub fn new(spec: WindowAggregateSpec) -> Result<Self, OperatorError> {
-        if spec.emit_final && spec.bucket.is_none() {
-            return Err(OperatorError::Function("without a bucket no group is ever final".into()));
-        }
-        if spec.bucket.is_some_and(|column| column >= spec.n_keys) {
-            return Err(OperatorError::Function("the bucket is not among the group keys".into()));
-        }
+        check(&spec)?;
         let keys = spec.input.fields().iter().take(spec.n_keys).map(|f| f.as_ref().clone().with_nullable(true));
         let numbers = ["_closed", "_weight"].map(|name| Field::new(name, DataType::Int64, true));
         let states = (0..spec.aggregates.len()).map(|idx| Field::new(format!("_state{idx}"), DataType::Binary, true));
         let delta_schema = Arc::new(Schema::new(keys.chain(numbers).chain(states).collect::<Vec<_>>()));
-        let groups = Groups::new(&GroupsSpec {
-            n_keys: spec.n_keys,
-            aggregates: &spec.aggregates,
-            input: &spec.input,
-            output: &spec.schema,
-            rows: Rows::AppendOnly,
-        })?;
+        let panes = match &spec.bucket {
+            Some(Bucket { window: Window::Panes(hop, zone), .. }) => Some(Panes::new(*hop, *zone, groups(&spec)?)),
+            _ => None,
+        };
+        let groups = groups(&spec)?;
         Ok(Self {
             spec,
             delta_schema,
@@ -102,6 +129,7 @@ impl WindowAggregate {
             dirty: Vec::new(),
             closed: None,
             started: false,
+            panes,
         })
     }
 
@@ -112,22 +140,14 @@ impl WindowAggregate {
 
     /// The end of each row's bucket; none where groups have no bucket. A bucket without a start ends with the input.
     fn bucket_ends(&self, keys: &[ArrayRef]) -> Result<Option<Vec<i64>>, OperatorError> {
-        let Some(column) = self.spec.bucket.and_then(|column| keys.get(column)) else { return Ok(None) };
-        let starts = starts_ms(column)?;
-        let mut known: HashMap<i64, i64> = HashMap::new();
-        let mut last = None;
-        let ends = starts.iter().map(|start| {
-            let Some(start) = start else { return i64::MAX };
-            match last {
-                Some((of, end)) if of == start => end,
-                _ => {
-                    let end = *known.entry(start).or_insert_with(|| (self.spec.bucket_end)(start));
-                    last = Some((start, end));
-                    end
-                }
-            }
-        });
-        Ok(Some(ends.collect()))
+        let Some(bucket) = &self.spec.bucket else { return Ok(None) };
+        let Some(column) = keys.get(bucket.column) else { return Ok(None) };
+        let end_of = |start: i64| match &bucket.window {
+            Window::Starts(end) | Window::Session(end) => end(start),
+            Window::Panes(hop, zone) => hop.last_end(start, *zone).unwrap_or(start),
+        };
+        let starts = milliseconds(column)?;
+        Ok(Some(remembered(&starts, end_of)))
     }
 
     /// Divides the input into rows to take in and the numbers of the records that are late.
@@ -164,6 +184,14 @@ impl WindowAggregate {
                 if self.groups.weight(*group) == 0 {
                     self.buckets.entry(ends[*row as usize]).or_default().push(*group);
                 }
+            }
+        }
+        if let (Some(panes), Some(bucket)) = (&mut self.panes, &self.spec.bucket)
+            && let Some(column) = keys.get(bucket.column)
+        {
+            let starts = milliseconds(column)?;
+            for (group, row) in groups.iter().zip(rows).filter(|(group, _)| self.groups.weight(**group) == 0) {
+                panes.enter(starts.value(*row as usize), *group);
             }
         }
         Ok(())
@@ -204,38 +232,6 @@ impl WindowAggregate {
         self.groups.remove(&groups);
     }
 
-    /// The rows of groups that leave, by (end, start, key).
-    fn final_rows(&self, due: &[(i64, u32)]) -> Result<ChangeBatch, OperatorError> {
-        if due.is_empty() {
-            return Ok(ChangeBatch::empty(self.spec.schema.clone()));
-        }
-        let ids: Vec<u32> = due.iter().map(|(_, group)| *group).collect();
-        let keys = self.groups.key_columns(&ids)?;
-        let starts = match self.spec.bucket.and_then(|column| keys.get(column)) {
-            Some(column) => starts_ms(column)?,
-            None => Int64Array::new_null(ids.len()),
-        };
-        let mut sorted: Vec<(Vec<u8>, u32)> = due
-            .iter()
-            .enumerate()
-            .map(|(idx, (end, group))| {
-                let start = starts.is_valid(idx).then(|| starts.value(idx));
-                (order_key(*end, start, self.groups.key_bytes(*group)), idx as u32)
-            })
-            .collect();
-        sorted.sort_unstable();
-        let places = UInt32Array::from_iter_values(sorted.iter().map(|(_, idx)| *idx));
-        let sorted_ids: Vec<u32> = sorted.iter().map(|(_, idx)| ids[*idx as usize]).collect();
-        let mut columns = keys.iter().map(|k| take(k, &places, None)).collect::<Result<Vec<_>, _>>()?;
-        columns.extend(self.groups.aggregates(&sorted_ids)?);
-        let order = Order::Key(BinaryArray::from_iter_values(sorted.iter().map(|(key, _)| key)));
-        Ok(ChangeBatch {
-            rows: batch_of(&self.spec.schema, columns, due.len())?,
-            weights: vec![1; due.len()].into(),
-            order,
-        })
-    }
-
     /// Takes rows in and returns how the groups that they touch differ from before (CHANGES only).
     fn take_in(&mut self, input: &ChangeBatch) -> Result<ChangeBatch, OperatorError> {
         let is_single = self.spec.n_keys == 0;
@@ -264,45 +260,108 @@ impl WindowAggregate {
         let keys = keys.iter().map(|column| take(column, &first_rows, None)).collect::<Result<Vec<_>, _>>()?;
         difference(&self.spec.schema, &keys, &before, &after)
     }
-
-    /// Applies rows of a delta of which none closes buckets.
-    fn restore_groups(&mut self, delta: &RecordBatch) -> Result<(), OperatorError> {
-        let unfit = || OperatorError::State("a group of `window_aggregate` cannot be read".into());
-        let touched = self.groups.assign(delta)?;
-        let keys = delta.columns().get(..self.spec.n_keys).unwrap_or_default();
-        self.register(&touched.groups, &touched.first_rows, keys, false)?;
-        let weights = delta.column(self.spec.n_keys + 1).as_primitive::<Int64Type>();
-        for (row, group) in touched.of_row.iter().enumerate() {
-            self.groups.set_weight(*group, weights.value(row));
-            for idx in 0..self.spec.aggregates.len() {
-                let states = delta.column(self.spec.n_keys + 2 + idx).as_binary::<i32>();
-                self.groups.read(idx, *group, states.value(row)).ok_or_else(unfit)?;
-            }
-        }
-        self.groups.written();
-        self.started = true;
-        Ok(())
-    }
 }
 
-/// Starts of buckets in milliseconds.
-fn starts_ms(column: &ArrayRef) -> Result<Int64Array, OperatorError> {
-    let unit = match column.data_type() {
-        DataType::Timestamp(unit, _) => *unit,
-        other => return Err(OperatorError::Function(format!("a bucket starts at a timestamp, not at {other}"))),
-    };
-    let raw = cast(column, &DataType::Int64)?;
-    let raw = raw.as_primitive::<Int64Type>();
-    Ok(match unit {
-        TimeUnit::Second => raw.unary(|v| v.saturating_mul(1_000)),
-        TimeUnit::Millisecond => raw.clone(),
-        TimeUnit::Microsecond => raw.unary(|v| v.div_euclid(1_000)),
-        TimeUnit::Nanosecond => raw.unary(|v| v.div_euclid(1_000_000)),
+/// The groups of a grouped stream, none yet.
+fn groups(spec: &WindowAggregateSpec) -> Result<Groups, OperatorError> {
+    Groups::new(&GroupsSpec {
+        n_keys: spec.n_keys,
+        aggregates: &spec.aggregates,
+        input: &spec.input,
+        output: &spec.schema,
+        rows: Rows::AppendOnly,
     })
 }
 
+fn check(spec: &WindowAggregateSpec) -> Result<(), OperatorError> {
+    let refused = |text: &str| Err(OperatorError::Function(text.into()));
+    match &spec.bucket {
+        None if spec.emit_final => refused("without a bucket no group is ever final"),
+        Some(bucket) if bucket.column >= spec.n_keys => refused("the bucket is not among the group keys"),
+        Some(Bucket { window: Window::Panes(..), .. }) if !spec.emit_final => refused("panes are for final rows"),
+        _ => Ok(()),
+    }
+}
+
+/// A function of each instant, evaluated once for each; where there is none, the end of time.
+fn remembered(instants: &Int64Array, function: impl Fn(i64) -> i64) -> Vec<i64> {
+    let mut known: HashMap<i64, i64> = HashMap::new();
+    let mut last = None;
+    let of = |instant: Option<i64>| {
+        let Some(instant) = instant else { return i64::MAX };
+        match last {
+            Some((of, value)) if of == instant => value,
+            _ => {
+                let value = *known.entry(instant).or_insert_with(|| function(instant));
+                last = Some((instant, value));
+                value
+            }
+        }
+    };
+    instants.iter().map(of).collect()
+}
+
+/// The rows of groups that are final, by (end, start, key).
+fn final_rows(spec: &WindowAggregateSpec, groups: &Groups, due: &[(i64, u32)]) -> Result<ChangeBatch, OperatorError> {
+    if due.is_empty() {
+        return Ok(ChangeBatch::empty(spec.schema.clone()));
+    }
+    let ids: Vec<u32> = due.iter().map(|(_, group)| *group).collect();
+    let keys = groups.key_columns(&ids)?;
+    let starts = match spec.bucket.as_ref().and_then(|bucket| keys.get(bucket.column)) {
+        Some(column) => milliseconds(column)?,
+        None => Int64Array::new_null(ids.len()),
+    };
+    let mut sorted: Vec<(Vec<u8>, u32)> = due
+        .iter()
+        .enumerate()
+        .map(|(idx, (end, group))| {
+            let start = starts.is_valid(idx).then(|| starts.value(idx));
+            (order_key(*end, start, groups.key_bytes(*group)), idx as u32)
+        })
+        .collect();
+    sorted.sort_unstable();
+    let places = UInt32Array::from_iter_values(sorted.iter().map(|(_, idx)| *idx));
+    let sorted_ids: Vec<u32> = sorted.iter().map(|(_, idx)| ids[*idx as usize]).collect();
+    let mut columns = keys.iter().map(|k| take(k, &places, None)).collect::<Result<Vec<_>, _>>()?;
+    columns.extend(groups.aggregates(&sorted_ids)?);
+    let order = Order::Key(BinaryArray::from_iter_values(sorted.iter().map(|(key, _)| key)));
+    Ok(ChangeBatch { rows: batch_of(&spec.schema, columns, due.len())?, weights: vec![1; due.len()].into(), order })
+}
+
+/// A part of the rows that a relation over groups has; none behind the last.
+fn contents(
+    spec: &WindowAggregateSpec,
+    groups: &Groups,
+    part: usize,
+    is_single: bool,
+) -> Result<Option<ChangeBatch>, OperatorError> {
+    let first = part.saturating_mul(PART_ROWS);
+    if spec.emit_final || first >= groups.id_limit() {
+        return Ok(None);
+    }
+    let last = groups.id_limit().min(first.saturating_add(PART_ROWS));
+    let ids: Vec<u32> = (first as u32..last as u32).filter(|g| is_single || groups.weight(*g) > 0).collect();
+    if ids.is_empty() {
+        return Ok(Some(ChangeBatch::empty(spec.schema.clone())));
+    }
+    rows_of(spec, groups, &ids, 1).map(Some)
+}
+
+/// The rows that groups have, with one weight.
+fn rows_of(
+    spec: &WindowAggregateSpec,
+    groups: &Groups,
+    ids: &[u32],
+    weight: i64,
+) -> Result<ChangeBatch, OperatorError> {
+    let mut columns = groups.key_columns(ids)?;
+    columns.extend(groups.aggregates(ids)?);
+    Ok(ChangeBatch::table(batch_of(&spec.schema, columns, ids.len())?, vec![weight; ids.len()]))
+}
+
 /// Bytes that sort as (end, start, key), starts that are null first.
-fn order_key(end: i64, start: Option<i64>, key: &[u8]) -> Vec<u8> {
+pub(super) fn order_key(end: i64, start: Option<i64>, key: &[u8]) -> Vec<u8> {
     let sortable = |v: i64| (v ^ i64::MIN).to_be_bytes();
     let mut bytes = Vec::with_capacity(17 + key.len());
     bytes.extend_from_slice(&sortable(end));
@@ -322,25 +381,34 @@ impl Operator for WindowAggregate {
         let empty = ChangeBatch::empty(self.spec.input.clone());
         let input = inputs.first().unwrap_or(&empty);
         let (input, late) = self.refuse_late(input, ctx.watermark_before())?;
+        self.close_empty(ctx.watermark_before());
         let changes = self.take_in(&input)?;
         let max = if self.spec.emit_final { ctx.hand_over_max.max(1) } else { usize::MAX };
+        if self.panes.is_some() {
+            return Ok(Output { late, ..self.merge_due(ctx.watermark_after(), max)?.into() });
+        }
         let due = self.take_due(ctx.watermark_after(), max);
-        let finals = if self.spec.emit_final { Some(self.final_rows(&due)?) } else { None };
         if !self.spec.emit_final {
             for (end, group) in due {
                 self.closed_buckets.entry(end).or_default().push(group);
             }
-        } else if !due.is_empty() {
+            return Ok(Output { late, ..changes.into() });
+        }
+        let finals = final_rows(&self.spec, &self.groups, &due)?;
+        if !due.is_empty() {
             self.leave(&due);
             // What is due but has to wait is not closed yet.
             let closed = due.last().map(|(end, _)| self.deadline(*end).min(ctx.watermark_after().0));
             self.closed = self.closed.max(closed);
         }
-        Ok(Output { late, ..finals.unwrap_or(changes).into() })
+        Ok(Output { late, ..finals.into() })
     }
 
     fn next_timer(&self) -> Option<i64> {
-        self.buckets.keys().next().map(|end| self.deadline(*end))
+        match &self.panes {
+            Some(panes) => panes.next_deadline(self.spec.allowed_lateness_ms),
+            None => self.buckets.keys().next().map(|end| self.deadline(*end)),
+        }
     }
 
     fn oldest(&self) -> Option<i64> {
@@ -355,120 +423,33 @@ impl Operator for WindowAggregate {
             return Ok(None);
         }
         let ids: Vec<u32> = ended.iter().map(|(_, group)| *group).filter(|g| self.groups.weight(*g) > 0).collect();
-        let mut columns = self.groups.key_columns(&ids)?;
-        columns.extend(self.groups.aggregates(&ids)?);
-        let gone = ChangeBatch::table(batch_of(&self.spec.schema, columns, ids.len())?, vec![-1; ids.len()]);
+        let gone = rows_of(&self.spec, &self.groups, &ids, -1)?;
         self.leave(&ended);
         self.closed = self.closed.max(Some(before_ms));
         Ok(Some(gone))
     }
 
     fn take_delta(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        dirty.retain(|group| std::mem::replace(&mut self.is_dirty[*group as usize], false));
-        let closed = self.closed.take();
-        if dirty.is_empty() && closed.is_none() {
-            return Ok(None);
-        }
-        let n_closed = usize::from(closed.is_some());
-        let no_keys = |array: &ArrayRef| new_null_array(array.data_type(), n_closed);
-        let mut columns = Vec::with_capacity(self.delta_schema.fields().len());
-        for array in self.groups.key_columns(&dirty)? {
-            columns.push(concat(&[no_keys(&array).as_ref(), array.as_ref()])?);
-        }
-        let closed_rows = closed.into_iter().map(Some).chain(dirty.iter().map(|_| None));
-        columns.push(Arc::new(closed_rows.collect::<Int64Array>()));
-        let weights = dirty.iter().map(|group| Some(self.groups.weight(*group)));
-        columns.push(Arc::new(std::iter::repeat_n(None, n_closed).chain(weights).collect::<Int64Array>()));
-        let mut bytes = Vec::new();
-        for idx in 0..self.spec.aggregates.len() {
-            let mut states = BinaryBuilder::with_capacity(dirty.len() + n_closed, dirty.len() * 24);
-            if n_closed > 0 {
-                states.append_null();
-            }
-            for group in &dirty {
-                bytes.clear();
-                self.groups.write(idx, *group, &mut bytes);
-                states.append_value(&bytes);
-            }
-            columns.push(Arc::new(states.finish()));
-        }
-        self.groups.written();
-        Ok(Some(RecordBatch::try_new(self.delta_schema.clone(), columns)?))
+        self.delta()
     }
 
     fn slice(&self, slots: Range<usize>) -> Result<Option<RecordBatch>, OperatorError> {
-        if slots.start >= self.groups.id_limit() {
-            return Ok(None);
-        }
-        let is_single = self.spec.n_keys == 0 && self.started;
-        let is_logged = |group: &u32| is_single || self.groups.weight(*group) > 0;
-        let ids: Vec<u32> =
-            (slots.start as u32..slots.end.min(self.groups.id_limit()) as u32).filter(is_logged).collect();
-        let mut columns = self.groups.key_columns(&ids)?;
-        columns.push(Arc::new(Int64Array::new_null(ids.len())));
-        columns.push(Arc::new(Int64Array::from_iter_values(ids.iter().map(|group| self.groups.weight(*group)))));
-        let mut bytes = Vec::new();
-        for idx in 0..self.spec.aggregates.len() {
-            let mut states = BinaryBuilder::with_capacity(ids.len(), ids.len() * 24);
-            for group in &ids {
-                bytes.clear();
-                self.groups.write_whole(idx, *group, &mut bytes);
-                states.append_value(&bytes);
-            }
-            columns.push(Arc::new(states.finish()));
-        }
-        Ok(Some(RecordBatch::try_new(self.delta_schema.clone(), columns)?))
+        self.slice_of(slots)
     }
 
     fn restore(&mut self, delta: &RecordBatch) -> Result<(), OperatorError> {
-        let fits = delta.num_columns() == self.delta_schema.fields().len()
-            && delta.columns().iter().zip(self.delta_schema.fields()).all(|(c, f)| c.data_type() == f.data_type());
-        if !fits {
-            return Err(OperatorError::State(format!("`window_aggregate` expects {}", self.delta_schema)));
-        }
-        let closed = delta.column(self.spec.n_keys).as_primitive::<Int64Type>().clone();
-        let mut start = 0;
-        for row in 0..=delta.num_rows() {
-            let closes = row < delta.num_rows() && closed.is_valid(row);
-            if !closes && row < delta.num_rows() {
-                continue;
-            }
-            if row > start {
-                self.restore_groups(&delta.slice(start, row - start))?;
-            }
-            if closes {
-                let due = match self.spec.emit_final {
-                    true => self.take_due(Watermark(closed.value(row)), usize::MAX),
-                    false => self.take_ended(closed.value(row)),
-                };
-                self.leave(&due);
-            }
-            start = row + 1;
-        }
-        Ok(())
+        self.apply(delta)
     }
 
     fn contents(&self, part: usize) -> Result<Option<ChangeBatch>, OperatorError> {
-        let first = part.saturating_mul(PART_ROWS);
-        if self.spec.emit_final || first >= self.groups.id_limit() {
-            return Ok(None);
-        }
-        let last = self.groups.id_limit().min(first.saturating_add(PART_ROWS));
-        let is_single = self.spec.n_keys == 0 && self.started;
-        let ids: Vec<u32> = (first as u32..last as u32).filter(|g| is_single || self.groups.weight(*g) > 0).collect();
-        if ids.is_empty() {
-            return Ok(Some(ChangeBatch::empty(self.spec.schema.clone())));
-        }
-        let mut columns = self.groups.key_columns(&ids)?;
-        columns.extend(self.groups.aggregates(&ids)?);
-        Ok(Some(ChangeBatch::table(batch_of(&self.spec.schema, columns, ids.len())?, vec![1; ids.len()])))
+        contents(&self.spec, &self.groups, part, self.spec.n_keys == 0 && self.started)
     }
 
     fn state_size(&self) -> StateSize {
         let ids = self.groups.len() * size_of::<u32>() + self.dirty.capacity() * size_of::<u32>();
         let buckets = self.buckets.len() * size_of::<(i64, Vec<u32>)>();
-        let bytes = self.groups.size_bytes() + ids + buckets + self.is_dirty.capacity();
+        let panes = self.panes.as_ref().map_or(0, Panes::size_bytes);
+        let bytes = self.groups.size_bytes() + ids + buckets + panes + self.is_dirty.capacity();
         StateSize { rows: self.groups.len(), bytes }
     }
 }
