@@ -77,7 +77,9 @@ impl Session {
         self.settings
             .sources
             .iter()
-            .flat_map(|s| (0..self.n_partitions(&s.topic)).map(|p| SourcePartition { relation: s.relation.clone(), partition: p }))
+            .flat_map(|s| {
+                (0..self.n_partitions(&s.topic)).map(|p| SourcePartition { relation: s.relation.clone(), partition: p })
+            })
             .collect()
     }
 

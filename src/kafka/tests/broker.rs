@@ -771,12 +771,15 @@ fn partitions_that_are_added_while_the_worker_runs_are_read_from_their_beginning
     rig.send("events", 0, 10);
     let mut worker = rig.worker();
     commit(&mut worker, &["a"]).unwrap();
-    let more = NewPartitions::new(&rig.topic("events"), 5);
+    let topic = rig.topic("events");
+    let more = NewPartitions::new(&topic, 5);
     block_on(rig.admin().create_partitions([&more], &AdminOptions::new())).unwrap()[0].as_ref().unwrap();
     // The producer must know of the new partitions, so that some records lie there before the worker does.
     let started = Instant::now();
-    while rig.admin().inner().fetch_metadata(Some(&rig.topic("events")), PATIENCE).unwrap().topics()[0].partitions().len() < 5 {
-        assert!(started.elapsed() < PATIENCE);
+    let admin = rig.admin();
+    let n_partitions = || admin.inner().fetch_metadata(Some(&topic), PATIENCE).unwrap().topics()[0].partitions().len();
+    while n_partitions() < 5 {
+        assert!(started.elapsed() < PATIENCE, "the partitions were not added");
         std::thread::sleep(Duration::from_millis(50));
     }
     rig.send("events", 10, 100);
