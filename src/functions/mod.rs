@@ -12,6 +12,7 @@ mod bucket;
 mod calendar;
 mod civil;
 mod hopping;
+mod rounding;
 mod text;
 mod tumble;
 mod zone;
@@ -28,6 +29,7 @@ pub use zone::Zone;
 pub fn all(zone: Tz) -> Vec<ScalarUDF> {
     let mut functions = tumble::functions(zone);
     functions.extend(hopping::functions(zone));
+    functions.extend(rounding::functions(zone));
     functions.extend(calendar::functions(zone));
     functions.extend(text::functions());
     functions

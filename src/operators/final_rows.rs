@@ -1,6 +1,6 @@
 //! Hands the rows of a grouped table on once, when their bucket closes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,8 +10,9 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use super::event_time::milliseconds;
 use super::groups::batch_of;
-use super::row_codec::RowCodec;
-use super::{EpochContext, Operator, OperatorError, Output, StateSize};
+use super::row_codec::{EncodedRows, RowCodec};
+use super::window_aggregate::{closed_up_to, order_key};
+use super::{BucketEdge, EpochContext, Operator, OperatorError, Output, StateSize};
 use crate::state::KeyIndex;
 use crate::stream::{ChangeBatch, Order, Watermark};
 
@@ -21,12 +22,14 @@ use crate::stream::{ChangeBatch, Order, Watermark};
 /// order (bucket end, bucket start, group key), also the order given as [`Order::Key`]. What changes of a bucket after that
 /// is dropped and counted. A bucket without an end closes with the input.
 /// Logged: only up to which watermark buckets have been closed; the rows are the table's.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct FinalRowsSpec {
     /// The group key.
     pub key: Vec<usize>,
     /// The bucket's start, which is part of the key.
     pub start: usize,
+    /// From an instant to the least start of the buckets that it lies in, where starts are the times of rows.
+    pub bucket_start: BucketEdge,
     /// For how long after its end a bucket may change, in milliseconds.
     pub allowed_lateness_ms: i64,
     /// The input.
@@ -94,9 +97,10 @@ impl FinalRows {
         let Some(ends) = input.rows.columns().last() else { return Ok(()) };
         let ends = milliseconds(ends)?;
         let encoded = self.codec.encode(&input.rows)?;
+        let moved = self.moved(input, &ends, &encoded)?;
         for row in 0..input.len() {
             let end = if ends.is_valid(row) { ends.value(row) } else { i64::MAX };
-            if self.is_closed(end) {
+            if self.is_closed(end) && !moved.get(row).is_some_and(|moved| *moved) {
                 // A change is a row that goes and one that comes.
                 self.n_after_close += u64::from(input.weights[row] > 0);
                 continue;
@@ -112,6 +116,20 @@ impl FinalRows {
         }
         self.sweep(&ends);
         Ok(())
+    }
+
+    /// The rows whose bucket is closed by its new end, but was open until now: a session that lost its last rows. They have
+    /// not left yet.
+    fn moved(&self, input: &ChangeBatch, ends: &Int64Array, encoded: &EncodedRows) -> Result<Vec<bool>, OperatorError> {
+        let is_closed = |row: usize| ends.is_valid(row) && self.is_closed(ends.value(row));
+        if !(0..input.len()).any(|row| input.weights[row] > 0 && is_closed(row)) {
+            return Ok(Vec::new());
+        }
+        let keys = self.key_codec.encode(&input.rows)?;
+        let is_open = |row: usize| input.weights[row] < 0 && self.rows.get(encoded.get(row)).is_some();
+        let open: HashSet<&[u8]> = (0..input.len()).filter(|row| is_open(*row)).map(|row| keys.get(row)).collect();
+        let moved = |row: usize| input.weights[row] > 0 && is_closed(row) && open.contains(keys.get(row));
+        Ok((0..input.len()).map(moved).collect())
     }
 
     /// Forgets rows that are gone, in the buckets with these ends.
@@ -184,7 +202,7 @@ impl FinalRows {
             .enumerate()
             .map(|(idx, (end, _))| {
                 let start = starts.is_valid(idx).then(|| starts.value(idx));
-                (super::window_aggregate::order_key(*end, start, keys.get(idx)), idx as u32)
+                (order_key(*end, start, keys.get(idx)), idx as u32)
             })
             .collect();
         sorted.sort_unstable();
@@ -224,6 +242,18 @@ impl Operator for FinalRows {
         Ok(ChangeBatch::empty(self.spec.schema.clone()))
     }
 
+    fn watermark(&self, ctx: &EpochContext) -> Watermark {
+        // Before everything is loaded nothing leaves.
+        if !ctx.loaded && self.closed_at.is_none() {
+            return Watermark::MIN;
+        }
+        let waiting = self.by_end.keys().next().copied().filter(|end| *end != i64::MAX);
+        match closed_up_to(ctx.watermark_after(), self.spec.allowed_lateness_ms, waiting) {
+            Watermark::MAX => Watermark::MAX,
+            closed => Watermark((self.spec.bucket_start)(closed.0)),
+        }
+    }
+
     fn next_timer(&self) -> Option<i64> {
         self.by_end.keys().next().map(|end| self.deadline(*end))
     }
@@ -252,6 +282,12 @@ impl Operator for FinalRows {
     fn state_size(&self) -> StateSize {
         let ids = self.rows.len() * size_of::<u32>() + self.weights.capacity() * size_of::<i64>();
         StateSize { rows: self.rows.len(), bytes: self.rows.size_bytes() + ids }
+    }
+}
+
+impl std::fmt::Debug for FinalRowsSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FinalRowsSpec").finish_non_exhaustive()
     }
 }
 

@@ -7,9 +7,10 @@ use arrow::datatypes::{DataType, Field, Schema};
 
 use super::script::{Input, check, check_any, columns};
 use super::{
-    AggregateCall, AggregateFunction, Bucket, Changes, ChangesSpec, Deduplicate, DeduplicateSpec, JoinKind, KeyText,
-    LookupJoin, LookupJoinSpec, TableAggregate, TableAggregateSpec, TableJoin, TableJoinSpec, Upsert, UpsertSpec,
-    Window, WindowAggregateSpec, window_aggregate,
+    AggregateCall, AggregateFunction, Bucket, BucketEdge, Changes, ChangesSpec, Deduplicate, DeduplicateSpec,
+    IntervalJoin, IntervalJoinSpec, IntervalKind, IntervalSide, JoinKind, KeyText, LookupJoin, LookupJoinSpec,
+    TableAggregate, TableAggregateSpec, TableJoin, TableJoinSpec, Upsert, UpsertSpec, Window, WindowAggregateSpec,
+    window_aggregate,
 };
 use crate::functions::{Hop, Width, Zone};
 
@@ -152,7 +153,9 @@ fn check_buckets(file: &str, window: Window, emit_final: bool) {
 
 #[test]
 fn buckets_of_a_stream() {
-    check_buckets("window_aggregate.txt", Window::Starts(Arc::new(|start| start + 3_600_000)), true);
+    let end: BucketEdge = Arc::new(|start| start + 3_600_000);
+    let start: BucketEdge = Arc::new(|instant| instant - instant.rem_euclid(3_600_000));
+    check_buckets("window_aggregate.txt", Window::Starts { end, start }, true);
 }
 
 #[test]
@@ -189,6 +192,32 @@ fn stream_with_a_table() {
             schema: columns("id text, town text"),
             ..by_person(JoinKind::Left)
         },
+        wait: None,
     };
     check("lookup_join.txt", &inputs, || LookupJoin::new(spec()).unwrap());
+}
+
+#[test]
+fn two_streams() {
+    let before = "key text, time timestamp, until timestamp, from timestamp";
+    let capture = columns(&format!("{before}, captured timestamp, capture text"));
+    let notice = columns(&format!("{before}, sent timestamp, notice text"));
+    let inputs = [Input::stream("capture", capture.clone()), Input::stream("notice", notice.clone())];
+    let side = |input: &arrow::datatypes::SchemaRef| IntervalSide {
+        input: input.clone(),
+        time_offset_ms: 0,
+        until_offsets_ms: vec![0],
+        from_offsets_ms: vec![0],
+        event_times: vec![(0, 0)],
+    };
+    let spec = || IntervalJoinSpec {
+        kind: IntervalKind::Left,
+        n_keys: 1,
+        null_equals_null: false,
+        filter: None,
+        sides: [side(&capture), side(&notice)],
+        allowed_lateness_ms: 0,
+        schema: columns("captured timestamp, capture text, sent timestamp, notice text"),
+    };
+    check("interval_join.txt", &inputs, || IntervalJoin::new(spec()).unwrap());
 }

@@ -98,6 +98,7 @@ impl Names {
         let name = object_name(&self.bucket.name)?;
         Some(match (name.as_str(), args.as_slice()) {
             ("tumble", [_, width]) => call("window_end", vec![start, width.clone()]),
+            ("date_bin", [width, _]) => call("window_end", vec![start, width.clone()]),
             ("hop", [_, slide, width]) => call("hop_end", vec![start, slide.clone(), width.clone()]),
             ("session", [_, _]) => call("max", vec![call("session_end", args)]),
             ("date_trunc", [Expr::Value(unit), _]) => {

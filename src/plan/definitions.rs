@@ -5,14 +5,8 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use datafusion::optimizer::Analyzer;
-use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::prelude::SessionContext;
-use datafusion::sql::parser::Statement as DataFusionStatement;
-use datafusion::sql::sqlparser::ast::Statement;
-use futures::executor::block_on;
 
-use super::bucket_marks::expand_bucket_marks;
 use super::builder::{Builder, Facts, NewRelation, project_columns};
 use super::checks::{check_subqueries, check_syntax};
 use super::cut::{all_columns, cut};
@@ -118,10 +112,7 @@ fn read_definitions(
             failed.insert(name);
             continue;
         }
-        let statement = Statement::Query(Box::new(definition.query.clone()));
-        let read = block_on(ctx.state().statement_to_plan(DataFusionStatement::Statement(Box::new(statement))));
-        let plan = read.map_err(PlanError::from).and_then(|plan| coerce(ctx, plan)).and_then(check_syntax);
-        let plan = match plan.and_then(|plan| expand_bucket_marks(plan, catalog.time_zone)) {
+        let plan = match session::read(ctx, catalog.time_zone, &definition.query).and_then(check_syntax) {
             Ok(plan) => plan,
             Err(error) => {
                 failed.insert(name);
@@ -131,8 +122,10 @@ fn read_definitions(
         };
         let is_shared = readers.get(name.as_str()).copied().unwrap_or_default() > 1 && keeps_state(&plan);
         let declared = !matches!(definition.role, QueryRole::View);
-        let has_own_terms = definition.emit.is_some() || definition.allowed_lateness_ms != 0;
-        let stands_alone = declared || is_shared || has_changes(changes, &name) || has_own_terms;
+        // Put in the place of its name, it would be planned with the options of whoever reads it.
+        let has_options = definition.allowed_lateness_ms != 0 || definition.wait_ms != 0;
+        let stands_alone =
+            declared || is_shared || has_changes(changes, &name) || definition.emit.is_some() || has_options;
         let schema = Arc::new(plan.schema().as_arrow().clone());
         let view = (!stands_alone).then(|| plan.clone());
         register(ctx, &name, schema.clone(), view, findings);
@@ -151,12 +144,6 @@ fn changes_of<'a>(changes: &'a BTreeSet<ChangesRead>, table: &'a str) -> impl It
 
 fn has_changes(changes: &BTreeSet<ChangesRead>, table: &str) -> bool {
     changes_of(changes, table).next().is_some()
-}
-
-/// Settles the types of a plan, as those of UNION, so that who reads the definition sees the types that it will have.
-fn coerce(ctx: &SessionContext, plan: LogicalPlan) -> Result<LogicalPlan> {
-    let rules = Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]);
-    Ok(rules.execute_and_check(plan, ctx.state().config_options(), |_, _| {})?)
 }
 
 fn register(
@@ -283,6 +270,7 @@ fn build(
         definition: "".into(),
         emit: None,
         allowed_lateness_ms: 0,
+        wait_ms: 0,
     };
     let relations = relation_names(catalog);
     let changes: BTreeSet<ChangesRead> =
@@ -297,6 +285,7 @@ fn build(
         builder.definition = definition.name.clone();
         builder.emit = definition.emit;
         builder.allowed_lateness_ms = definition.allowed_lateness_ms;
+        builder.wait_ms = definition.wait_ms;
         match add_definition(&mut builder, &definition, plan, &changes) {
             Ok(sink) => sink_plans.extend(sink),
             // What reads a definition that failed would only repeat its finding.
@@ -448,6 +437,7 @@ fn name_relation(
 ) -> Result<usize> {
     let mut facts = Facts { keys: super::lineage::keys(builder, &rest), ..Facts::default() };
     facts.event_time = super::lineage::event_time(builder, &rest);
+    facts.event_times = super::lineage::event_times(builder, &rest);
     facts.broadcast = builder.is_broadcast(&rest);
     if let QueryRole::Table { key: Some(key) } = &definition.role {
         facts.keys.insert(0, declared_key(definition, key, &rest)?);

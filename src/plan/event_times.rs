@@ -77,6 +77,11 @@ pub(super) fn of_expr(expr: &Expr, schema: &DFSchema, below: &[Option<TimeOf>]) 
                 {
                     (Width::of_date_trunc(unit), at)
                 }
+                ("date_bin", [Expr::Literal(width, _), at])
+                    if matches!(at.get_type(schema), Ok(DataType::Timestamp(_, Some(_)))) =>
+                {
+                    (Width::parse(width).ok(), at)
+                }
                 ("tumble", [at, Expr::Literal(width, _)]) => (Width::parse(width).ok(), at),
                 _ => return None,
             };

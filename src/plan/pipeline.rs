@@ -9,9 +9,9 @@ use super::retention::Retention;
 use super::segment::Segment;
 use crate::catalog::{Format, Headers, Rate, RelationKind, SourceDefinition};
 use crate::operators::{
-    ChangesSpec, DeduplicateSpec, FinalRowsSpec, FrozenRowsSpec, LookupJoinSpec, Operator, OperatorError, PaceSpec,
-    SourceTableSpec,
-    TableAggregateSpec, TableJoinSpec, TableWindowSpec, UpsertSpec, WindowAggregateSpec,
+    ChangesSpec, DeduplicateSpec, FinalRowsSpec, FrozenRowsSpec, IntervalJoinSpec, LookupJoinSpec, Operator,
+    OperatorError, PaceSpec, SourceTableSpec, TableAggregateSpec, TableJoinSpec, TableWindowSpec, UpsertSpec,
+    WindowAggregateSpec,
 };
 
 /// The index of a relation in its pipeline.
@@ -90,6 +90,8 @@ pub enum OperatorPlan {
     TableWindow(TableWindowSpec),
     /// A stream with a table.
     LookupJoin(LookupJoinSpec),
+    /// Two streams.
+    IntervalJoin(IntervalJoinSpec),
     /// A grouped stream.
     WindowAggregate(WindowAggregateSpec),
     /// The rows of a grouped table when their bucket closes.
@@ -116,6 +118,7 @@ impl OperatorPlan {
             Self::TableAggregate(spec) => Some(Box::new(op::TableAggregate::new(spec.clone())?)),
             Self::TableWindow(spec) => Some(Box::new(op::TableWindow::new(spec.clone())?)),
             Self::LookupJoin(spec) => Some(Box::new(op::LookupJoin::new(spec.clone())?)),
+            Self::IntervalJoin(spec) => Some(Box::new(op::IntervalJoin::new(spec.clone())?)),
             Self::WindowAggregate(spec) => Some(op::window_aggregate(spec.clone())?),
             Self::FinalRows(spec) => Some(Box::new(op::FinalRows::new(spec.clone())?)),
             Self::Pace(spec) => Some(Box::new(op::Pace::new(spec.clone()))),
@@ -136,6 +139,7 @@ impl OperatorPlan {
             Self::TableAggregate(_) => "table_aggregate",
             Self::TableWindow(_) => "table_window",
             Self::LookupJoin(_) => "lookup_join",
+            Self::IntervalJoin(_) => "interval_join",
             Self::WindowAggregate(_) => "window_aggregate",
             Self::FinalRows(_) => "final_rows",
             Self::Pace(_) => "pace",
@@ -153,7 +157,7 @@ impl OperatorPlan {
                 | Self::TableJoin(_)
                 | Self::TableAggregate(_)
                 | Self::TableWindow(_)
-                | Self::LookupJoin(_)
+                | Self::LookupJoin(LookupJoinSpec { wait: None, .. })
                 | Self::Pace(_)
                 | Self::SourceStream(_, None)
         )

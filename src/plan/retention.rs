@@ -157,6 +157,7 @@ fn fate(builder: &Builder<'_>, paths: &Paths, relation: &Relation, idx: usize, s
         OperatorPlan::SourceTable(..)
         | OperatorPlan::SourceStream(..)
         | OperatorPlan::LookupJoin(_)
+        | OperatorPlan::IntervalJoin(_)
         | OperatorPlan::WindowAggregate(_)
         | OperatorPlan::FrozenRows(_) => Fate::Ends,
     }
@@ -198,10 +199,8 @@ impl Paths {
             self.worthwhile.insert(source);
         }
         // Streams take nothing back.
-        if !matches!(
-            relation.operator,
-            OperatorPlan::Changes(_) | OperatorPlan::Upsert(_) | OperatorPlan::FinalRows(_)
-        ) {
+        if !matches!(relation.operator, OperatorPlan::Changes(_) | OperatorPlan::Upsert(_) | OperatorPlan::FinalRows(_))
+        {
             self.follows[id].insert(source);
         }
     }

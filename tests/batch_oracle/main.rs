@@ -9,6 +9,7 @@
 
 mod batch;
 mod ends;
+mod interval_join_shapes;
 mod pack;
 mod refusals;
 mod safe_riding;
@@ -213,6 +214,16 @@ fn sessions_of_streams_equal_batch() {
 }
 
 #[test]
+fn final_rows_of_tables_equal_batch() {
+    run_shapes(window_shapes::finals_of_tables(), 6);
+}
+
+#[test]
+fn buckets_of_buckets_equal_batch() {
+    run_shapes(window_shapes::nested(), 6);
+}
+
+#[test]
 fn overlapping_buckets_and_sessions_of_tables_equal_batch() {
     run_shapes(window_shapes::tables(), 6);
 }
@@ -220,4 +231,14 @@ fn overlapping_buckets_and_sessions_of_tables_equal_batch() {
 #[test]
 fn queries_over_streams_equal_batch() {
     run_shapes(stream_shapes::all(), 6);
+}
+
+#[test]
+fn joins_of_streams_equal_batch() {
+    run_shapes(interval_join_shapes::all(), 6);
+}
+
+#[test]
+fn joins_of_buckets_equal_batch() {
+    run_shapes(interval_join_shapes::of_buckets(), 6);
 }

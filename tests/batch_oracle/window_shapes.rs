@@ -174,3 +174,93 @@ pub(crate) fn tables() -> Vec<Shape> {
         ),
     ]
 }
+
+/// `EMIT FINAL` over tables.
+pub(crate) fn finals_of_tables() -> Vec<Shape> {
+    vec![
+        stream(
+            "table_final",
+            "SELECT window_start, window_end, g, count(*) AS c, sum(n) AS sn, max(x) AS hx, count(DISTINCT n) AS dn FROM e
+             GROUP BY tumble(at, INTERVAL '1 hour'), g HAVING count(*) > 1 EMIT FINAL",
+            "SELECT tumble(at, INTERVAL '1 hour') AS window_start, window_end(tumble(at, INTERVAL '1 hour'), INTERVAL '1 hour') AS window_end,
+                    g, count(*) AS c, sum(n) AS sn, max(x) AS hx, count(DISTINCT n) AS dn FROM e GROUP BY tumble(at, INTERVAL '1 hour'), g HAVING count(*) > 1",
+        ),
+        stream(
+            "table_final_lists",
+            "SELECT date_trunc('day', at) AS d, b, array_agg(id ORDER BY id) AS ids FROM e GROUP BY date_trunc('day', at), b EMIT FINAL",
+            "SELECT date_trunc('day', at) AS d, b, array_agg(id ORDER BY id) AS ids FROM e GROUP BY date_trunc('day', at), b",
+        ),
+        stream(
+            "table_final_hop",
+            "SELECT window_start, window_end, count(*) AS c, sum(n) AS s FROM e GROUP BY hop(at, INTERVAL '20 minutes', INTERVAL '1 hour') EMIT FINAL",
+            "SELECT w AS window_start, hop_end(w, INTERVAL '20 minutes', INTERVAL '1 hour') AS window_end, count(*) AS c, sum(n) AS s
+             FROM (SELECT *, unnest(hop_starts(at, INTERVAL '20 minutes', INTERVAL '1 hour')) AS w FROM e) AS a GROUP BY w",
+        ),
+        stream(
+            "table_final_session",
+            "SELECT window_start, g, count(*) AS c, sum(n) AS sn FROM e GROUP BY session(at, INTERVAL '20 minutes'), g EMIT FINAL",
+            "SELECT min(at) AS window_start, g, count(*) AS c, sum(n) AS sn
+             FROM (SELECT *, sum(f) OVER (PARTITION BY g ORDER BY at) AS k
+                   FROM (SELECT *, CASE WHEN at <= session_end(lag(at) OVER (PARTITION BY g ORDER BY at), INTERVAL '20 minutes') THEN 0 ELSE 1 END AS f FROM e) AS a) AS b
+             GROUP BY g, k",
+        ),
+        stream(
+            "table_final_of_join",
+            "SELECT date_bin(INTERVAL '1 hour', e.at) AS h, u.k, count(*) AS c FROM e JOIN u ON u.g = e.g GROUP BY date_bin(INTERVAL '1 hour', e.at), u.k EMIT FINAL",
+            "SELECT date_bin(INTERVAL '1 hour', e.at) AS h, u.k, count(*) AS c FROM e JOIN u ON u.g = e.g GROUP BY date_bin(INTERVAL '1 hour', e.at), u.k",
+        ),
+        stream(
+            "table_final_twice",
+            "SELECT tumble(w, INTERVAL '1 day') AS d, sum(c) AS c, count(*) AS n FROM (SELECT tumble(at, INTERVAL '1 hour') AS w, g, count(*) AS c FROM e GROUP BY 1, g) AS a
+             GROUP BY tumble(w, INTERVAL '1 day') EMIT FINAL",
+            "SELECT tumble(w, INTERVAL '1 day') AS d, sum(c) AS c, count(*) AS n FROM (SELECT tumble(at, INTERVAL '1 hour') AS w, g, count(*) AS c FROM e GROUP BY 1, g) AS a
+             GROUP BY tumble(w, INTERVAL '1 day')",
+        ),
+        table(
+            "table_at_a_pace",
+            "g",
+            "SELECT g, count(*) AS c, sum(n) AS s FROM t GROUP BY g EMIT CHANGES EVERY '5 seconds'",
+            "SELECT g, count(*) AS c, sum(n) AS s FROM t GROUP BY g",
+        ),
+    ]
+}
+
+/// Buckets of buckets.
+pub(crate) fn nested() -> Vec<Shape> {
+    vec![
+        stream(
+            "tumble_of_hop",
+            "SELECT window_start, count(*) AS n, max(c) AS most FROM a GROUP BY tumble(window_time, INTERVAL '2 hours')",
+            "SELECT tumble(t, INTERVAL '2 hours') AS window_start, count(*) AS n, max(c) AS most
+             FROM (SELECT instant_before(hop_end(w, INTERVAL '25 minutes', INTERVAL '1 hour')) AS t, g, count(*) AS c
+                   FROM (SELECT *, unnest(hop_starts(at, INTERVAL '25 minutes', INTERVAL '1 hour')) AS w FROM s) AS b GROUP BY w, g) AS c GROUP BY tumble(t, INTERVAL '2 hours')",
+        )
+        .streamed_view("a", "SELECT window_time, g, count(*) AS c FROM s GROUP BY hop(at, INTERVAL '25 minutes', INTERVAL '1 hour'), g"),
+        stream(
+            "hop_of_tumble",
+            "SELECT window_start, g, count(*) AS n, sum(c) AS c FROM a GROUP BY hop(window_start, INTERVAL '1 hour', INTERVAL '3 hours'), g",
+            "SELECT v AS window_start, g, count(*) AS n, sum(c) AS c FROM (SELECT g, c, unnest(hop_starts(w, INTERVAL '1 hour', INTERVAL '3 hours')) AS v
+             FROM (SELECT tumble(at, INTERVAL '30 minutes') AS w, g, count(*) AS c FROM s GROUP BY tumble(at, INTERVAL '30 minutes'), g) AS b) AS d GROUP BY v, g",
+        )
+        .streamed_view("a", "SELECT window_start, g, count(*) AS c FROM s GROUP BY tumble(at, INTERVAL '30 minutes'), g"),
+        stream(
+            "tumble_of_session",
+            "SELECT tumble(window_end, INTERVAL '1 day') AS d, count(*) AS sessions, max(c) AS most FROM a GROUP BY tumble(window_end, INTERVAL '1 day')",
+            "SELECT tumble(e, INTERVAL '1 day') AS d, count(*) AS sessions, max(c) AS most
+             FROM (SELECT session_end(max(at), INTERVAL '30 minutes') AS e, count(*) AS c
+                   FROM (SELECT *, sum(f) OVER (PARTITION BY g ORDER BY at) AS k
+                         FROM (SELECT *, CASE WHEN at <= session_end(lag(at) OVER (PARTITION BY g ORDER BY at), INTERVAL '30 minutes') THEN 0 ELSE 1 END AS f FROM s) AS x) AS y
+                   GROUP BY g, k) AS z GROUP BY tumble(e, INTERVAL '1 day')",
+        )
+        .streamed_view("a", "SELECT window_end, g, count(*) AS c FROM s GROUP BY session(at, INTERVAL '30 minutes'), g"),
+        stream(
+            "session_of_tumble",
+            "SELECT window_start, window_end, count(*) AS n FROM (SELECT window_time, count(*) AS c FROM s GROUP BY tumble(at, INTERVAL '10 minutes')) AS a
+             GROUP BY session(window_time, INTERVAL '10 minutes')",
+            "SELECT min(t) AS window_start, session_end(max(t), INTERVAL '10 minutes') AS window_end, count(*) AS n
+             FROM (SELECT *, sum(f) OVER (ORDER BY t) AS k
+                   FROM (SELECT *, CASE WHEN t <= session_end(lag(t) OVER (ORDER BY t), INTERVAL '10 minutes') THEN 0 ELSE 1 END AS f
+                         FROM (SELECT DISTINCT instant_before(window_end(at, INTERVAL '10 minutes')) AS t FROM s) AS x) AS y) AS z GROUP BY k",
+        ),
+    ]
+}

@@ -41,6 +41,7 @@ fn operator(lateness: i64) -> FinalRows {
     FinalRows::new(FinalRowsSpec {
         key: vec![0, 1],
         start: 0,
+        bucket_start: Arc::new(|instant| instant - instant.rem_euclid(WIDTH_MS)),
         allowed_lateness_ms: lateness,
         input: schema(true),
         schema: schema(false),

@@ -40,7 +40,8 @@ impl WindowAggregate {
         let ids: Vec<u32> =
             (slots.start as u32..slots.end.min(self.groups.id_limit()) as u32).filter(is_logged).collect();
         // A pane does not say which of the buckets that hold it have been emitted.
-        let closed = self.panes.as_ref().map(|panes| panes.closed_at()).filter(|at| slots.start == 0 && *at != i64::MIN);
+        let closed =
+            self.panes.as_ref().map(|panes| panes.closed_at()).filter(|at| slots.start == 0 && *at != i64::MIN);
         let states = whole_states(&self.groups, &self.spec.aggregates, usize::from(closed.is_some()), &ids);
         self.rows(closed, &ids, states).map(Some)
     }

@@ -2,27 +2,27 @@
 
 mod log;
 mod panes;
+mod rows;
 mod sessions;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BinaryArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use self::panes::Panes;
+pub(super) use self::rows::order_key;
+use self::rows::{contents, final_rows, rows_of};
 use self::sessions::SessionAggregate;
 use super::accumulators::Rows;
 use super::event_time::milliseconds;
-use super::groups::{Groups, GroupsSpec, Touched, batch_of, difference};
+use super::groups::{Groups, GroupsSpec, Touched, difference};
 use super::{AggregateCall, EpochContext, Operator, OperatorError, Output, StateSize};
 use crate::functions::{Hop, Zone};
 use crate::stream::{ChangeBatch, Order, Watermark};
-
-/// How many rows one part of [`Operator::contents`] holds at most.
-const PART_ROWS: usize = 1 << 16;
 
 /// What a grouped stream computes. Input columns: group keys, then arguments, as in `table_aggregate`.
 ///
@@ -61,17 +61,24 @@ pub struct Bucket {
 /// How rows lie in buckets.
 #[derive(Clone)]
 pub enum Window {
-    /// Each row has the start of its bucket.
-    Starts(BucketEnd),
-    /// Each row has the start of a pane, of which the overlapping buckets are made. FINAL only.
+    /// Each row has the start of its bucket; given is the end of the bucket that starts at an instant, and the least start
+    /// of the buckets that an instant lies in. The times of final rows are the starts.
+    Starts {
+        /// From a bucket's start to its end.
+        end: BucketEdge,
+        /// From an instant to the start of its bucket.
+        start: BucketEdge,
+    },
+    /// Each row has the start of a pane, of which the overlapping buckets are made. FINAL only. The times of final rows are
+    /// the last instants of their buckets.
     Panes(Hop, Zone),
     /// Each row has its own instant; given is where the session of such a row alone ends. Rows of which one lies in the
-    /// session of another have one session.
-    Session(BucketEnd),
+    /// session of another have one session. The times of final rows are the last instants of their sessions.
+    Session(BucketEdge),
 }
 
-/// From a bucket's start to its end, in milliseconds.
-pub type BucketEnd = Arc<dyn Fn(i64) -> i64 + Send + Sync>;
+/// From an instant of a bucket to its start or its end, in milliseconds.
+pub type BucketEdge = Arc<dyn Fn(i64) -> i64 + Send + Sync>;
 
 /// Makes one shard, empty.
 pub fn window_aggregate(spec: WindowAggregateSpec) -> Result<Box<dyn Operator>, OperatorError> {
@@ -138,12 +145,21 @@ impl WindowAggregate {
         end.saturating_add(self.spec.allowed_lateness_ms)
     }
 
+    /// The last instants of buckets that have yet to be emitted lie at or behind this one.
+    fn closed_up_to(&self, after: Watermark) -> Watermark {
+        let waiting = match &self.panes {
+            Some(panes) => panes.next_end(self.spec.allowed_lateness_ms),
+            None => self.buckets.keys().next().copied().filter(|end| *end != i64::MAX),
+        };
+        closed_up_to(after, self.spec.allowed_lateness_ms, waiting)
+    }
+
     /// The end of each row's bucket; none where groups have no bucket. A bucket without a start ends with the input.
     fn bucket_ends(&self, keys: &[ArrayRef]) -> Result<Option<Vec<i64>>, OperatorError> {
         let Some(bucket) = &self.spec.bucket else { return Ok(None) };
         let Some(column) = keys.get(bucket.column) else { return Ok(None) };
         let end_of = |start: i64| match &bucket.window {
-            Window::Starts(end) | Window::Session(end) => end(start),
+            Window::Starts { end, .. } | Window::Session(end) => end(start),
             Window::Panes(hop, zone) => hop.last_end(start, *zone).unwrap_or(start),
         };
         let starts = milliseconds(column)?;
@@ -283,6 +299,18 @@ fn check(spec: &WindowAggregateSpec) -> Result<(), OperatorError> {
     }
 }
 
+/// The instant that no bucket yet to be emitted ends before, or at, where `waiting` is the end of the next one with rows.
+pub(super) fn closed_up_to(after: Watermark, lateness_ms: i64, waiting: Option<i64>) -> Watermark {
+    if after == Watermark::MIN {
+        return after;
+    }
+    let closed = if after == Watermark::MAX { i64::MAX } else { after.0.saturating_sub(lateness_ms) };
+    match waiting {
+        Some(end) => Watermark(closed.min(end.saturating_sub(1))),
+        None => Watermark(closed),
+    }
+}
+
 /// A function of each instant, evaluated once for each; where there is none, the end of time.
 fn remembered(instants: &Int64Array, function: impl Fn(i64) -> i64) -> Vec<i64> {
     let mut known: HashMap<i64, i64> = HashMap::new();
@@ -299,81 +327,6 @@ fn remembered(instants: &Int64Array, function: impl Fn(i64) -> i64) -> Vec<i64> 
         }
     };
     instants.iter().map(of).collect()
-}
-
-/// The rows of groups that are final, by (end, start, key).
-fn final_rows(spec: &WindowAggregateSpec, groups: &Groups, due: &[(i64, u32)]) -> Result<ChangeBatch, OperatorError> {
-    if due.is_empty() {
-        return Ok(ChangeBatch::empty(spec.schema.clone()));
-    }
-    let ids: Vec<u32> = due.iter().map(|(_, group)| *group).collect();
-    let keys = groups.key_columns(&ids)?;
-    let starts = match spec.bucket.as_ref().and_then(|bucket| keys.get(bucket.column)) {
-        Some(column) => milliseconds(column)?,
-        None => Int64Array::new_null(ids.len()),
-    };
-    let mut sorted: Vec<(Vec<u8>, u32)> = due
-        .iter()
-        .enumerate()
-        .map(|(idx, (end, group))| {
-            let start = starts.is_valid(idx).then(|| starts.value(idx));
-            (order_key(*end, start, groups.key_bytes(*group)), idx as u32)
-        })
-        .collect();
-    sorted.sort_unstable();
-    let places = UInt32Array::from_iter_values(sorted.iter().map(|(_, idx)| *idx));
-    let sorted_ids: Vec<u32> = sorted.iter().map(|(_, idx)| ids[*idx as usize]).collect();
-    let mut columns = keys.iter().map(|k| take(k, &places, None)).collect::<Result<Vec<_>, _>>()?;
-    columns.extend(groups.aggregates(&sorted_ids)?);
-    let order = Order::Key(BinaryArray::from_iter_values(sorted.iter().map(|(key, _)| key)));
-    Ok(ChangeBatch { rows: batch_of(&spec.schema, columns, due.len())?, weights: vec![1; due.len()].into(), order })
-}
-
-/// A part of the rows that a relation over groups has; none behind the last.
-fn contents(
-    spec: &WindowAggregateSpec,
-    groups: &Groups,
-    part: usize,
-    is_single: bool,
-) -> Result<Option<ChangeBatch>, OperatorError> {
-    let first = part.saturating_mul(PART_ROWS);
-    if spec.emit_final || first >= groups.id_limit() {
-        return Ok(None);
-    }
-    let last = groups.id_limit().min(first.saturating_add(PART_ROWS));
-    let ids: Vec<u32> = (first as u32..last as u32).filter(|g| is_single || groups.weight(*g) > 0).collect();
-    if ids.is_empty() {
-        return Ok(Some(ChangeBatch::empty(spec.schema.clone())));
-    }
-    rows_of(spec, groups, &ids, 1).map(Some)
-}
-
-/// The rows that groups have, with one weight.
-fn rows_of(
-    spec: &WindowAggregateSpec,
-    groups: &Groups,
-    ids: &[u32],
-    weight: i64,
-) -> Result<ChangeBatch, OperatorError> {
-    let mut columns = groups.key_columns(ids)?;
-    columns.extend(groups.aggregates(ids)?);
-    Ok(ChangeBatch::table(batch_of(&spec.schema, columns, ids.len())?, vec![weight; ids.len()]))
-}
-
-/// Bytes that sort as (end, start, key), starts that are null first.
-pub(super) fn order_key(end: i64, start: Option<i64>, key: &[u8]) -> Vec<u8> {
-    let sortable = |v: i64| (v ^ i64::MIN).to_be_bytes();
-    let mut bytes = Vec::with_capacity(17 + key.len());
-    bytes.extend_from_slice(&sortable(end));
-    match start {
-        None => bytes.push(0),
-        Some(start) => {
-            bytes.push(1);
-            bytes.extend_from_slice(&sortable(start));
-        }
-    }
-    bytes.extend_from_slice(key);
-    bytes
 }
 
 impl Operator for WindowAggregate {
@@ -408,6 +361,19 @@ impl Operator for WindowAggregate {
         match &self.panes {
             Some(panes) => panes.next_deadline(self.spec.allowed_lateness_ms),
             None => self.buckets.keys().next().map(|end| self.deadline(*end)),
+        }
+    }
+
+    fn watermark(&self, ctx: &EpochContext) -> Watermark {
+        let after = ctx.watermark_after();
+        if !self.spec.emit_final || after == Watermark::MIN {
+            return after;
+        }
+        // Buckets that are due may still wait to be handed on.
+        let closed = self.closed_up_to(after);
+        match self.spec.bucket.as_ref().map(|bucket| &bucket.window) {
+            Some(Window::Starts { start, .. }) if closed != Watermark::MAX => Watermark(start(closed.0)),
+            _ => closed,
         }
     }
 

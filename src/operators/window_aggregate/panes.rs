@@ -60,7 +60,7 @@ impl Panes {
     /// The next end of buckets to be emitted.
     ///
     /// Later buckets end no earlier: no bucket without the first pane ends before one that holds it and is not emitted.
-    fn next_end(&self, lateness_ms: i64) -> Option<i64> {
+    pub(super) fn next_end(&self, lateness_ms: i64) -> Option<i64> {
         let (_, buckets) = self.first.as_ref()?;
         buckets.iter().map(|(_, end)| *end).find(|end| end.saturating_add(lateness_ms) > self.closed_at)
     }

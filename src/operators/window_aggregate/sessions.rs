@@ -18,7 +18,7 @@ use super::super::event_time::{milliseconds, timestamps};
 use super::super::groups::Groups;
 use super::super::row_codec::RowCodec;
 use super::super::{EpochContext, Operator, OperatorError, Output, StateSize};
-use super::{BucketEnd, WindowAggregateSpec, check, contents, final_rows, groups, remembered, rows_of};
+use super::{BucketEdge, WindowAggregateSpec, check, closed_up_to, contents, final_rows, groups, remembered, rows_of};
 use crate::state::KeyIndex;
 use crate::stream::{ChangeBatch, Order, Watermark};
 
@@ -32,7 +32,7 @@ pub(super) struct SessionAggregate {
     spec: WindowAggregateSpec,
     /// Which group key holds the session's start.
     column: usize,
-    end_of_row: BucketEnd,
+    end_of_row: BucketEdge,
     delta_schema: SchemaRef,
     groups: Groups,
     /// The group keys without the session.
@@ -88,7 +88,7 @@ struct Plan {
 
 impl SessionAggregate {
     /// One shard, empty.
-    pub(super) fn new(spec: WindowAggregateSpec, end_of_row: BucketEnd) -> Result<Self, OperatorError> {
+    pub(super) fn new(spec: WindowAggregateSpec, end_of_row: BucketEdge) -> Result<Self, OperatorError> {
         check(&spec)?;
         let column = spec.bucket.as_ref().map_or(0, |bucket| bucket.column);
         let keys = spec.input.fields().iter().take(spec.n_keys).map(|f| f.as_ref().clone().with_nullable(true));
@@ -352,6 +352,14 @@ impl Operator for SessionAggregate {
 
     fn next_timer(&self) -> Option<i64> {
         self.ends.first().map(|(end, _)| self.deadline(*end))
+    }
+
+    fn watermark(&self, ctx: &EpochContext) -> Watermark {
+        let after = ctx.watermark_after();
+        if !self.spec.emit_final {
+            return after;
+        }
+        closed_up_to(after, self.spec.allowed_lateness_ms, self.ends.first().map(|(end, _)| *end))
     }
 
     fn oldest(&self) -> Option<i64> {

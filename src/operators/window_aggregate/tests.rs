@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{AsArray, Float64Array, StringArray, TimestampMillisecondArray};
+use arrow::array::{Array, AsArray, Float64Array, StringArray, TimestampMillisecondArray};
 use arrow::datatypes::TimeUnit;
 use datafusion::scalar::ScalarValue;
 use proptest::prelude::*;
@@ -74,7 +74,8 @@ fn aggregates() -> Vec<(AggregateCall, DataType)> {
 }
 
 fn hourly(width_ms: i64) -> Bucket {
-    Bucket { column: 1, window: Window::Starts(Arc::new(move |start| start + width_ms)) }
+    let start: BucketEdge = Arc::new(move |instant: i64| instant - instant.rem_euclid(width_ms));
+    Bucket { column: 1, window: Window::Starts { end: Arc::new(move |start| start + width_ms), start } }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::DataType;
-use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
+use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan};
 
 use super::super::builder::{Builder, Facts, NewRelation, arrow_schema, leaf, normalise, schema_of};
 use super::super::cut::{columns_of, cut, unwrap};
@@ -14,12 +14,13 @@ use super::super::error::{Result, refuse};
 use super::super::event_times::TimeOf;
 use super::super::pipeline::{Distribution, OperatorPlan};
 use super::super::segment::Runner;
-use super::super::{canonical, event_times, lineage};
+use super::super::time_columns::TimeColumn;
+use super::super::{canonical, event_times, time_columns};
 use super::buckets::{self, BucketKind, with_conditions};
 use super::{final_rows, session, table_window};
 use crate::catalog::{Emit, RelationKind};
 use crate::operators::{
-    AggregateCall, AggregateFunction, BatchFunction, Bucket, BucketEnd, TableAggregateSpec, TableWindowSpec, Window,
+    AggregateCall, AggregateFunction, BatchFunction, Bucket, BucketEdge, TableAggregateSpec, TableWindowSpec, Window,
     WindowAggregateSpec, WindowStep,
 };
 
@@ -249,14 +250,15 @@ fn window_aggregate(
     let n_keys = aggregate.group_expr.len();
     let found = buckets::find(&aggregate, &input)?;
     if let Some((_, below, time)) = &found
-        && !(lineage::event_time(builder, below).is_some() && is_event_time(builder, below, time))
+        && !is_event_time(builder, below, time)
     {
         return refuse(
             "C0425",
             "the bucket is not over the stream's event time",
-            "Declare the column as event_time of the stream, and bucket it unchanged.",
+            "Declare the column as event_time of the stream, and bucket it unchanged; of buckets that overlap, and of sessions, that is window_time.",
         );
     }
+    let time = found.as_ref().map(|(_, _, time)| time.clone());
     let bucket = found.map(|(bucket, ..)| bucket);
     let emit_final = match (builder.emit, &bucket) {
         (Some(Emit::Final), None) => {
@@ -286,20 +288,28 @@ fn window_aggregate(
                 // A table's rows leave after their bucket, as those of a source do after their retention.
                 facts.times[idx] = Some(TimeOf { source: builder.relations.len(), bucket: Some(width) });
             }
-            let end: BucketEnd = Arc::new(move |start| width.end_of(start, zone));
-            (normalise(input.clone(), exprs)?, Some(Window::Starts(end)))
+            // Buckets are event times of what reads them.
+            facts.event_time = emit_final.then_some(idx);
+            let end: BucketEdge = Arc::new(move |start| width.end_of(start, zone));
+            let start: BucketEdge = Arc::new(move |instant| width.start_of(instant, zone));
+            (normalise(input.clone(), exprs)?, Some(Window::Starts { end, start }))
         }
-        Some((_, BucketKind::Hop(hop))) if emit_final => {
+        Some((idx, BucketKind::Hop(hop))) if emit_final => {
+            facts.event_times = vec![(idx, TimeColumn::Overlapping)];
             (single_rows(builder, exprs)?, Some(Window::Panes(hop, zone.into())))
         }
         Some((_, BucketKind::Hop(hop))) => {
             buckets::check_overlap(hop)?;
-            let end: BucketEnd = Arc::new(move |start| hop.end_of(start, zone));
-            (normalise(input.clone(), exprs)?, Some(Window::Starts(end)))
+            let end: BucketEdge = Arc::new(move |start| hop.end_of(start, zone));
+            (normalise(input.clone(), exprs)?, Some(Window::Starts { end, start: Arc::new(|instant| instant) }))
         }
-        Some((_, BucketKind::Session(gap, _))) => {
-            let end: BucketEnd = Arc::new(move |instant| gap.after(instant, zone));
-            (single_rows(builder, exprs)?, Some(Window::Session(end)))
+        Some((_, BucketKind::Session(gap, written))) => {
+            let end: BucketEdge = Arc::new(move |instant| gap.after(instant, zone));
+            let plan = single_rows(builder, exprs)?;
+            if let (true, Some(time)) = (emit_final, &time) {
+                facts.event_times = buckets::session_ends(&calls, n_keys, &plan, time, &written);
+            }
+            (plan, Some(Window::Session(end)))
         }
     };
     let kind_of_bucket = bucket.as_ref().map(|bucket| (bucket.idx, bucket.kind.to_string()));
@@ -345,13 +355,10 @@ fn by_group(n_keys: usize, bucket: Option<&Bucket>) -> Distribution {
     }
 }
 
-/// Whether an expression, written in the columns of the leaf, is the leaf's event time.
+/// Whether an expression, written in the columns of the leaf, is an event time of the leaf.
 fn is_event_time(builder: &Builder<'_>, plan: &LogicalPlan, time: &Expr) -> bool {
-    let Expr::Column(column) = time else { return false };
-    let Some(leaf) = lineage::only_leaf(builder, plan) else { return false };
-    let name = builder.facts[leaf].event_time.map(|i| builder.relations[leaf].schema.field(i).name().clone());
-    let is_time = |c: &DataType| matches!(c, DataType::Timestamp(_, _));
-    let of_type =
-        builder.facts[leaf].event_time.is_some_and(|i| is_time(builder.relations[leaf].schema.field(i).data_type()));
-    of_type && name.as_deref() == Some(column.name.as_str())
+    let leaf = time_columns::bottom(plan);
+    let is_time = matches!(time.get_type(leaf.schema().as_ref()), Ok(DataType::Timestamp(_, _)));
+    let times = time_columns::of_plan(builder, leaf);
+    is_time && time_columns::of_expr(time, leaf.schema(), &times).is_some_and(TimeColumn::is_event_time)
 }

@@ -15,7 +15,9 @@ use super::super::bucket_marks::BUCKET;
 use super::super::builder::Builder;
 use super::super::error::{Result, refuse};
 use super::super::lineage;
+use super::super::time_columns::TimeColumn;
 use crate::functions::{Hop, Width, hop_pane};
+use crate::operators::{AggregateCall, AggregateFunction};
 
 /// A group key that is a time bucket.
 pub(super) struct Bucket {
@@ -48,6 +50,14 @@ pub(super) fn find(aggregate: &Aggregate, input: &LogicalPlan) -> Result<Option<
             ("date_trunc", [Expr::Literal(ScalarValue::Utf8(Some(unit)), _), time]) => {
                 let width = Width::of_date_trunc(unit);
                 (width.ok_or_else(|| format!("date_trunc does not know the unit `{unit}`")), time)
+            }
+            ("date_bin", [Expr::Literal(width, _), time]) => (Width::parse(width).map_err(|e| e.to_string()), time),
+            ("date_bin", [_, _, _]) => {
+                return refuse(
+                    "C0427",
+                    "date_bin with an origin is no bucket of the calendar",
+                    "Leave the origin out, or write tumble(<event time>, INTERVAL '15 minutes').",
+                );
             }
             ("tumble", _) => {
                 return refuse(
@@ -277,6 +287,31 @@ fn replace_list(plan: &LogicalPlan, replace: &Replace<'_>) -> Result<Option<Logi
             .map(LogicalPlan::SubqueryAlias),
         _ => None,
     })
+}
+
+/// Which output columns of an aggregate hold the end of its session: the greatest end of the sessions of single rows. The
+/// input `plan` has the aggregates' arguments in the operator's order.
+pub(super) fn session_ends(
+    calls: &[AggregateCall],
+    n_keys: usize,
+    plan: &LogicalPlan,
+    time: &Expr,
+    gap: &ScalarValue,
+) -> Vec<(usize, TimeColumn)> {
+    let columns = plan.schema().columns();
+    let is_end = |call: &AggregateCall| {
+        let is_plain = call.function == AggregateFunction::Max && call.filter.is_none();
+        let column = call.argument.filter(|_| is_plain).and_then(|column| columns.get(column));
+        let source = column.map(|column| lineage::source_expr(plan, &Expr::Column(column.clone())).unalias());
+        let Some(Expr::ScalarFunction(end)) = source else { return false };
+        let of = match end.args.as_slice() {
+            [of, Expr::Literal(literal, _)] if literal == gap => of,
+            _ => return false,
+        };
+        end.func.name() == "session_end" && of == time
+    };
+    let ends = calls.iter().enumerate().filter(|(_, call)| is_end(call));
+    ends.map(|(idx, _)| (n_keys + idx, TimeColumn::End)).collect()
 }
 
 /// In how many buckets a row may lie where it is taken into each of them by itself.

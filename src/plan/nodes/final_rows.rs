@@ -1,5 +1,7 @@
 //! `EMIT FINAL` over tables: the rows of a grouped table, once, when their bucket closes.
 
+use std::sync::Arc;
+
 use datafusion::functions_aggregate::min_max::max_udaf;
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, lit};
@@ -8,21 +10,17 @@ use super::super::builder::{Builder, Facts, NewRelation, arrow_schema, normalise
 use super::super::error::{Result, refuse};
 use super::super::event_times;
 use super::super::pipeline::{Distribution, OperatorPlan};
+use super::super::time_columns::TimeColumn;
 use super::buckets::{Bucket, BucketKind};
 use crate::catalog::RelationKind;
 use crate::functions::{Width, hop_end, session_end, window_end};
-use crate::operators::FinalRowsSpec;
+use crate::operators::{BucketEdge, FinalRowsSpec};
 
 /// The name of the column with a session's end.
 const END: &str = "__window_end";
 
 /// Refuses a bucket over anything but the event time of a table.
-pub(super) fn check_event_time(
-    builder: &Builder<'_>,
-    bucket: &Bucket,
-    below: &LogicalPlan,
-    time: &Expr,
-) -> Result<()> {
+pub(super) fn check_event_time(builder: &Builder<'_>, bucket: &Bucket, below: &LogicalPlan, time: &Expr) -> Result<()> {
     let times = event_times::of_plan(builder, below);
     let of = event_times::of_expr(time, below.schema(), &times);
     let is_event_time = of.is_some_and(|of| match (of.bucket, &bucket.kind) {
@@ -41,15 +39,12 @@ pub(super) fn check_event_time(
 }
 
 /// The aggregate with one more column where the end of a bucket does not follow from its start.
-pub(super) fn with_end(
-    builder: &Builder<'_>,
-    aggregate: &Aggregate,
-    bucket: &Bucket,
-) -> Result<Aggregate> {
+pub(super) fn with_end(builder: &Builder<'_>, aggregate: &Aggregate, bucket: &Bucket) -> Result<Aggregate> {
     let BucketKind::Session(_, gap) = &bucket.kind else { return Ok(aggregate.clone()) };
     let Some(instant) = aggregate.group_expr.get(bucket.idx) else { return Ok(aggregate.clone()) };
     let end = session_end(builder.zone).call(vec![instant.clone().unalias(), lit(gap.clone())]);
-    let last = Expr::AggregateFunction(AggregateFunction::new_udf(max_udaf(), vec![end], false, None, Vec::new(), None));
+    let last =
+        Expr::AggregateFunction(AggregateFunction::new_udf(max_udaf(), vec![end], false, None, Vec::new(), None));
     let mut calls = aggregate.aggr_expr.clone();
     calls.push(last.alias(END));
     Ok(Aggregate::try_new(aggregate.input.clone(), aggregate.group_expr.clone(), calls)?)
@@ -82,9 +77,22 @@ pub(super) fn final_rows(
     let outputs = columns.into_iter().take(n_columns).chain([end]).collect();
     let plan = normalise(table, outputs)?;
     let key: Vec<usize> = (0..n_keys).collect();
+    let mut facts = Facts { keys: vec![key.clone()], times: vec![None; n_columns], ..Facts::default() };
+    let bucket_start: BucketEdge = match bucket.kind {
+        BucketKind::Tumble(width) => {
+            facts.event_time = Some(bucket.idx);
+            Arc::new(move |instant| width.start_of(instant, zone))
+        }
+        BucketKind::Hop(_) => {
+            facts.event_times = vec![(bucket.idx, TimeColumn::Overlapping)];
+            Arc::new(|instant| instant)
+        }
+        BucketKind::Session(..) => Arc::new(|instant| instant),
+    };
     let spec = FinalRowsSpec {
         key: key.clone(),
         start: bucket.idx,
+        bucket_start,
         allowed_lateness_ms: builder.allowed_lateness_ms,
         input: arrow_schema(plan.schema()),
         schema: arrow_schema(&aggregate.schema),
@@ -96,7 +104,7 @@ pub(super) fn final_rows(
         schema: aggregate.schema.clone(),
         operator: OperatorPlan::FinalRows(spec),
         inputs: vec![(plan, Distribution::Hash(key.clone()))],
-        facts: Facts { keys: vec![key], times: vec![None; n_columns], ..Facts::default() },
+        facts,
         arrival: false,
         meaning,
     })

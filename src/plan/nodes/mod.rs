@@ -4,6 +4,8 @@ pub(super) mod aggregate;
 mod buckets;
 mod final_rows;
 mod group_step;
+mod interval_bounds;
+mod interval_join;
 pub(super) mod join;
 pub(super) mod pace;
 mod session;
