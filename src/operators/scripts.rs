@@ -173,6 +173,20 @@ fn sessions_of_a_stream() {
 }
 
 #[test]
+fn final_rows_of_a_table() {
+    let input = columns("month timestamp, town text, n int, end timestamp");
+    let spec = || FinalRowsSpec {
+        key: vec![0, 1],
+        start: 0,
+        bucket_start: Arc::new(|instant| instant),
+        allowed_lateness_ms: 0,
+        input: input.clone(),
+        schema: columns("month timestamp, town text, n int"),
+    };
+    check("final_rows.txt", &[Input::table("rows", input.clone())], || FinalRows::new(spec()).unwrap());
+}
+
+#[test]
 fn repeated_records() {
     let schema = columns("id text, at timestamp");
     let spec = || DeduplicateSpec { key: vec![0], event_time: 1, unique_for_ms: 60_000, schema: schema.clone() };

@@ -219,6 +219,11 @@ fn final_rows_of_tables_equal_batch() {
 }
 
 #[test]
+fn buckets_with_late_rows_equal_batch() {
+    run_shapes(window_shapes::late(), 6);
+}
+
+#[test]
 fn buckets_of_buckets_equal_batch() {
     run_shapes(window_shapes::nested(), 6);
 }

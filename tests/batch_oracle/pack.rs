@@ -24,6 +24,8 @@ CREATE TABLE e (id VARCHAR PRIMARY KEY, g VARCHAR, n BIGINT, x DOUBLE, b BOOLEAN
     WITH (topic = 'e', format = 'json', event_time = 'at', watermark_delay = '30 minutes');
 CREATE STREAM s (id VARCHAR NOT NULL, g VARCHAR, n BIGINT, x DOUBLE, b BOOLEAN, at TIMESTAMP WITH TIME ZONE NOT NULL)
     WITH (topic = 's', format = 'json', event_time = 'at', watermark_delay = '30 minutes');
+CREATE STREAM l (id VARCHAR NOT NULL, g VARCHAR, n BIGINT, x DOUBLE, b BOOLEAN, at TIMESTAMP WITH TIME ZONE NOT NULL)
+    WITH (topic = 'l', format = 'json', event_time = 'at', watermark_delay = '2 minutes');
 CREATE STREAM q (id VARCHAR PRIMARY KEY, g VARCHAR, n BIGINT, at TIMESTAMP WITH TIME ZONE NOT NULL)
     WITH (topic = 'q', format = 'json', event_time = 'at', watermark_delay = '30 minutes', unique_for = '400 days');
 ";

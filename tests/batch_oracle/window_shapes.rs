@@ -225,6 +225,52 @@ pub(crate) fn finals_of_tables() -> Vec<Shape> {
     ]
 }
 
+/// Rows that come behind the watermark, but within the lateness that the query allows.
+pub(crate) fn late() -> Vec<Shape> {
+    vec![
+        stream(
+            "late_tumble",
+            "SELECT window_start, g, c FROM a",
+            "SELECT tumble(at, INTERVAL '1 hour') AS window_start, g, count(*) AS c FROM l GROUP BY tumble(at, INTERVAL '1 hour'), g",
+        )
+        .streamed_view(
+            "a WITH (allowed_lateness = '30 minutes')",
+            "SELECT window_start, g, count(*) AS c FROM l GROUP BY tumble(at, INTERVAL '1 hour'), g",
+        ),
+        stream(
+            "late_hop",
+            "SELECT window_start, g, c FROM a",
+            "SELECT w AS window_start, g, count(*) AS c FROM (SELECT *, unnest(hop_starts(at, INTERVAL '15 minutes', INTERVAL '40 minutes')) AS w FROM l) AS b GROUP BY w, g",
+        )
+        .streamed_view(
+            "a WITH (allowed_lateness = '30 minutes')",
+            "SELECT window_start, g, count(*) AS c FROM l GROUP BY hop(at, INTERVAL '15 minutes', INTERVAL '40 minutes'), g",
+        ),
+        stream(
+            "late_session",
+            "SELECT window_start, g, c FROM a",
+            "SELECT min(at) AS window_start, g, count(*) AS c
+             FROM (SELECT *, sum(f) OVER (PARTITION BY g ORDER BY at) AS k
+                   FROM (SELECT *, CASE WHEN at <= session_end(lag(at) OVER (PARTITION BY g ORDER BY at), INTERVAL '15 minutes') THEN 0 ELSE 1 END AS f FROM l) AS x) AS y
+             GROUP BY g, k",
+        )
+        .streamed_view(
+            "a WITH (allowed_lateness = '30 minutes')",
+            "SELECT window_start, g, count(*) AS c FROM l GROUP BY session(at, INTERVAL '15 minutes'), g",
+        ),
+        stream(
+            "late_nested",
+            "SELECT tumble(window_start, INTERVAL '1 day') AS d, count(*) AS n, sum(c) AS c FROM a GROUP BY tumble(window_start, INTERVAL '1 day')",
+            "SELECT tumble(w, INTERVAL '1 day') AS d, count(*) AS n, sum(c) AS c
+             FROM (SELECT tumble(at, INTERVAL '1 hour') AS w, g, count(*) AS c FROM l GROUP BY 1, g) AS b GROUP BY tumble(w, INTERVAL '1 day')",
+        )
+        .streamed_view(
+            "a WITH (allowed_lateness = '30 minutes')",
+            "SELECT window_start, g, count(*) AS c FROM l GROUP BY tumble(at, INTERVAL '1 hour'), g",
+        ),
+    ]
+}
+
 /// Buckets of buckets.
 pub(crate) fn nested() -> Vec<Shape> {
     vec![

@@ -80,7 +80,11 @@ impl History {
                 records.push(Record { relation, key: id, value: Some(value) });
             }
         }
-        if with_streams && relations.iter().any(|r| &**r == "e") {
+        if with_streams {
+            // The same once more, by a watermark that some of it is behind.
+            let of_s = records.iter().filter(|r| &*r.relation == "s");
+            let late: Vec<Record> = of_s.map(|r| Record { relation: "l".into(), ..r.clone() }).collect();
+            records.extend(late);
             records.extend(timed_rows(n as i64, rng));
         }
         Self { relations, records }
@@ -95,7 +99,7 @@ impl History {
             let at = (record.relation.clone(), record.key.clone());
             match (&*record.relation, &record.value) {
                 ("q", _) if !seen.insert(record.key.clone()) => {}
-                ("s" | "q", Some(value)) => {
+                ("s" | "q" | "l", Some(value)) => {
                     streams.entry(record.relation.clone()).or_default().push(value.clone());
                 }
                 (_, Some(value)) => drop(tables.insert(at, value.clone())),
