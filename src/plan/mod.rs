@@ -25,6 +25,7 @@ mod session;
 mod sinks;
 #[cfg(test)]
 mod tests;
+mod working_days;
 
 pub use definitions::plan;
 pub use error::{UNKNOWN_COLUMN, UNKNOWN_RELATION};
