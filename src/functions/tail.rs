@@ -103,27 +103,27 @@ fn incomplete_beta(a: f64, b: f64, x: f64, y: f64) -> Option<f64> {
 }
 
 fn lower_beta(a: f64, b: f64, x: f64, y: f64) -> Option<f64> {
-    // x^a y^b / (a B(a, b)), as the density of a binomial distribution.
-    let density = binomial_density(a, b, x, y) * (b / (a + b));
-    Some(density * beta_fraction(a, b, x)?)
+    // x^a y^b / B(a, b), as the density of a binomial distribution.
+    let density = binomial_density(a, b, x, y) * (a * b / (a + b));
+    Some(density / beta_fraction(a, b, x, y)?)
 }
 
-/// The continued fraction of DLMF 8.17.22 by the method of Lentz (Numerical Recipes, 6.4).
-fn beta_fraction(a: f64, b: f64, x: f64) -> Option<f64> {
-    let mut c = 1.0;
-    let mut d = 1.0 / not_zero(1.0 - (a + b) * x / (a + 1.0));
-    let mut fraction = d;
-    for n in 1..TERMS_MAX {
-        let n = f64::from(n);
-        let even = n * (b - n) * x / ((a + 2.0 * n - 1.0) * (a + 2.0 * n));
-        d = 1.0 / not_zero(1.0 + even * d);
-        c = not_zero(1.0 + even / c);
-        fraction *= d * c;
-        let odd = -(a + n) * (a + b + n) * x / ((a + 2.0 * n) * (a + 2.0 * n + 1.0));
-        d = 1.0 / not_zero(1.0 + odd * d);
-        c = not_zero(1.0 + odd / c);
-        fraction *= d * c;
-        if (d * c - 1.0).abs() <= PRECISION * 4.0 {
+/// The continued fraction of DiDonato and Morris (Algorithm 708, ACM Transactions on Mathematical Software 18, 1992), whose
+/// terms take y as it is: 1 - x would have lost it where x is close to 1. By the method of Lentz.
+fn beta_fraction(a: f64, b: f64, x: f64, y: f64) -> Option<f64> {
+    let slope = a * y - b * x + 1.0;
+    let mut fraction = not_zero(a * slope / (a + 1.0));
+    let mut c = fraction;
+    let mut d = 0.0;
+    for m in 1..TERMS_MAX {
+        let m = f64::from(m);
+        let width = a + 2.0 * m - 1.0;
+        let numerator = (m * (a + m - 1.0) / width) * ((a + b + m - 1.0) / width) * (b - m) * x * x;
+        let term = m + m * (b - m) * x / width + (a + m) * (slope + m * (2.0 - x)) / (width + 2.0);
+        d = 1.0 / not_zero(term + numerator * d);
+        c = not_zero(term + numerator / c);
+        fraction *= c * d;
+        if (c * d - 1.0).abs() <= PRECISION * 4.0 {
             return Some(fraction);
         }
     }

@@ -25,15 +25,15 @@ fn hot_spots() -> Vec<Shape> {
         inferred("gi_star", "g", "SELECT g, gi_star(h3_cell(n * 0.008, 0, 8), x) AS spots FROM t GROUP BY g"),
         inferred("gi_star_of_cells", "g, b", "SELECT g, b, count(*) AS c, gi_star(h3_cell(n * 0.008, 0, 8)) AS spots FROM t GROUP BY g, b"),
         inferred("gi_star_filtered", "g", "SELECT g, gi_star(DISTINCT h3_cell(n * 0.008, 0, 8), x) AS spots, gi_star(h3_cell(n * 0.008, 0, 8)) FILTER (WHERE b) AS some FROM t GROUP BY g"),
-        bag("gi_star_unnested", "g, cell, n, z, total, z_total", "SELECT g, s.cell, s.n, s.z, s.total, s.z_total FROM (SELECT g, unnest(gi_star(h3_cell(n * 0.008, 0, 8), x)) AS s FROM t GROUP BY g) AS a"),
+        bag("gi_star_unnested", "g, cell, n, z, total, z_total", "SELECT g, s.cell AS cell, s.n AS n, s.z AS z, s.total AS total, s.z_total AS z_total FROM (SELECT g, unnest(gi_star(h3_cell(n * 0.008, 0, 8), x)) AS s FROM t GROUP BY g) AS a"),
         Shape::new("gi_star_of_all", KeyOf::Declared("c"), "SELECT array_length(gi_star(h3_cell(n * 0.008, 0, 8))) AS c FROM t"),
         inferred("gi_star_fused", "g", "SELECT g, gi_star(h3_cell(r * 0.008, 0, 8), n) AS spots FROM a GROUP BY g")
             .view("a", "SELECT g, n, row_number() OVER (PARTITION BY g ORDER BY id) AS r FROM t"),
         inferred("gi_star_beside_a_list", "g", "SELECT g, gi_star(h3_cell(n * 0.008, 0, 8), x) AS spots, array_agg(id ORDER BY id) AS ids FROM t GROUP BY g"),
         stream("gi_star_final", "SELECT window_start, g, gi_star(h3_cell(n * 0.008, 0, 8), x) AS spots, count(DISTINCT n) AS c FROM s GROUP BY tumble(at, INTERVAL '3 hours'), g EMIT FINAL")
             .batch("SELECT tumble(at, INTERVAL '3 hours') AS window_start, g, gi_star(h3_cell(n * 0.008, 0, 8), x) AS spots, count(DISTINCT n) AS c FROM s GROUP BY tumble(at, INTERVAL '3 hours'), g"),
-        stream("gi_star_final_unnested", "SELECT window_start, s.cell, s.n, s.z, s.z_total FROM (SELECT window_start, unnest(gi_star(h3_cell(n * 0.008, 0, 8), x)) AS s FROM s GROUP BY tumble(at, INTERVAL '1 day')) AS a")
-            .batch("SELECT window_start, s.cell, s.n, s.z, s.z_total FROM (SELECT tumble(at, INTERVAL '1 day') AS window_start, unnest(gi_star(h3_cell(n * 0.008, 0, 8), x)) AS s FROM s GROUP BY tumble(at, INTERVAL '1 day')) AS a"),
+        stream("gi_star_final_unnested", "SELECT window_start, s.cell AS cell, s.n AS n, s.z AS z, s.z_total AS z_total FROM (SELECT window_start, unnest(gi_star(h3_cell(n * 0.008, 0, 8), x)) AS s FROM s GROUP BY tumble(at, INTERVAL '1 day')) AS a")
+            .batch("SELECT window_start, s.cell AS cell, s.n AS n, s.z AS z, s.z_total AS z_total FROM (SELECT tumble(at, INTERVAL '1 day') AS window_start, unnest(gi_star(h3_cell(n * 0.008, 0, 8), x)) AS s FROM s GROUP BY tumble(at, INTERVAL '1 day')) AS a"),
         inferred("gi_star_changes", "h, g", "SELECT tumble(at, INTERVAL '3 hours') AS h, g, gi_star(h3_cell(n * 0.008, 0, 8), x) AS spots FROM s GROUP BY tumble(at, INTERVAL '3 hours'), g EMIT CHANGES")
             .batch("SELECT tumble(at, INTERVAL '3 hours') AS h, g, gi_star(h3_cell(n * 0.008, 0, 8), x) AS spots FROM s GROUP BY tumble(at, INTERVAL '3 hours'), g"),
         inferred("gi_star_for_ever", "g", "SELECT g, gi_star(h3_cell(n * 0.008, 0, 8), x) AS spots FROM s GROUP BY g"),
