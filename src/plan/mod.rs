@@ -25,6 +25,7 @@ mod session;
 mod sinks;
 #[cfg(test)]
 mod tests;
+mod time_columns;
 mod working_days;
 
 pub use definitions::plan;

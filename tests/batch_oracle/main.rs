@@ -10,6 +10,7 @@
 mod batch;
 mod ends;
 mod function_shapes;
+mod interval_join_shapes;
 mod pack;
 mod refusals;
 mod safe_riding;
@@ -210,4 +211,14 @@ fn functions_of_whole_groups_and_calendars_equal_batch() {
 #[test]
 fn queries_over_streams_equal_batch() {
     run_shapes(stream_shapes::all(), 6);
+}
+
+#[test]
+fn joins_of_streams_equal_batch() {
+    run_shapes(interval_join_shapes::all(), 6);
+}
+
+#[test]
+fn joins_of_buckets_equal_batch() {
+    run_shapes(interval_join_shapes::of_buckets(), 6);
 }
