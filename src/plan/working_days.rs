@@ -96,6 +96,7 @@ pub(super) fn view(catalog: &Catalog, reads: &BTreeSet<&String>) -> Option<Query
         emit: None,
         emit_every_ms: None,
         allowed_lateness_ms: 0,
+        wait_ms: 0,
         file: source.span.file,
         span: source.span,
     })
