@@ -48,6 +48,9 @@ pub(super) fn session(zone: Tz) -> SessionContext {
     for mark in crate::functions::bucket_marks(zone) {
         ctx.register_udf(mark);
     }
+    for function in crate::functions::aggregates() {
+        ctx.register_udaf(function);
+    }
     ctx.register_udf(ScalarUDF::from(AsOf { signature: Signature::any(2, Volatility::Volatile) }));
     ctx
 }

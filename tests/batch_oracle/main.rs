@@ -9,6 +9,7 @@
 
 mod batch;
 mod ends;
+mod function_shapes;
 mod interval_join_shapes;
 mod pack;
 mod refusals;
@@ -231,6 +232,11 @@ fn buckets_of_buckets_equal_batch() {
 #[test]
 fn overlapping_buckets_and_sessions_of_tables_equal_batch() {
     run_shapes(window_shapes::tables(), 6);
+}
+
+#[test]
+fn functions_of_whole_groups_and_calendars_equal_batch() {
+    run_shapes(function_shapes::all(), 6);
 }
 
 #[test]
