@@ -159,18 +159,19 @@ impl FinalRows {
 
     /// The rows of buckets that are due, in the order of their ends; no further bucket is begun when `max` rows were taken.
     fn take_due(&mut self, after: Watermark, max: usize) -> Result<ChangeBatch, OperatorError> {
-        let mut due: Vec<(i64, u32)> = Vec::new();
-        let mut waits = false;
+        let (mut due, mut n_rows, mut waits): (Vec<(i64, u32)>, usize, bool) = (Vec::new(), 0, false);
         while let Some(entry) = self.by_end.first_entry() {
             let end = *entry.key();
             if !after.has_passed(end.saturating_add(self.spec.allowed_lateness_ms)) {
                 break;
             }
-            if due.len() >= max {
+            if n_rows >= max {
                 waits = true;
                 break;
             }
-            due.extend(entry.remove().into_iter().map(|id| (end, id)));
+            let ids = entry.remove();
+            n_rows += ids.iter().filter(|id| self.weights[**id as usize] > 0).count();
+            due.extend(ids.into_iter().map(|id| (end, id)));
             self.close(end.saturating_add(self.spec.allowed_lateness_ms).min(after.0));
         }
         if !waits {
@@ -249,7 +250,7 @@ impl Operator for FinalRows {
         }
         let waiting = self.by_end.keys().next().copied().filter(|end| *end != i64::MAX);
         match closed_up_to(ctx.watermark_after(), self.spec.allowed_lateness_ms, waiting) {
-            Watermark::MAX => Watermark::MAX,
+            known @ (Watermark::MAX | Watermark::MIN) => known,
             closed => Watermark((self.spec.bucket_start)(closed.0)),
         }
     }

@@ -111,9 +111,11 @@ mod tests {
     }
 
     fn changes(rows: &[(i64, i64)]) -> ChangeBatch {
-        let numbers = Arc::new(Int64Array::from_iter_values(rows.iter().map(|(n, _)| *n)));
-        let rows_of = RecordBatch::try_new(schema(), vec![numbers]).unwrap();
-        ChangeBatch::table(rows_of, rows.iter().map(|(_, weight)| *weight).collect()).consolidate().unwrap()
+        let mut net = std::collections::BTreeMap::new();
+        rows.iter().for_each(|(n, weight)| *net.entry(*n).or_insert(0) += weight);
+        net.retain(|_, weight| *weight != 0);
+        let numbers = Arc::new(Int64Array::from_iter_values(net.keys().copied()));
+        ChangeBatch::table(RecordBatch::try_new(schema(), vec![numbers]).unwrap(), net.into_values().collect())
     }
 
     fn pace() -> Pace {

@@ -8,9 +8,9 @@ use arrow::datatypes::{DataType, Field, Schema};
 use super::script::{Input, check, check_any, columns};
 use super::{
     AggregateCall, AggregateFunction, Bucket, BucketEdge, Changes, ChangesSpec, Deduplicate, DeduplicateSpec,
-    IntervalJoin, IntervalJoinSpec, IntervalKind, IntervalSide, JoinKind, KeyText, LookupJoin, LookupJoinSpec,
-    TableAggregate, TableAggregateSpec, TableJoin, TableJoinSpec, Upsert, UpsertSpec, Window, WindowAggregateSpec,
-    window_aggregate,
+    FinalRows, FinalRowsSpec, IntervalJoin, IntervalJoinSpec, IntervalKind, IntervalSide, JoinKind, KeyText,
+    LookupJoin, LookupJoinSpec, TableAggregate, TableAggregateSpec, TableJoin, TableJoinSpec, Upsert, UpsertSpec,
+    Window, WindowAggregateSpec, window_aggregate,
 };
 use crate::functions::{Hop, Width, Zone};
 

@@ -1,8 +1,8 @@
 //! `window_start`, `window_end` and `window_time`: names of the bucket that a SELECT groups by.
 //!
 //! They become the expressions that they stand for: `window_start` the call of GROUP BY itself, `window_end` the end of that
-//! bucket, and `window_time` the last instant of it, as in Flink SQL. Within an aggregate the names are those of the input,
-//! whose rows may be buckets themselves.
+//! bucket, and `window_time` the last instant of it, as in Flink SQL. Within an aggregate, and in the call itself,
+//! the names are those of the input, whose rows may be buckets themselves.
 
 use std::ops::ControlFlow;
 
@@ -43,7 +43,7 @@ pub(super) fn substitute(select: &mut Select) {
             *item = SelectItem::ExprWithAlias { expr: Expr::Identifier(ident.clone()), alias: ident.clone() };
         }
     }
-    let mut names = Names { bucket, n_aggregates: 0 };
+    let mut names = Names { bucket, n_kept: 0 };
     for item in &mut select.projection {
         let _ = VisitMut::visit(item, &mut names);
     }
@@ -81,11 +81,16 @@ fn is_bucket(function: &Function) -> bool {
 
 struct Names {
     bucket: Function,
-    /// In how many aggregates the place lies.
-    n_aggregates: usize,
+    /// In how many expressions the place lies whose names belong to the input.
+    n_kept: usize,
 }
 
 impl Names {
+    /// Whether names within an expression belong to the input: in aggregates, and in the call that makes the bucket.
+    fn keeps_names(&self, expr: &Expr) -> bool {
+        is_aggregate(expr) || matches!(expr, Expr::Function(function) if *function == self.bucket)
+    }
+
     /// The end of the bucket.
     fn end(&self) -> Option<Expr> {
         let FunctionArguments::List(list) = &self.bucket.args else { return None };
@@ -134,14 +139,14 @@ impl VisitorMut for Names {
     type Break = ();
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        self.n_aggregates += usize::from(is_aggregate(expr));
+        self.n_kept += usize::from(self.keeps_names(expr));
         ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        self.n_aggregates -= usize::from(is_aggregate(expr));
+        self.n_kept -= usize::from(self.keeps_names(expr));
         if let Expr::Identifier(ident) = expr
-            && self.n_aggregates == 0
+            && self.n_kept == 0
         {
             let replaced = match normalise(ident).as_str() {
                 "window_start" => Some(Expr::Function(self.bucket.clone())),

@@ -66,11 +66,11 @@ pub(crate) fn hops() -> Vec<Shape> {
         ),
         stream(
             "hop_view",
-            "SELECT window_start, c FROM w WHERE c > 1",
+            "SELECT window_start, c FROM hours WHERE c > 1",
             "SELECT w AS window_start, count(*) AS c FROM (SELECT *, unnest(hop_starts(at, INTERVAL '1 hour', INTERVAL '3 hours')) AS w FROM s) AS a
              GROUP BY w HAVING count(*) > 1",
         )
-        .streamed_view("w", "SELECT window_start, count(*) AS c FROM s GROUP BY hop(at, INTERVAL '1 hour', INTERVAL '3 hours')"),
+        .streamed_view("hours", "SELECT window_start, count(*) AS c FROM s GROUP BY hop(at, INTERVAL '1 hour', INTERVAL '3 hours')"),
     ]
 }
 
@@ -139,9 +139,9 @@ pub(crate) fn tables() -> Vec<Shape> {
         ),
         table(
             "hop_over_table_having",
-            "d",
-            "SELECT hop(at, INTERVAL '1 day', INTERVAL '1 month') AS d, array_agg(id ORDER BY id) AS ids FROM t WHERE b GROUP BY d HAVING window_end < TIMESTAMP '2024-05-01T00:00:00Z'",
-            "SELECT w AS d, array_agg(id ORDER BY id) AS ids FROM (SELECT *, unnest(hop_starts(at, INTERVAL '1 day', INTERVAL '1 month')) AS w FROM t WHERE b) AS a
+            "day",
+            "SELECT hop(at, INTERVAL '1 day', INTERVAL '1 month') AS day, array_agg(id ORDER BY id) AS ids FROM t WHERE b GROUP BY day HAVING window_end < TIMESTAMP '2024-05-01T00:00:00Z'",
+            "SELECT w AS day, array_agg(id ORDER BY id) AS ids FROM (SELECT *, unnest(hop_starts(at, INTERVAL '1 day', INTERVAL '1 month')) AS w FROM t WHERE b) AS a
              GROUP BY w HAVING hop_end(w, INTERVAL '1 day', INTERVAL '1 month') < TIMESTAMP '2024-05-01T00:00:00Z'",
         ),
         table(

@@ -81,7 +81,7 @@ impl WindowAggregate {
                 };
                 self.leave(&due);
                 if let Some(panes) = &mut self.panes {
-                    panes.close(closed.value(row), self.spec.allowed_lateness_ms);
+                    panes.close(closed.value(row));
                 }
             }
             start = row + 1;

@@ -122,7 +122,9 @@ impl WindowAggregate {
         let states = (0..spec.aggregates.len()).map(|idx| Field::new(format!("_state{idx}"), DataType::Binary, true));
         let delta_schema = Arc::new(Schema::new(keys.chain(numbers).chain(states).collect::<Vec<_>>()));
         let panes = match &spec.bucket {
-            Some(Bucket { window: Window::Panes(hop, zone), .. }) => Some(Panes::new(*hop, *zone, groups(&spec)?)),
+            Some(Bucket { window: Window::Panes(hop, zone), .. }) => {
+                Some(Panes::new(*hop, *zone, spec.allowed_lateness_ms, groups(&spec)?))
+            }
             _ => None,
         };
         let groups = groups(&spec)?;
@@ -148,7 +150,7 @@ impl WindowAggregate {
     /// The last instants of buckets that have yet to be emitted lie at or behind this one.
     fn closed_up_to(&self, after: Watermark) -> Watermark {
         let waiting = match &self.panes {
-            Some(panes) => panes.next_end(self.spec.allowed_lateness_ms),
+            Some(panes) => panes.next_end(),
             None => self.buckets.keys().next().copied().filter(|end| *end != i64::MAX),
         };
         closed_up_to(after, self.spec.allowed_lateness_ms, waiting)
@@ -359,7 +361,7 @@ impl Operator for WindowAggregate {
 
     fn next_timer(&self) -> Option<i64> {
         match &self.panes {
-            Some(panes) => panes.next_deadline(self.spec.allowed_lateness_ms),
+            Some(panes) => panes.next_deadline(),
             None => self.buckets.keys().next().map(|end| self.deadline(*end)),
         }
     }
@@ -372,7 +374,9 @@ impl Operator for WindowAggregate {
         // Buckets that are due may still wait to be handed on.
         let closed = self.closed_up_to(after);
         match self.spec.bucket.as_ref().map(|bucket| &bucket.window) {
-            Some(Window::Starts { start, .. }) if closed != Watermark::MAX => Watermark(start(closed.0)),
+            Some(Window::Starts { start, .. }) if closed != Watermark::MAX && closed != Watermark::MIN => {
+                Watermark(start(closed.0))
+            }
             _ => closed,
         }
     }

@@ -15,24 +15,28 @@ use super::{Window, WindowAggregate, final_rows};
 use crate::functions::{Hop, Zone};
 use crate::stream::{ChangeBatch, Watermark};
 
+/// How many buckets are stepped over before the next one is looked up from the first pane.
+const STEPS_MAX: usize = 64;
+
 /// What is known of panes.
 pub(super) struct Panes {
     hop: Hop,
     zone: Zone,
+    lateness_ms: i64,
     /// The groups of each pane by its start.
     by_start: BTreeMap<i64, Vec<u32>>,
     /// A bucket has been emitted, or is empty, if it was due by this watermark.
     closed_at: i64,
-    /// The buckets that hold the first pane, as (start, end).
-    first: Option<(i64, Vec<(i64, i64)>)>,
+    /// The first pane with the next bucket that holds it and is to be emitted, as (start, end).
+    next: Option<(i64, (i64, i64))>,
     /// The groups of a bucket while it is emitted.
     merged: Groups,
 }
 
 impl Panes {
     /// No rows yet. `merged` are groups of the same keys and aggregates, none yet.
-    pub(super) fn new(hop: Hop, zone: Zone, merged: Groups) -> Self {
-        Self { hop, zone, by_start: BTreeMap::new(), closed_at: i64::MIN, first: None, merged }
+    pub(super) fn new(hop: Hop, zone: Zone, lateness_ms: i64, merged: Groups) -> Self {
+        Self { hop, zone, lateness_ms, by_start: BTreeMap::new(), closed_at: i64::MIN, next: None, merged }
     }
 
     /// Up to which watermark buckets have been emitted.
@@ -43,59 +47,66 @@ impl Panes {
     /// Enters a new group of a pane.
     pub(super) fn enter(&mut self, pane_ms: i64, group: u32) {
         self.by_start.entry(pane_ms).or_default().push(group);
-        self.note_first();
-    }
-
-    fn note_first(&mut self) {
-        let Some(pane) = self.by_start.keys().next().copied() else {
-            self.first = None;
-            return;
-        };
-        if self.first.as_ref().is_none_or(|(known, _)| *known != pane) {
-            let starts = self.hop.starts_of(pane, self.zone).into_iter();
-            self.first = Some((pane, starts.map(|start| (start, self.hop.end_of(start, self.zone))).collect()));
+        if self.next.is_none_or(|(first, _)| pane_ms < first) {
+            self.find_next();
         }
     }
 
-    /// The next end of buckets to be emitted.
+    fn deadline(&self, end: i64) -> i64 {
+        end.saturating_add(self.lateness_ms)
+    }
+
+    /// Finds the next bucket to be emitted.
     ///
-    /// Later buckets end no earlier: no bucket without the first pane ends before one that holds it and is not emitted.
-    pub(super) fn next_end(&self, lateness_ms: i64) -> Option<i64> {
-        let (_, buckets) = self.first.as_ref()?;
-        buckets.iter().map(|(_, end)| *end).find(|end| end.saturating_add(lateness_ms) > self.closed_at)
+    /// Later buckets begin later and end no earlier: so it is the first that holds the first pane and is not done.
+    fn find_next(&mut self) {
+        let Some(pane) = self.by_start.keys().next().copied() else {
+            self.next = None;
+            return;
+        };
+        let is_next = |end: i64| end > pane && self.deadline(end) > self.closed_at;
+        let known = self.next.filter(|(first, _)| *first <= pane).map(|(_, bucket)| bucket);
+        let walked = known.and_then(|(start, _)| {
+            let later = std::iter::successors(Some(start), |start| Some(self.hop.next_start(*start, self.zone)));
+            let buckets = later.take(STEPS_MAX).map(|start| (start, self.hop.end_of(start, self.zone)));
+            buckets.take_while(|(start, _)| *start <= pane).find(|(_, end)| is_next(*end))
+        });
+        let found = walked.or_else(|| {
+            let starts = self.hop.starts_of(pane, self.zone).into_iter();
+            starts.map(|start| (start, self.hop.end_of(start, self.zone))).find(|(_, end)| is_next(*end))
+        });
+        self.next = found.map(|bucket| (pane, bucket));
+    }
+
+    /// The end of the next buckets to be emitted.
+    pub(super) fn next_end(&self) -> Option<i64> {
+        self.next.map(|(_, (_, end))| end)
     }
 
     /// When the next buckets are due.
-    pub(super) fn next_deadline(&self, lateness_ms: i64) -> Option<i64> {
-        self.next_end(lateness_ms).map(|end| end.saturating_add(lateness_ms))
+    pub(super) fn next_deadline(&self) -> Option<i64> {
+        self.next_end().map(|end| self.deadline(end))
     }
 
     /// Says that all buckets are done that were due at a watermark, and forgets the panes that no other bucket holds.
-    pub(super) fn close(&mut self, closed_at: i64, lateness_ms: i64) {
+    pub(super) fn close(&mut self, closed_at: i64) {
         self.closed_at = self.closed_at.max(closed_at);
         while let Some(entry) = self.by_start.first_entry() {
             let last_end = self.hop.last_end(*entry.key(), self.zone);
-            if last_end.is_some_and(|end| end.saturating_add(lateness_ms) > self.closed_at) {
+            if last_end.is_some_and(|end| end.saturating_add(self.lateness_ms) > self.closed_at) {
                 break;
             }
             entry.remove();
         }
-        self.note_first();
+        self.find_next();
     }
 
-    /// The starts of the buckets with this end, of which one holds the first pane.
-    fn ending_at(&self, end_ms: i64) -> Vec<i64> {
-        let of_first = self.first.iter().flat_map(|(_, buckets)| buckets);
-        let mut starts: Vec<i64> = of_first.filter(|(_, end)| *end == end_ms).map(|(start, _)| *start).collect();
+    /// The next buckets, which have one end, by their starts.
+    fn next_starts(&self) -> Vec<i64> {
+        let Some((_, (start, end))) = self.next else { return Vec::new() };
+        let later = std::iter::successors(Some(start), |start| Some(self.hop.next_start(*start, self.zone)));
         // Starts on the last days of a month may have one end a month later.
-        while let Some(last) = starts.last().copied() {
-            let next = self.hop.next_start(last, self.zone);
-            if next >= end_ms || self.hop.end_of(next, self.zone) != end_ms {
-                break;
-            }
-            starts.push(next);
-        }
-        starts
+        later.take_while(|start| *start < end && self.hop.end_of(*start, self.zone) == end).collect()
     }
 
     /// The groups of all panes of a bucket.
@@ -113,31 +124,29 @@ impl WindowAggregate {
     /// Takes note of the watermark before an epoch: what was due by it and is not waiting to be emitted had no rows, so that
     /// late rows of a pane do not make it appear.
     pub(super) fn close_empty(&mut self, before: Watermark) {
-        let lateness_ms = self.spec.allowed_lateness_ms;
-        if let Some(panes) = &mut self.panes {
-            let waits = panes.next_deadline(lateness_ms).is_some_and(|at| before.has_passed(at));
-            if !waits {
-                panes.closed_at = panes.closed_at.max(before.0);
-            }
+        if let Some(panes) = &mut self.panes
+            && panes.next_deadline().is_none_or(|at| !before.has_passed(at))
+        {
+            panes.closed_at = panes.closed_at.max(before.0);
         }
     }
 
     /// The final rows of the buckets that are due, in the order of their ends; buckets of one end leave together, and no
     /// further one is begun when `max` rows have been taken.
     pub(super) fn merge_due(&mut self, after: Watermark, max: usize) -> Result<ChangeBatch, OperatorError> {
-        let lateness_ms = self.spec.allowed_lateness_ms;
         let (mut parts, mut n_rows, mut closed) = (Vec::new(), 0, None);
         while n_rows < max {
-            let end = self.panes.as_ref().and_then(|panes| panes.next_end(lateness_ms));
-            let Some(end) = end.filter(|end| after.has_passed(end.saturating_add(lateness_ms))) else { break };
-            for start in self.panes.as_ref().map(|panes| panes.ending_at(end)).unwrap_or_default() {
+            let next = self.panes.as_ref().and_then(|panes| Some((panes.next_end()?, panes.next_deadline()?)));
+            let Some((end, deadline)) = next.filter(|(_, deadline)| after.has_passed(*deadline)) else { break };
+            for start in self.panes.as_ref().map(Panes::next_starts).unwrap_or_default() {
                 let part = self.merge_bucket(start, end)?;
                 n_rows += part.len();
                 parts.push(part);
             }
-            closed = Some(end.saturating_add(lateness_ms));
-            let Some(panes) = &mut self.panes else { break };
-            panes.close(end.saturating_add(lateness_ms), lateness_ms);
+            closed = Some(deadline);
+            if let Some(panes) = &mut self.panes {
+                panes.close(deadline);
+            }
         }
         if let Some(closed) = closed {
             let due = self.take_due(Watermark(closed), usize::MAX);

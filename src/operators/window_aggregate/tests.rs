@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, AsArray, Float64Array, StringArray, TimestampMillisecondArray};
+use arrow::array::{AsArray, Float64Array, StringArray, TimestampMillisecondArray};
 use arrow::datatypes::TimeUnit;
 use datafusion::scalar::ScalarValue;
 use proptest::prelude::*;

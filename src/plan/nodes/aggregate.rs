@@ -46,7 +46,11 @@ pub(in super::super) fn cut_aggregate(builder: &mut Builder<'_>, mut aggregate: 
             ),
         };
     }
-    let bucket = buckets::find(&aggregate, &input)?;
+    // A table's groups need no bucket to end, unless they are final one day.
+    let bucket = match builder.emit {
+        Some(Emit::Final) => buckets::find(&aggregate, &input)?,
+        _ => buckets::find_unnested(&aggregate, &input)?,
+    };
     aggregate.input = Arc::new(input.clone());
     match bucket {
         Some((bucket, below, time)) if builder.emit == Some(Emit::Final) => {

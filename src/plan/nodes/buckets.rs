@@ -37,12 +37,25 @@ pub(super) enum BucketKind {
     Session(Width, ScalarValue),
 }
 
-/// Finds the bucket among the group keys of an aggregate over a cut input, and the plan and the expression of its time.
-pub(super) fn find(aggregate: &Aggregate, input: &LogicalPlan) -> Result<Option<(Bucket, LogicalPlan, Expr)>> {
+/// A bucket with the plan and the expression of its time.
+type Found = (Bucket, LogicalPlan, Expr);
+
+/// Finds the bucket of `hop` or `session` among the group keys of an aggregate over a cut input.
+pub(super) fn find_unnested(aggregate: &Aggregate, input: &LogicalPlan) -> Result<Option<Found>> {
     for (idx, key) in aggregate.group_expr.iter().enumerate() {
         if let Some((kind, below, time)) = marked(input, key)? {
             return Ok(Some((Bucket { idx, kind }, below, time)));
         }
+    }
+    Ok(None)
+}
+
+/// Finds the bucket among the group keys of an aggregate over a cut input.
+pub(super) fn find(aggregate: &Aggregate, input: &LogicalPlan) -> Result<Option<Found>> {
+    if let Some(found) = find_unnested(aggregate, input)? {
+        return Ok(Some(found));
+    }
+    for (idx, key) in aggregate.group_expr.iter().enumerate() {
         let source = lineage::source_expr(input, key);
         let Expr::ScalarFunction(call) = source.unalias() else { continue };
         let (width, time) = match (call.func.name(), call.args.as_slice()) {

@@ -8,9 +8,9 @@ use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, lit};
 
 use super::super::builder::{Builder, Facts, NewRelation, arrow_schema, normalise};
 use super::super::error::{Result, refuse};
-use super::super::event_times;
 use super::super::pipeline::{Distribution, OperatorPlan};
 use super::super::time_columns::TimeColumn;
+use super::super::{event_times, time_columns};
 use super::buckets::{Bucket, BucketKind};
 use crate::catalog::RelationKind;
 use crate::functions::{Width, hop_end, session_end, window_end};
@@ -21,8 +21,8 @@ const END: &str = "__window_end";
 
 /// Refuses a bucket over anything but the event time of a table.
 pub(super) fn check_event_time(builder: &Builder<'_>, bucket: &Bucket, below: &LogicalPlan, time: &Expr) -> Result<()> {
-    let times = event_times::of_plan(builder, below);
-    let of = event_times::of_expr(time, below.schema(), &times);
+    let leaf = time_columns::bottom(below);
+    let of = event_times::of_expr(time, leaf.schema(), &event_times::of_plan(builder, leaf));
     let is_event_time = of.is_some_and(|of| match (of.bucket, &bucket.kind) {
         (None, _) => true,
         (Some(inner), BucketKind::Tumble(width)) => inner.nests_in(*width),
