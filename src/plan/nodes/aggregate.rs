@@ -75,7 +75,10 @@ fn calls(aggregate: &Aggregate) -> Option<(Vec<AggregateCall>, Vec<Expr>)> {
             _ => return None,
         };
         let argument = match p.args.as_slice() {
-            [Expr::Literal(value, _)] if function == AggregateFunction::Count && !value.is_null() => None,
+            // Every row counts; only their number does not if equal arguments count once.
+            [Expr::Literal(value, _)] if function == AggregateFunction::Count && !value.is_null() && !p.distinct => {
+                None
+            }
             [one] => {
                 args.push(one.clone());
                 Some(n_keys + args.len() - 1)

@@ -122,6 +122,7 @@ impl Writer<'_> {
     fn step(&mut self) {
         let input = self.main_input();
         let mut from = match self.rng.u32(0..100) {
+            0..=19 if input.is_stream => self.interval_join(&input),
             0..=44 => self.join(&input),
             45..=54 => self.as_of(&input),
             _ => None,
@@ -230,7 +231,8 @@ impl Writer<'_> {
         }
         let (a, b) = pairs[self.rng.usize(0..pairs.len())];
         let sql = match self.rng.u32(0..12) {
-            0 => format!("{} IS NOT DISTINCT FROM {}", a.sql, b.sql),
+            // The parser takes an AND behind it for part of its right side.
+            0 => format!("({} IS NOT DISTINCT FROM {})", a.sql, b.sql),
             1 if a.kind == Kind::Int => format!("{} + 1 = {}", a.sql, b.sql),
             _ => format!("{} = {}", a.sql, b.sql),
         };
@@ -327,6 +329,53 @@ impl Writer<'_> {
             size: if keeps_one || keeps_left { left.size } else { left.size * right.size / 4.0 },
             of_streams: left.of_streams || right.of_streams,
             words: vec![if input.is_stream { "lookup" } else { "join" }, word],
+            ..left
+        })
+    }
+
+    /// A join of two streams, whose event times bound each other.
+    fn interval_join(&mut self, input: &Relation) -> Option<From> {
+        let left = self.single(input);
+        let time = left.times.first()?.clone();
+        let fits = |r: &&Relation| r.is_stream && !r.times.is_empty() && r.size * input.size / 8.0 < SIZE_MAX;
+        let found: Vec<Relation> = self.relations.iter().filter(fits).cloned().collect();
+        if found.is_empty() {
+            return None;
+        }
+        let right = found[self.rng.usize(0..found.len())].clone();
+        let other = format!("r.{}", right.times.first()?);
+        let both = Scope(left.scope.0.iter().chain(&scope(&right, "r").0).cloned().collect());
+        let (before, after) =
+            (self.pick(&["5 minutes", "20 minutes", "1 hour"]), self.pick(&["0 minutes", "30 minutes", "2 hours"]));
+        let mut on = vec![match self.rng.u32(0..5) {
+            0 => format!("{other} = {time}"),
+            1 => format!("{other} > {time} - INTERVAL '{before}' AND {other} <= {time}"),
+            2 => format!("{time} >= {other} AND {time} < {other} + INTERVAL '{after}'"),
+            _ => format!("{other} BETWEEN {time} - INTERVAL '{before}' AND {time} + INTERVAL '{after}'"),
+        }];
+        if self.chance(80) {
+            on.extend(self.equality(&left.scope, &right).map(|(sql, _)| sql));
+        }
+        if self.chance(20) {
+            on.push(both.predicate(1, self.rng));
+        }
+        let word =
+            self.pick(&["JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "LEFT SEMI JOIN", "LEFT ANTI JOIN"]);
+        let keeps_left = word.contains("SEMI") || word.contains("ANTI");
+        // An outer row has no time of the other side.
+        let times = match word {
+            "JOIN" => vec![time, other],
+            "RIGHT JOIN" => vec![other],
+            _ => vec![time],
+        };
+        Some(From {
+            inputs: vec![input.name.clone(), right.name.clone()],
+            sql: format!("{{0}} AS l {word} {{1}} AS r ON {}", on.join(" AND ")),
+            scope: if keeps_left { left.scope.clone() } else { both },
+            key: left.key.clone().filter(|_| keeps_left),
+            times,
+            size: if keeps_left { left.size } else { left.size * right.size / 8.0 },
+            words: vec!["interval", word],
             ..left
         })
     }

@@ -98,6 +98,8 @@ fn tried(case: &Case) -> Outcome {
         let content = schema::content(&query.sources, &case.history, epoch.n_records);
         let want = match batch::run_sql(&catalog, &steps, &last, &content) {
             Ok(want) => want,
+            // A mistake of stock DataFusion's own: there is nothing to compare with.
+            Err(reason) if reason.contains("SanityCheckPlan") => return Outcome::Refused("batch".into(), reason),
             Err(reason) => return failed(Manner::Batch, reason),
         };
         if got != want {
@@ -165,7 +167,8 @@ fn run_cases(test: &str, with_streams: bool, cases: u64) {
     for &seed in &seeds {
         let case = Case::random(with_streams, seed);
         if std::env::var("CURB_TEST_SHOW").is_ok() {
-            println!("seed {seed}\n{}", case.query.pack());
+            let (steps, last) = case.query.batch();
+            println!("seed {seed}\n{}\nin batch: {steps:#?}\n{last}", case.query.pack());
         }
         match run(&case) {
             Outcome::Equal => {
