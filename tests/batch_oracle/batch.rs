@@ -37,6 +37,9 @@ pub(crate) fn run_sql(
     for function in curb::functions::all(catalog.time_zone) {
         ctx.register_udf(function);
     }
+    for function in curb::functions::aggregates() {
+        ctx.register_udaf(function);
+    }
     for source in &catalog.sources {
         let rows = content.get(&source.name).map_or(&[][..], Vec::as_slice);
         let batch = rows_of(source, rows)?;

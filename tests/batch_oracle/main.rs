@@ -11,6 +11,7 @@ mod batch;
 mod compositions;
 mod conservation;
 mod ends;
+mod function_shapes;
 mod interval_join_shapes;
 mod pack;
 mod refusals;
@@ -202,6 +203,11 @@ fn grouped_tables_equal_batch() {
 #[test]
 fn windows_over_tables_equal_batch() {
     run_shapes(table_shapes::windows(), 6);
+}
+
+#[test]
+fn functions_of_whole_groups_and_calendars_equal_batch() {
+    run_shapes(function_shapes::all(), 6);
 }
 
 #[test]
