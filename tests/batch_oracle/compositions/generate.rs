@@ -43,6 +43,10 @@ struct From {
 }
 
 const SIZE_MAX: f64 = 4_000.0;
+/// Whether buckets overlap and sessions are written.
+const HOPS: bool = false;
+/// Whether streams have OVER.
+const RUNNING: bool = false;
 
 /// Writes a query over random sources.
 pub(super) fn query(with_streams: bool, rng: &mut Rng) -> Query {
@@ -597,26 +601,43 @@ impl Writer<'_> {
             }
             other => other,
         };
+        let is_plain = from.sql == "{0} AS l";
+        let overlapping = HOPS && bucket.is_some() && is_plain && self.chance(35);
+        let session = overlapping && self.rng.bool();
         if let Some(time) = &bucket {
-            let (sql, word) = match self.rng.u32(0..4) {
-                0 => (format!("date_trunc('day', {time})"), "date_trunc"),
-                n => {
-                    (format!("tumble({time}, INTERVAL '{}')", ["1 hour", "3 hours", "1 day"][n as usize - 1]), "tumble")
-                }
-            };
             let alias = self.fresh("at");
-            let named = word == "tumble" && from.is_stream && self.rng.bool();
-            let shown = if named { "window_start".to_owned() } else { sql.clone() };
-            select.items.push(Item { alias: alias.clone(), kind: Kind::Instant, sql: shown, batch: Some(sql.clone()) });
-            select.groups.push((sql.clone(), sql));
-            key.push(alias.clone());
-            select.words.push(word);
+            let named = from.is_stream && self.rng.bool();
+            if session {
+                // Its keys come first.
+            } else if overlapping {
+                self.hop(from, &mut select, time, alias.clone());
+            } else {
+                let (sql, word) = match self.rng.u32(0..4) {
+                    0 => (format!("date_trunc('day', {time})"), "date_trunc"),
+                    n => (
+                        format!("tumble({time}, INTERVAL '{}')", ["1 hour", "3 hours", "1 day"][n as usize - 1]),
+                        "tumble",
+                    ),
+                };
+                let shown = if named && word == "tumble" { "window_start".to_owned() } else { sql.clone() };
+                select.items.push(Item {
+                    alias: alias.clone(),
+                    kind: Kind::Instant,
+                    sql: shown,
+                    batch: Some(sql.clone()),
+                });
+                select.groups.push((sql.clone(), sql));
+                select.words.push(word);
+            }
+            if !session {
+                key.push(alias.clone());
+            }
             if from.is_stream {
                 select.alone = true;
                 select.emit = self.pick(&["FINAL", "CHANGES", "CHANGES", ""]);
                 select.is_stream = select.emit != "CHANGES";
                 select.words.push(if select.is_stream { "final" } else { "changes" });
-                if select.is_stream {
+                if select.is_stream && !session {
                     select.times = vec![alias];
                 }
             }
@@ -637,6 +658,13 @@ impl Writer<'_> {
             select.items.push(Item { alias: alias.clone(), kind, sql: sql.clone(), batch: None });
             select.groups.push((sql.clone(), sql));
             key.push(alias);
+        }
+        if let Some(time) = bucket.filter(|_| session) {
+            let start = self.session(from, &mut select, &time);
+            key.push(start.clone());
+            if select.is_stream {
+                select.times = vec![start];
+            }
         }
         let mut n_ordinary = 0;
         for _ in 0..self.rng.usize(1..4) {
@@ -666,8 +694,148 @@ impl Writer<'_> {
         Some(select)
     }
 
+    /// A bucket that overlaps its neighbours, or leaves gaps.
+    fn hop(&mut self, from: &mut From, select: &mut Select, time: &str, alias: String) {
+        let widths = self.pick(&[
+            "INTERVAL '20 minutes', INTERVAL '1 hour'",
+            "INTERVAL '25 minutes', INTERVAL '1 hour'",
+            "INTERVAL '2 hours', INTERVAL '30 minutes'",
+            "INTERVAL '7 hours', INTERVAL '1 day'",
+        ]);
+        let column = time.trim_start_matches("l.");
+        from.batch = Some(format!("(SELECT *, unnest(hop_starts({column}, {widths})) AS start_ FROM {{0}}) AS l"));
+        let start = "l.start_".to_owned();
+        select.items.push(Item { alias, kind: Kind::Instant, sql: "window_start".into(), batch: Some(start.clone()) });
+        select.groups.push((format!("hop({time}, {widths})"), start));
+        if self.chance(30) {
+            let (alias, end) = (self.fresh("at"), format!("hop_end(l.start_, {widths})"));
+            select.items.push(Item { alias, kind: Kind::Instant, sql: "window_end".into(), batch: Some(end) });
+        }
+        select.words.push("hop");
+    }
+
+    /// A bucket that ends where nothing happens; in batch numbered by hand, by the other keys.
+    fn session(&mut self, from: &mut From, select: &mut Select, time: &str) -> String {
+        let gap = self.pick(&["INTERVAL '12 minutes'", "INTERVAL '40 minutes'", "INTERVAL '5 hours'"]);
+        let keys: Vec<String> = select.groups.iter().map(|g| g.1.replace("l.", "")).collect();
+        let partition = if keys.is_empty() { String::new() } else { format!("PARTITION BY {} ", keys.join(", ")) };
+        let column = time.trim_start_matches("l.");
+        from.batch = Some(format!(
+            "(SELECT *, sum(begins_) OVER ({partition}ORDER BY {column}) AS number_ FROM (SELECT *, CASE WHEN {column} <= \
+             session_end(lag({column}) OVER ({partition}ORDER BY {column}), {gap}) THEN 0 ELSE 1 END AS begins_ \
+             FROM {{0}} WHERE {column} IS NOT NULL) AS marked) AS l"
+        ));
+        let alias = self.fresh("at");
+        let (start, end) = (format!("min({time})"), format!("session_end(max({time}), {gap})"));
+        select.items.push(Item {
+            alias: alias.clone(),
+            kind: Kind::Instant,
+            sql: "window_start".into(),
+            batch: Some(start),
+        });
+        select.groups.push((format!("session({time}, {gap})"), "l.number_".into()));
+        if self.chance(30) {
+            let alias = self.fresh("at");
+            select.items.push(Item { alias, kind: Kind::Instant, sql: "window_end".into(), batch: Some(end) });
+        }
+        select.words.push("session");
+        alias
+    }
+
+    /// OVER on a stream: by event time, behind which all columns tell rows apart.
+    fn running(&mut self, from: &mut From) -> Option<Select> {
+        let time = from.times.first()?.clone();
+        let chosen = self.chosen(from);
+        let mut items = self.items(&chosen);
+        let (key, times) = Self::carried(from, &items);
+        let scope = from.scope.clone();
+        let by: Option<String> = scope.any(&[Kind::Text, Kind::Int, Kind::Bool], self.rng).map(|o| o.sql.clone());
+        let partition = by.filter(|_| self.rng.u32(0..8) > 0).map_or(String::new(), |by| format!("PARTITION BY {by} "));
+        let mut order = vec![time.clone()];
+        order.extend(scope.ordered().into_iter().filter(|c| *c != time));
+        let order = order.join(", ");
+        let mut qualify = Vec::new();
+        for _ in 0..self.rng.usize(1..4) {
+            let int = scope.int(self.rng);
+            let rows = self.pick(&[
+                "ROWS UNBOUNDED PRECEDING",
+                "ROWS BETWEEN 3 PRECEDING AND CURRENT ROW",
+                "ROWS BETWEEN 4 PRECEDING AND 1 PRECEDING",
+            ]);
+            let range = self.pick(&[
+                "",
+                " RANGE BETWEEN INTERVAL '2 hours' PRECEDING AND CURRENT ROW",
+                " RANGE BETWEEN INTERVAL '3 hours' PRECEDING AND INTERVAL '30 minutes' PRECEDING",
+            ]);
+            let (window, peers) =
+                (format!("{partition}ORDER BY {order} {rows}"), format!("{partition}ORDER BY {time}{range}"));
+            let (ordered, by_time) = (format!("{partition}ORDER BY {order}"), format!("{partition}ORDER BY {time}"));
+            let function = self.pick(&["sum", "count", "min", "max"]);
+            let (sql, kind) = match self.rng.u32(0..11) {
+                0..=1 => (format!("{function}({int}) OVER ({window})"), Kind::Int),
+                2..=3 => (format!("{function}({int}) OVER ({peers})"), Kind::Int),
+                4 => (format!("row_number() OVER ({ordered})"), Kind::Int),
+                5 => (format!("lag({int}) OVER ({ordered})"), Kind::Int),
+                6 => (format!("first_value({int}) OVER ({window})"), Kind::Int),
+                7 => (format!("CAST(rank() OVER ({by_time}) AS BIGINT)"), Kind::Int),
+                8 => (format!("avg({int}) OVER ({peers})"), Kind::Rounded),
+                9 => (format!("last_value({int}) OVER ({window})"), Kind::Int),
+                _ => (format!("count(DISTINCT {int}) OVER ({by_time})"), Kind::Int),
+            };
+            let alias = self.fresh(kind.letter());
+            if kind == Kind::Int && self.chance(15) {
+                qualify.push(format!("{sql} > 1"));
+            } else {
+                items.push(Item { alias, kind, sql, batch: None });
+            }
+        }
+        Some(Select {
+            items,
+            key,
+            times,
+            qualify,
+            is_stream: true,
+            size: from.size,
+            words: vec!["running"],
+            ..Select::default()
+        })
+    }
+
+    /// The first row of each key by event time, or the first or last in a bucket.
+    fn first_rows(&mut self, from: &From) -> Option<Select> {
+        let time = from.times.first()?.clone();
+        let chosen = self.chosen(from);
+        let items = self.items(&chosen);
+        let (_, times) = Self::carried(from, &items);
+        let by = from.scope.any(&[Kind::Text, Kind::Int, Kind::Bool], self.rng)?.sql.clone();
+        let mut order: Vec<String> = from.scope.ordered();
+        order.retain(|c| *c != time);
+        let others = order.join(", ");
+        let bucket = format!("tumble({time}, INTERVAL '2 hours')");
+        let (partition, order) = match self.rng.u32(0..4) {
+            0 => (by, format!("{time}, {others}")),
+            1 => (format!("{by}, {bucket}"), format!("{time}, {others}")),
+            2 => (format!("{by}, {bucket}"), format!("{time} DESC, {others}")),
+            _ => (bucket, format!("{} DESC NULLS LAST, {time}, {others}", from.scope.int(self.rng))),
+        };
+        let n = if partition.contains("tumble") { self.pick(&["= 1", "<= 2"]) } else { "= 1" };
+        let qualify = vec![format!("row_number() OVER (PARTITION BY {partition} ORDER BY {order}) {n}")];
+        Some(Select {
+            items,
+            times,
+            qualify,
+            is_stream: true,
+            size: from.size / 2.0,
+            words: vec!["first_rows"],
+            ..Select::default()
+        })
+    }
+
     fn over(&mut self, from: &mut From) -> Option<Select> {
-        if from.is_stream || from.size > 1_500.0 {
+        if from.is_stream {
+            return if RUNNING { self.running(from) } else { None };
+        }
+        if from.size > 1_500.0 {
             return None;
         }
         let chosen = self.chosen(from);
@@ -752,7 +920,10 @@ impl Writer<'_> {
 
     /// The first rows of each partition.
     fn top(&mut self, from: &From) -> Option<Select> {
-        if from.is_stream || from.size > 1_500.0 {
+        if from.is_stream {
+            return if RUNNING { self.first_rows(from) } else { None };
+        }
+        if from.size > 1_500.0 {
             return None;
         }
         let chosen = self.chosen(from);
