@@ -45,6 +45,8 @@ struct From {
 const SIZE_MAX: f64 = 4_000.0;
 /// Whether buckets overlap and sessions are written.
 const HOPS: bool = false;
+/// Whether rows of both sides of a join may stand alone.
+const FULL: bool = false;
 /// Whether streams have OVER.
 const RUNNING: bool = false;
 
@@ -278,7 +280,11 @@ impl Writer<'_> {
         let both = Scope(left.scope.0.iter().chain(&r.0).cloned().collect());
         let mut word =
             self.pick(&["JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "LEFT SEMI JOIN", "LEFT ANTI JOIN"]);
-        if input.is_stream && word == "RIGHT JOIN" {
+        if FULL && self.chance(10) {
+            word = "FULL JOIN";
+        }
+        let keeps_right = |word: &str| matches!(word, "RIGHT JOIN" | "FULL JOIN");
+        if input.is_stream && keeps_right(word) {
             word = "LEFT JOIN";
         }
         let mut on = Vec::new();
@@ -290,7 +296,7 @@ impl Writer<'_> {
                 1 => format!("{} BETWEEN {low} AND {high}", left.scope.int(self.rng)),
                 _ => both.predicate(1, self.rng),
             });
-            if word == "RIGHT JOIN" {
+            if keeps_right(word) {
                 word = "LEFT JOIN";
             }
         } else {
@@ -322,6 +328,8 @@ impl Writer<'_> {
         });
         let key = match word {
             "RIGHT JOIN" => pair,
+            // Rows of either side without a match may look alike.
+            "FULL JOIN" => None,
             _ if keeps_left || keeps_one => left.key.clone(),
             _ => pair,
         };
@@ -365,11 +373,13 @@ impl Writer<'_> {
         }
         let word =
             self.pick(&["JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "LEFT SEMI JOIN", "LEFT ANTI JOIN"]);
+        let word = if FULL && self.chance(8) { "FULL JOIN" } else { word };
         let keeps_left = word.contains("SEMI") || word.contains("ANTI");
         // An outer row has no time of the other side.
         let times = match word {
             "JOIN" => vec![time, other],
             "RIGHT JOIN" => vec![other],
+            "FULL JOIN" => Vec::new(),
             _ => vec![time],
         };
         Some(From {

@@ -95,3 +95,9 @@ SELECT time_bucket(INTERVAL 6 HOUR, to_local(k.clicked_at), TIMESTAMP '1970-01-0
 WHERE NOT EXISTS (SELECT 1 FROM customers AS c WHERE c.customer = k.customer) GROUP BY 1;
 -- name: clicks_at_prices
 SELECT k.click_id, p.price FROM clicks AS k ASOF JOIN prices AS p ON p.item = k.page AND k.clicked_at >= p.valid_from;
+-- name: views_near_clicks
+SELECT k.click_id, k.page, v.view_id, v.viewed_at FROM clicks AS k LEFT JOIN views AS v
+    ON v.customer = k.customer AND v.viewed_at BETWEEN k.clicked_at - INTERVAL 20 MINUTE AND k.clicked_at + INTERVAL 2 HOUR;
+-- name: clicks_without_views
+SELECT k.click_id FROM clicks AS k WHERE NOT EXISTS (
+    SELECT 1 FROM views AS v WHERE v.page = k.page AND v.viewed_at > k.clicked_at AND v.viewed_at <= k.clicked_at + INTERVAL 1 HOUR);

@@ -131,3 +131,11 @@ CREATE SINK strangers_per_hour WITH (topic = 'strangers_per_hour', format = 'jso
 
 CREATE SINK clicks_at_prices WITH (topic = 'clicks_at_prices', format = 'json') AS
     SELECT k.click_id, p.price FROM clicks AS k JOIN prices FOR SYSTEM_TIME AS OF k.clicked_at AS p ON p.item = k.page;
+
+CREATE SINK views_near_clicks WITH (topic = 'views_near_clicks', format = 'json') AS
+    SELECT k.click_id, k.page, v.view_id, v.viewed_at FROM clicks AS k LEFT JOIN views AS v
+        ON v.customer = k.customer AND v.viewed_at BETWEEN k.clicked_at - INTERVAL '20 minutes' AND k.clicked_at + INTERVAL '2 hours';
+
+CREATE SINK clicks_without_views WITH (topic = 'clicks_without_views', format = 'json') AS
+    SELECT k.click_id FROM clicks AS k WHERE NOT EXISTS (
+        SELECT 1 FROM views AS v WHERE v.page = k.page AND v.viewed_at > k.clicked_at AND v.viewed_at <= k.clicked_at + INTERVAL '1 hour');
