@@ -17,6 +17,7 @@ mod leaf;
 mod lineage;
 mod nodes;
 mod pipeline;
+mod place;
 mod private;
 mod retention;
 mod rewrite;
