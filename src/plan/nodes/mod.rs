@@ -2,5 +2,7 @@
 
 pub(super) mod aggregate;
 mod group_step;
+mod interval_bounds;
+mod interval_join;
 pub(super) mod join;
 pub(super) mod table_window;
