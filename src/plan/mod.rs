@@ -16,6 +16,7 @@ mod explain;
 mod leaf;
 mod lineage;
 mod nodes;
+mod order;
 mod pipeline;
 mod place;
 mod private;
