@@ -58,6 +58,9 @@ impl Batch {
         for function in crate::functions::all(zone) {
             ctx.register_udf(function);
         }
+        for function in crate::functions::aggregates() {
+            ctx.register_udaf(function);
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(Wrong::new)?;
         Ok(Self { ctx, runtime })
     }
