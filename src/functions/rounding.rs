@@ -12,8 +12,9 @@ use chrono_tz::Tz;
 use datafusion::common::Result;
 use datafusion::functions::datetime;
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
+use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
 use datafusion::logical_expr::{
-    ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::scalar::ScalarValue;
 
@@ -35,7 +36,14 @@ pub(super) fn functions(zone: Tz) -> Vec<ScalarUDF> {
          origin, or without a zone, DataFusion's own: spans of UTC from the origin. Null for null.",
     );
     [(datetime::date_trunc(), trunc), (datetime::date_bin(), bin)]
-        .map(|(stock, documentation)| ScalarUDF::new_from_impl(Rounding { stock, zone, documentation }))
+        .map(|(stock, documentation)| {
+            let signature = match stock.name() {
+                // The stock signature would turn a timestamp into nanoseconds.
+                "date_bin" => Signature::user_defined(Volatility::Immutable),
+                _ => stock.signature().clone(),
+            };
+            ScalarUDF::new_from_impl(Rounding { stock, zone, signature, documentation })
+        })
         .into()
 }
 
@@ -43,6 +51,7 @@ pub(super) fn functions(zone: Tz) -> Vec<ScalarUDF> {
 struct Rounding {
     stock: Arc<ScalarUDF>,
     zone: Tz,
+    signature: Signature,
     documentation: Documentation,
 }
 
@@ -65,7 +74,16 @@ impl ScalarUDFImpl for Rounding {
     }
 
     fn signature(&self) -> &Signature {
-        self.stock.signature()
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        if let [DataType::Interval(_), DataType::Timestamp(_, Some(_))] = types {
+            return Ok(types.to_vec());
+        }
+        let given: Vec<FieldRef> = types.iter().map(|t| Arc::new(Field::new("", t.clone(), true))).collect();
+        let taken = fields_with_udf(&given, self.stock.as_ref())?;
+        Ok(taken.iter().map(|field| field.data_type().clone()).collect())
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {

@@ -104,7 +104,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::operators::zset_model::{ZSet, add, add_net, epoch};
+    use crate::operators::zset_model::{ZSet, add, epoch, lines};
 
     fn schema() -> SchemaRef {
         Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)]))
@@ -142,7 +142,10 @@ mod tests {
                     spans.push(clock / 100);
                     prop_assert_eq!(pace.n_waiting(), 0);
                 }
-                add_net(&mut seen, &output);
+                let signs: ZSet = lines(&output.rows).into_iter().zip(output.weights.iter().map(|w| w.signum())).collect();
+                let same = lines(&output.rows).into_iter().zip(output.weights.iter()).all(|(l, w)| signs[&l] == w.signum());
+                prop_assert!(same, "not net");
+                add(&mut seen, &output);
                 if pace.n_waiting() == 0 {
                     prop_assert_eq!(&seen, &table);
                     prop_assert_eq!(pace.next_hand_over(), None);
@@ -151,7 +154,7 @@ mod tests {
                 }
             }
             prop_assert!(spans.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", spans);
-            add_net(&mut seen, &pace.process(&[], &at(clock + 100, true)).unwrap().changes);
+            add(&mut seen, &pace.process(&[], &at(clock + 100, true)).unwrap().changes);
             prop_assert_eq!(seen, table);
         }
     }

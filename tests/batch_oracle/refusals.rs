@@ -87,9 +87,9 @@ fn buckets_that_cannot_be_streamed_are_refused_with_a_hint() {
     refused("C0464", "SELECT window_start, count(*) AS c FROM t GROUP BY tumble(at, INTERVAL '1 hour') EMIT FINAL");
     refused(
         "C0464",
-        "SELECT window_start, count(*) AS c FROM e GROUP BY tumble(at + INTERVAL '1 hour', INTERVAL '1 hour') EMIT FINAL",
+        "SELECT window_start, count(*) AS c FROM timed GROUP BY tumble(at + INTERVAL '1 hour', INTERVAL '1 hour') EMIT FINAL",
     );
-    refused("C0444", "SELECT g, count(*) AS c FROM e GROUP BY g EMIT FINAL");
+    refused("C0444", "SELECT g, count(*) AS c FROM timed GROUP BY g EMIT FINAL");
     refused("C0423", "SELECT g, count(*) AS c FROM s GROUP BY g EMIT FINAL");
     refused(
         "C0425",

@@ -180,40 +180,40 @@ pub(crate) fn finals_of_tables() -> Vec<Shape> {
     vec![
         stream(
             "table_final",
-            "SELECT window_start, window_end, g, count(*) AS c, sum(n) AS sn, max(x) AS hx, count(DISTINCT n) AS dn FROM e
+            "SELECT window_start, window_end, g, count(*) AS c, sum(n) AS sn, max(x) AS hx, count(DISTINCT n) AS dn FROM timed
              GROUP BY tumble(at, INTERVAL '1 hour'), g HAVING count(*) > 1 EMIT FINAL",
             "SELECT tumble(at, INTERVAL '1 hour') AS window_start, window_end(tumble(at, INTERVAL '1 hour'), INTERVAL '1 hour') AS window_end,
-                    g, count(*) AS c, sum(n) AS sn, max(x) AS hx, count(DISTINCT n) AS dn FROM e GROUP BY tumble(at, INTERVAL '1 hour'), g HAVING count(*) > 1",
+                    g, count(*) AS c, sum(n) AS sn, max(x) AS hx, count(DISTINCT n) AS dn FROM timed GROUP BY tumble(at, INTERVAL '1 hour'), g HAVING count(*) > 1",
         ),
         stream(
             "table_final_lists",
-            "SELECT date_trunc('day', at) AS d, b, array_agg(id ORDER BY id) AS ids FROM e GROUP BY date_trunc('day', at), b EMIT FINAL",
-            "SELECT date_trunc('day', at) AS d, b, array_agg(id ORDER BY id) AS ids FROM e GROUP BY date_trunc('day', at), b",
+            "SELECT date_trunc('day', at) AS d, b, array_agg(id ORDER BY id) AS ids FROM timed GROUP BY date_trunc('day', at), b EMIT FINAL",
+            "SELECT date_trunc('day', at) AS d, b, array_agg(id ORDER BY id) AS ids FROM timed GROUP BY date_trunc('day', at), b",
         ),
         stream(
             "table_final_hop",
-            "SELECT window_start, window_end, count(*) AS c, sum(n) AS s FROM e GROUP BY hop(at, INTERVAL '20 minutes', INTERVAL '1 hour') EMIT FINAL",
+            "SELECT window_start, window_end, count(*) AS c, sum(n) AS s FROM timed GROUP BY hop(at, INTERVAL '20 minutes', INTERVAL '1 hour') EMIT FINAL",
             "SELECT w AS window_start, hop_end(w, INTERVAL '20 minutes', INTERVAL '1 hour') AS window_end, count(*) AS c, sum(n) AS s
-             FROM (SELECT *, unnest(hop_starts(at, INTERVAL '20 minutes', INTERVAL '1 hour')) AS w FROM e) AS a GROUP BY w",
+             FROM (SELECT *, unnest(hop_starts(at, INTERVAL '20 minutes', INTERVAL '1 hour')) AS w FROM timed) AS a GROUP BY w",
         ),
         stream(
             "table_final_session",
-            "SELECT window_start, g, count(*) AS c, sum(n) AS sn FROM e GROUP BY session(at, INTERVAL '20 minutes'), g EMIT FINAL",
+            "SELECT window_start, g, count(*) AS c, sum(n) AS sn FROM timed GROUP BY session(at, INTERVAL '20 minutes'), g EMIT FINAL",
             "SELECT min(at) AS window_start, g, count(*) AS c, sum(n) AS sn
              FROM (SELECT *, sum(f) OVER (PARTITION BY g ORDER BY at) AS k
-                   FROM (SELECT *, CASE WHEN at <= session_end(lag(at) OVER (PARTITION BY g ORDER BY at), INTERVAL '20 minutes') THEN 0 ELSE 1 END AS f FROM e) AS a) AS b
+                   FROM (SELECT *, CASE WHEN at <= session_end(lag(at) OVER (PARTITION BY g ORDER BY at), INTERVAL '20 minutes') THEN 0 ELSE 1 END AS f FROM timed) AS a) AS b
              GROUP BY g, k",
         ),
         stream(
             "table_final_of_join",
-            "SELECT date_bin(INTERVAL '1 hour', e.at) AS h, u.k, count(*) AS c FROM e JOIN u ON u.g = e.g GROUP BY date_bin(INTERVAL '1 hour', e.at), u.k EMIT FINAL",
-            "SELECT date_bin(INTERVAL '1 hour', e.at) AS h, u.k, count(*) AS c FROM e JOIN u ON u.g = e.g GROUP BY date_bin(INTERVAL '1 hour', e.at), u.k",
+            "SELECT date_bin(INTERVAL '1 hour', timed.at) AS h, u.k, count(*) AS c FROM timed JOIN u ON u.g = timed.g GROUP BY date_bin(INTERVAL '1 hour', timed.at), u.k EMIT FINAL",
+            "SELECT date_bin(INTERVAL '1 hour', timed.at) AS h, u.k, count(*) AS c FROM timed JOIN u ON u.g = timed.g GROUP BY date_bin(INTERVAL '1 hour', timed.at), u.k",
         ),
         stream(
             "table_final_twice",
-            "SELECT tumble(w, INTERVAL '1 day') AS d, sum(c) AS c, count(*) AS n FROM (SELECT tumble(at, INTERVAL '1 hour') AS w, g, count(*) AS c FROM e GROUP BY 1, g) AS a
+            "SELECT tumble(w, INTERVAL '1 day') AS d, sum(c) AS c, count(*) AS n FROM (SELECT tumble(at, INTERVAL '1 hour') AS w, g, count(*) AS c FROM timed GROUP BY 1, g) AS a
              GROUP BY tumble(w, INTERVAL '1 day') EMIT FINAL",
-            "SELECT tumble(w, INTERVAL '1 day') AS d, sum(c) AS c, count(*) AS n FROM (SELECT tumble(at, INTERVAL '1 hour') AS w, g, count(*) AS c FROM e GROUP BY 1, g) AS a
+            "SELECT tumble(w, INTERVAL '1 day') AS d, sum(c) AS c, count(*) AS n FROM (SELECT tumble(at, INTERVAL '1 hour') AS w, g, count(*) AS c FROM timed GROUP BY 1, g) AS a
              GROUP BY tumble(w, INTERVAL '1 day')",
         ),
         table(
@@ -231,42 +231,42 @@ pub(crate) fn late() -> Vec<Shape> {
         stream(
             "late_tumble",
             "SELECT window_start, g, c FROM a",
-            "SELECT tumble(at, INTERVAL '1 hour') AS window_start, g, count(*) AS c FROM l GROUP BY tumble(at, INTERVAL '1 hour'), g",
+            "SELECT tumble(at, INTERVAL '1 hour') AS window_start, g, count(*) AS c FROM later GROUP BY tumble(at, INTERVAL '1 hour'), g",
         )
         .streamed_view(
             "a WITH (allowed_lateness = '30 minutes')",
-            "SELECT window_start, g, count(*) AS c FROM l GROUP BY tumble(at, INTERVAL '1 hour'), g",
+            "SELECT window_start, g, count(*) AS c FROM later GROUP BY tumble(at, INTERVAL '1 hour'), g",
         ),
         stream(
             "late_hop",
             "SELECT window_start, g, c FROM a",
-            "SELECT w AS window_start, g, count(*) AS c FROM (SELECT *, unnest(hop_starts(at, INTERVAL '15 minutes', INTERVAL '40 minutes')) AS w FROM l) AS b GROUP BY w, g",
+            "SELECT w AS window_start, g, count(*) AS c FROM (SELECT *, unnest(hop_starts(at, INTERVAL '15 minutes', INTERVAL '40 minutes')) AS w FROM later) AS b GROUP BY w, g",
         )
         .streamed_view(
             "a WITH (allowed_lateness = '30 minutes')",
-            "SELECT window_start, g, count(*) AS c FROM l GROUP BY hop(at, INTERVAL '15 minutes', INTERVAL '40 minutes'), g",
+            "SELECT window_start, g, count(*) AS c FROM later GROUP BY hop(at, INTERVAL '15 minutes', INTERVAL '40 minutes'), g",
         ),
         stream(
             "late_session",
             "SELECT window_start, g, c FROM a",
             "SELECT min(at) AS window_start, g, count(*) AS c
              FROM (SELECT *, sum(f) OVER (PARTITION BY g ORDER BY at) AS k
-                   FROM (SELECT *, CASE WHEN at <= session_end(lag(at) OVER (PARTITION BY g ORDER BY at), INTERVAL '15 minutes') THEN 0 ELSE 1 END AS f FROM l) AS x) AS y
+                   FROM (SELECT *, CASE WHEN at <= session_end(lag(at) OVER (PARTITION BY g ORDER BY at), INTERVAL '15 minutes') THEN 0 ELSE 1 END AS f FROM later) AS x) AS y
              GROUP BY g, k",
         )
         .streamed_view(
             "a WITH (allowed_lateness = '30 minutes')",
-            "SELECT window_start, g, count(*) AS c FROM l GROUP BY session(at, INTERVAL '15 minutes'), g",
+            "SELECT window_start, g, count(*) AS c FROM later GROUP BY session(at, INTERVAL '15 minutes'), g",
         ),
         stream(
             "late_nested",
             "SELECT tumble(window_start, INTERVAL '1 day') AS d, count(*) AS n, sum(c) AS c FROM a GROUP BY tumble(window_start, INTERVAL '1 day')",
             "SELECT tumble(w, INTERVAL '1 day') AS d, count(*) AS n, sum(c) AS c
-             FROM (SELECT tumble(at, INTERVAL '1 hour') AS w, g, count(*) AS c FROM l GROUP BY 1, g) AS b GROUP BY tumble(w, INTERVAL '1 day')",
+             FROM (SELECT tumble(at, INTERVAL '1 hour') AS w, g, count(*) AS c FROM later GROUP BY 1, g) AS b GROUP BY tumble(w, INTERVAL '1 day')",
         )
         .streamed_view(
             "a WITH (allowed_lateness = '30 minutes')",
-            "SELECT window_start, g, count(*) AS c FROM l GROUP BY tumble(at, INTERVAL '1 hour'), g",
+            "SELECT window_start, g, count(*) AS c FROM later GROUP BY tumble(at, INTERVAL '1 hour'), g",
         ),
     ]
 }

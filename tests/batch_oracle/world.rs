@@ -44,7 +44,7 @@ impl History {
         let tables: Vec<Arc<str>> = catalog
             .sources
             .iter()
-            .filter(|s| s.kind == RelationKind::Table && &*s.name != "e")
+            .filter(|s| s.kind == RelationKind::Table && &*s.name != "timed")
             .map(|s| s.name.clone())
             .collect();
         let n = [3, 20, 60, 150][rng.usize(0..4)];
@@ -83,7 +83,7 @@ impl History {
         if with_streams {
             // The same once more, by a watermark that some of it is behind.
             let of_s = records.iter().filter(|r| &*r.relation == "s");
-            let late: Vec<Record> = of_s.map(|r| Record { relation: "l".into(), ..r.clone() }).collect();
+            let late: Vec<Record> = of_s.map(|r| Record { relation: "later".into(), ..r.clone() }).collect();
             records.extend(late);
             records.extend(timed_rows(n as i64, rng));
         }
@@ -99,7 +99,7 @@ impl History {
             let at = (record.relation.clone(), record.key.clone());
             match (&*record.relation, &record.value) {
                 ("q", _) if !seen.insert(record.key.clone()) => {}
-                ("s" | "q" | "l", Some(value)) => {
+                ("s" | "q" | "later", Some(value)) => {
                     streams.entry(record.relation.clone()).or_default().push(value.clone());
                 }
                 (_, Some(value)) => drop(tables.insert(at, value.clone())),
@@ -127,14 +127,14 @@ fn timed_rows(n: i64, rng: &mut Rng) -> Vec<Record> {
         let key = corrected.clone().unwrap_or_else(|| format!("e{i}"));
         if corrected.is_some() && rng.u32(0..3) == 0 {
             minutes.remove(&key);
-            records.push(Record { relation: "e".into(), key, value: None });
+            records.push(Record { relation: "timed".into(), key, value: None });
             continue;
         }
         let minute = (i * 7 + rng.i64(0..25)).max(latest.saturating_sub(DELAY - 2));
         latest = latest.max(minute);
         minutes.insert(key.clone(), minute);
         let value = json!({"id": key, "g": group(rng), "n": integer(rng), "x": quarter(rng), "b": truth(rng), "at": instant(minute)});
-        records.push(Record { relation: "e".into(), key, value: Some(value) });
+        records.push(Record { relation: "timed".into(), key, value: Some(value) });
     }
     records
 }
