@@ -16,7 +16,9 @@ mod explain;
 mod leaf;
 mod lineage;
 mod nodes;
+mod order;
 mod pipeline;
+mod place;
 mod private;
 mod retention;
 mod rewrite;
@@ -27,6 +29,7 @@ mod table_read;
 #[cfg(test)]
 mod tests;
 mod time_columns;
+mod working_days;
 
 pub use definitions::plan;
 pub use error::{UNKNOWN_COLUMN, UNKNOWN_RELATION};
