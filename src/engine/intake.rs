@@ -296,6 +296,7 @@ fn hands_on_records(relation: &Relation) -> bool {
         | OperatorPlan::WindowAggregate(_)
         | OperatorPlan::FinalRows(_)
         | OperatorPlan::Pace(_)
+        | OperatorPlan::TemporalFilter(_)
         | OperatorPlan::FrozenRows(_)
         | OperatorPlan::Changes(_)
         | OperatorPlan::Upsert(_) => false,

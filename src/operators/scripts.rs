@@ -9,8 +9,8 @@ use super::script::{Input, check, check_any, columns};
 use super::{
     AggregateCall, AggregateFunction, Bucket, BucketEdge, Changes, ChangesSpec, Deduplicate, DeduplicateSpec,
     FinalRows, FinalRowsSpec, IntervalJoin, IntervalJoinSpec, IntervalKind, IntervalSide, JoinKind, KeyText,
-    LookupJoin, LookupJoinSpec, TableAggregate, TableAggregateSpec, TableJoin, TableJoinSpec, Upsert, UpsertSpec,
-    Window, WindowAggregateSpec, window_aggregate,
+    LookupJoin, LookupJoinSpec, TableAggregate, TableAggregateSpec, TableJoin, TableJoinSpec, TemporalFilter,
+    TemporalFilterSpec, Upsert, UpsertSpec, Window, WindowAggregateSpec, window_aggregate,
 };
 use crate::functions::{Hop, Width, Zone};
 
@@ -209,6 +209,13 @@ fn stream_with_a_table() {
         wait: None,
     };
     check("lookup_join.txt", &inputs, || LookupJoin::new(spec()).unwrap());
+}
+
+#[test]
+fn rows_that_wait_for_an_instant() {
+    let schema = columns("due timestamp, id text");
+    let spec = || TemporalFilterSpec { time: 0, schema: schema.clone() };
+    check("temporal_filter.txt", &[Input::table("rows", schema.clone())], || TemporalFilter::new(spec()).unwrap());
 }
 
 #[test]

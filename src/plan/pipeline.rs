@@ -10,8 +10,8 @@ use super::segment::Segment;
 use crate::catalog::{Format, Headers, Rate, RelationKind, SourceDefinition};
 use crate::operators::{
     ChangesSpec, DeduplicateSpec, FinalRowsSpec, FrozenRowsSpec, IntervalJoinSpec, LookupJoinSpec, Operator,
-    OperatorError, PaceSpec, SourceTableSpec, TableAggregateSpec, TableJoinSpec, TableWindowSpec, UpsertSpec,
-    WindowAggregateSpec,
+    OperatorError, PaceSpec, SourceTableSpec, TableAggregateSpec, TableJoinSpec, TableWindowSpec, TemporalFilterSpec,
+    UpsertSpec, WindowAggregateSpec,
 };
 
 /// The index of a relation in its pipeline.
@@ -100,6 +100,8 @@ pub enum OperatorPlan {
     Pace(PaceSpec),
     /// What an input had last from frozen groups.
     FrozenRows(FrozenRowsSpec),
+    /// `PASSED(t, column)`.
+    TemporalFilter(TemporalFilterSpec),
     /// `CHANGES(t)`.
     Changes(ChangesSpec),
     /// The last row written per key: the end of a sink over a table.
@@ -123,6 +125,7 @@ impl OperatorPlan {
             Self::FinalRows(spec) => Some(Box::new(op::FinalRows::new(spec.clone())?)),
             Self::Pace(spec) => Some(Box::new(op::Pace::new(spec.clone()))),
             Self::FrozenRows(spec) => Some(Box::new(op::FrozenRows::new(spec.clone())?)),
+            Self::TemporalFilter(spec) => Some(Box::new(op::TemporalFilter::new(spec.clone())?)),
             Self::Changes(spec) => Some(Box::new(op::Changes::new(spec.clone())?)),
             Self::Upsert(spec) => Some(Box::new(op::Upsert::new(spec.clone())?)),
         })
@@ -144,6 +147,7 @@ impl OperatorPlan {
             Self::FinalRows(_) => "final_rows",
             Self::Pace(_) => "pace",
             Self::FrozenRows(_) => "frozen_rows",
+            Self::TemporalFilter(_) => "temporal_filter",
             Self::Changes(_) => "changes",
             Self::Upsert(_) => "upsert",
         }
@@ -157,6 +161,7 @@ impl OperatorPlan {
                 | Self::TableJoin(_)
                 | Self::TableAggregate(_)
                 | Self::TableWindow(_)
+                | Self::TemporalFilter(_)
                 | Self::LookupJoin(LookupJoinSpec { wait: None, .. })
                 | Self::Pace(_)
                 | Self::SourceStream(_, None)

@@ -37,6 +37,7 @@ fn of_relation(builder: &Builder<'_>, known: &[BTreeSet<String>], relation: &Rel
         OperatorPlan::Select
         | OperatorPlan::Pace(_)
         | OperatorPlan::FinalRows(_)
+        | OperatorPlan::TemporalFilter(_)
         | OperatorPlan::Upsert(_)
         | OperatorPlan::FrozenRows(_) => named(&inputs().next().unwrap_or_default()),
         OperatorPlan::TableJoin(_)

@@ -143,6 +143,7 @@ fn fate(builder: &Builder<'_>, paths: &Paths, relation: &Relation, idx: usize, s
         OperatorPlan::Select
         | OperatorPlan::Pace(_)
         | OperatorPlan::FinalRows(_)
+        | OperatorPlan::TemporalFilter(_)
         | OperatorPlan::Changes(_)
         | OperatorPlan::Upsert(_) => Fate::Passes,
         OperatorPlan::TableJoin(_) if idx == 0 => Fate::Passes,

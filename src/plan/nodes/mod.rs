@@ -10,3 +10,4 @@ pub(super) mod join;
 pub(super) mod pace;
 mod session;
 pub(super) mod table_window;
+pub(super) mod temporal_filter;
