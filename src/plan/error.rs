@@ -140,9 +140,9 @@ fn wrong_function(text: &str, span: Option<Span>, definition: &QueryDefinition) 
         let span = span.unwrap_or_else(|| call_of(definition, &name));
         let finding = Diagnostic::new(UNKNOWN_FUNCTION, span, format!("function `{name}` does not exist"));
         let guess = quoted("Did you mean '").map(|guess| format!("Did you mean `{guess}`?"));
-        return Some(
-            finding.hint(guess.unwrap_or_else(|| "Functions are those of DataFusion and the calendar.".into())),
-        );
+        return Some(finding.hint(
+            guess.unwrap_or_else(|| "Functions are those of DataFusion, and those that the README lists.".into()),
+        ));
     }
     let name = quoted("unction '")?;
     let about_arguments = ["signature", "requires", "expects", "expected", "coerce", "arguments"];
