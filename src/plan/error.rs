@@ -102,6 +102,9 @@ fn from_datafusion(error: &DataFusionError, definition: &QueryDefinition, relati
     if let Some(finding) = wrong_bucket(&text, definition) {
         return finding;
     }
+    if let Some(finding) = wrong_constant(&text, definition) {
+        return finding;
+    }
     if let Some(finding) = wrong_function(&text, span, definition) {
         return finding;
     }
@@ -126,6 +129,18 @@ fn wrong_bucket(text: &str, definition: &QueryDefinition) -> Option<Diagnostic> 
         _ => &format!("Write {name}(<event time>, INTERVAL '1 hour')."),
     };
     Some(Diagnostic::new(code, call_of(definition, name), message).hint(hint))
+}
+
+/// A constant for which one of our functions can never have an answer: `name(arguments): reason`.
+fn wrong_constant(text: &str, definition: &QueryDefinition) -> Option<Diagnostic> {
+    let (call, reason) = plain(text).split_once("): ")?;
+    let (name, arguments) = call.split_once('(')?;
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let message = format!("function `{name}` has no answer to these arguments: {reason}");
+    is_name.then(|| {
+        let hint = format!("The function is {name}({arguments}).");
+        Diagnostic::new(WRONG_ARGUMENTS, call_of(definition, name), message).hint(hint)
+    })
 }
 
 /// The first line of a message without DataFusion's own headings.
