@@ -58,7 +58,7 @@ fn working_days_without_a_calendar_are_refused_with_a_hint() {
     let rules = "CREATE TABLE calendar (day DATE PRIMARY KEY, worked BOOLEAN) WITH (topic = 'c', format = 'json');
         CREATE TABLE e (id VARCHAR PRIMARY KEY, at TIMESTAMP WITH TIME ZONE) WITH (topic = 'e', format = 'json');
         CREATE SINK k WITH (topic = 'k', format = 'json') AS SELECT id, add_working_days(at, 3) AS due FROM e;";
-    let text = pack::compile_alone(rules).expect_err("was planned");
+    let text = pack::compile_whole(rules).expect_err("was planned");
     assert!(text.contains("C0320") && text.contains("working_calendar(day, working) makes one of any table"), "{text}");
     assert!(text.contains("3:73"), "{text}");
 }
