@@ -137,6 +137,9 @@ fn from_datafusion(error: &DataFusionError, definition: &QueryDefinition, relati
     if let Some(finding) = wrong_bucket(&text, definition) {
         return finding;
     }
+    if let Some(finding) = wrong_constant(&text, definition) {
+        return finding;
+    }
     if let Some(finding) = wrong_function(&text, span, definition) {
         return finding;
     }
@@ -166,6 +169,18 @@ fn wrong_bucket(text: &str, definition: &QueryDefinition) -> Option<Diagnostic> 
         _ => &format!("Write {name}(<event time>, INTERVAL '1 hour')."),
     };
     Some(Diagnostic::new(code, call_of(definition, name), message).hint(hint))
+}
+
+/// A constant for which one of our functions can never have an answer: `name(arguments): reason`.
+fn wrong_constant(text: &str, definition: &QueryDefinition) -> Option<Diagnostic> {
+    let (call, reason) = plain(text).split_once("): ")?;
+    let (name, arguments) = call.split_once('(')?;
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let message = format!("function `{name}` has no answer to these arguments: {reason}");
+    is_name.then(|| {
+        let hint = format!("The function is {name}({arguments}).");
+        Diagnostic::new(WRONG_ARGUMENTS, call_of(definition, name), message).hint(hint)
+    })
 }
 
 /// The first line of a message without DataFusion's own headings.
@@ -241,9 +256,9 @@ fn wrong_function(text: &str, span: Option<Span>, definition: &QueryDefinition) 
         let span = span.unwrap_or_else(|| call_of(definition, &name));
         let finding = Diagnostic::new(UNKNOWN_FUNCTION, span, format!("function `{name}` does not exist"));
         let guess = quoted("Did you mean '").map(|guess| format!("Did you mean `{guess}`?"));
-        return Some(
-            finding.hint(guess.unwrap_or_else(|| "Functions are those of DataFusion and the calendar.".into())),
-        );
+        return Some(finding.hint(
+            guess.unwrap_or_else(|| "Functions are those of DataFusion, and those that the README lists.".into()),
+        ));
     }
     let name = quoted("unction '")?;
     let about_arguments = ["signature", "requires", "expects", "expected", "coerce", "coercion", "arguments"];
