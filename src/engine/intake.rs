@@ -291,6 +291,9 @@ fn hands_on_records(relation: &Relation) -> bool {
         | OperatorPlan::TableAggregate(_)
         | OperatorPlan::TableWindow(_)
         | OperatorPlan::WindowAggregate(_)
+        | OperatorPlan::RunningWindow(_)
+        | OperatorPlan::BucketWindow(_)
+        | OperatorPlan::FirstRow(_)
         | OperatorPlan::FrozenRows(_)
         | OperatorPlan::Changes(_)
         | OperatorPlan::Upsert(_) => false,

@@ -5,18 +5,24 @@
 //! One instance holds one shard; the engine divides inputs by [`Operator`]'s key columns and joins the outputs.
 
 mod accumulators;
+mod bucket_window;
 mod changes;
+mod deadline;
 mod deduplicate;
 mod event_time;
 mod exact_sum;
+mod first_row;
 mod frozen_rows;
 mod groups;
 mod keyed_differences;
+mod log_rows;
 mod lookup_join;
 mod ordered_multiset;
+mod ordered_rows;
 #[cfg(test)]
 mod rewritten_log;
 mod row_codec;
+mod running_window;
 #[cfg(test)]
 mod script;
 #[cfg(test)]
@@ -38,10 +44,16 @@ use arrow::error::ArrowError;
 
 use crate::stream::{ChangeBatch, Watermark};
 
+pub use bucket_window::{BucketWindow, BucketWindowSpec};
 pub use changes::{Changes, ChangesSpec, KeyText};
+pub use deadline::Deadline;
 pub use deduplicate::{Deduplicate, DeduplicateSpec};
+pub use first_row::{FirstBy, FirstRow, FirstRowSpec};
 pub use frozen_rows::{FrozenRows, FrozenRowsSpec};
 pub use lookup_join::{LookupJoin, LookupJoinSpec};
+pub use running_window::{
+    FrameBound, RunningFrame, RunningFunction, RunningOrder, RunningWindow, RunningWindowSpec, ValuePlace,
+};
 pub use source_table::{RowRetention, SourceTable, SourceTableSpec};
 pub use table_aggregate::{AggregateCall, AggregateFunction, TableAggregate, TableAggregateSpec};
 pub use table_join::{JoinKind, TableJoin, TableJoinSpec};

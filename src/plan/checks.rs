@@ -12,13 +12,6 @@ pub(super) fn check_syntax(plan: LogicalPlan) -> Result<LogicalPlan> {
     check_names(&plan)?;
     let mut refused = Ok(());
     plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::Distinct(datafusion::logical_expr::Distinct::On(_)) = node {
-            refused = refuse(
-                "C0426",
-                "DISTINCT ON is not supported",
-                "Keep one row of each key with QUALIFY row_number() OVER (PARTITION BY <key> ORDER BY ..) = 1.",
-            );
-        }
         node.apply_expressions(|e| {
             e.apply(|e| {
                 if let Expr::ScalarSubquery(s) = e

@@ -29,7 +29,13 @@ pub(super) fn cut(builder: &mut Builder<'_>, plan: LogicalPlan, needed: &Needed)
         }
         LogicalPlan::Filter(f) => {
             let below = needed | &columns_of(std::slice::from_ref(&f.predicate));
-            let input = cut(builder, unwrap(f.input), &below)?;
+            let input = match unwrap(f.input) {
+                // What is kept of its rows decides how many it has to remember.
+                LogicalPlan::Window(window) => {
+                    nodes::table_window::cut_window(builder, window, &below, Some(&f.predicate))?
+                }
+                other => cut(builder, other, &below)?,
+            };
             Ok(LogicalPlan::Filter(Filter::try_new(f.predicate, Arc::new(input))?))
         }
         LogicalPlan::SubqueryAlias(alias) => {
@@ -53,7 +59,7 @@ pub(super) fn cut(builder: &mut Builder<'_>, plan: LogicalPlan, needed: &Needed)
         }
         LogicalPlan::Join(join) => nodes::join::cut_join(builder, join, needed),
         LogicalPlan::Aggregate(aggregate) => nodes::aggregate::cut_aggregate(builder, aggregate),
-        LogicalPlan::Window(window) => nodes::table_window::cut_window(builder, window, needed),
+        LogicalPlan::Window(window) => nodes::table_window::cut_window(builder, window, needed, None),
         LogicalPlan::EmptyRelation(empty) if !empty.produce_one_row => Ok(LogicalPlan::EmptyRelation(empty)),
         LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => refuse(
             "C0401",

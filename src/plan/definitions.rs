@@ -21,7 +21,7 @@ use super::leaf::EpochTable;
 use super::pipeline::{Distribution, OperatorPlan, Pipeline};
 use super::retention::{Retention, plan_retention};
 use super::rewrite::{ChangesRead, Rewritten, rewrite};
-use super::{canonical, session, sinks};
+use super::{canonical, distinct_on, session, sinks};
 use crate::catalog::{Catalog, Emit, QueryDefinition, QueryRole, RelationKind, SourceDefinition};
 use crate::dialect::Diagnostic;
 use crate::operators::{DeduplicateSpec, RowRetention, SourceTableSpec};
@@ -118,7 +118,7 @@ fn read_definitions(
         }
         let statement = Statement::Query(Box::new(definition.query.clone()));
         let read = block_on(ctx.state().statement_to_plan(DataFusionStatement::Statement(Box::new(statement))));
-        let plan = match read.map_err(PlanError::from).and_then(|plan| coerce(ctx, plan)).and_then(check_syntax) {
+        let plan = match read_as(ctx, read) {
             Ok(plan) => plan,
             Err(error) => {
                 failed.insert(name);
@@ -138,6 +138,11 @@ fn read_definitions(
         planned.push(Planned { definition, plan, stands_alone });
     }
     planned
+}
+
+/// Brings a definition as DataFusion read it into the form that is optimised.
+fn read_as(ctx: &SessionContext, read: datafusion::common::Result<LogicalPlan>) -> Result<LogicalPlan> {
+    check_syntax(coerce(ctx, distinct_on::rewrite(read?)?)?)
 }
 
 /// The references to `CHANGES(table)`.

@@ -5,11 +5,13 @@
 //!    state, or that is read once, is put in its place; any other is optimised and cut alone.
 //! 3. `cut`: aggregates, joins and windows become relations; the stateless rest is compiled into segments.
 
+mod arrival;
 mod builder;
 mod canonical;
 mod checks;
 mod cut;
 mod definitions;
+mod distinct_on;
 mod error;
 mod event_times;
 mod explain;

@@ -9,8 +9,9 @@ use super::retention::Retention;
 use super::segment::Segment;
 use crate::catalog::{Format, Headers, Rate, RelationKind, SourceDefinition};
 use crate::operators::{
-    ChangesSpec, DeduplicateSpec, FrozenRowsSpec, LookupJoinSpec, Operator, OperatorError, SourceTableSpec,
-    TableAggregateSpec, TableJoinSpec, TableWindowSpec, UpsertSpec, WindowAggregateSpec,
+    BucketWindowSpec, ChangesSpec, DeduplicateSpec, FirstRowSpec, FrozenRowsSpec, LookupJoinSpec, Operator,
+    OperatorError, RunningWindowSpec, SourceTableSpec, TableAggregateSpec, TableJoinSpec, TableWindowSpec, UpsertSpec,
+    WindowAggregateSpec,
 };
 
 /// The index of a relation in its pipeline.
@@ -91,6 +92,12 @@ pub enum OperatorPlan {
     LookupJoin(LookupJoinSpec),
     /// A grouped stream.
     WindowAggregate(WindowAggregateSpec),
+    /// OVER on a stream, row by row.
+    RunningWindow(RunningWindowSpec),
+    /// OVER on a stream, bucket by bucket.
+    BucketWindow(BucketWindowSpec),
+    /// The first row of each key of a stream.
+    FirstRow(FirstRowSpec),
     /// What an input had last from frozen groups.
     FrozenRows(FrozenRowsSpec),
     /// `CHANGES(t)`.
@@ -112,6 +119,9 @@ impl OperatorPlan {
             Self::TableWindow(spec) => Some(Box::new(op::TableWindow::new(spec.clone())?)),
             Self::LookupJoin(spec) => Some(Box::new(op::LookupJoin::new(spec.clone())?)),
             Self::WindowAggregate(spec) => Some(Box::new(op::WindowAggregate::new(spec.clone())?)),
+            Self::RunningWindow(spec) => Some(Box::new(op::RunningWindow::new(spec.clone())?)),
+            Self::BucketWindow(spec) => Some(Box::new(op::BucketWindow::new(spec.clone())?)),
+            Self::FirstRow(spec) => Some(Box::new(op::FirstRow::new(spec.clone())?)),
             Self::FrozenRows(spec) => Some(Box::new(op::FrozenRows::new(spec.clone())?)),
             Self::Changes(spec) => Some(Box::new(op::Changes::new(spec.clone())?)),
             Self::Upsert(spec) => Some(Box::new(op::Upsert::new(spec.clone())?)),
@@ -130,6 +140,9 @@ impl OperatorPlan {
             Self::TableWindow(_) => "table_window",
             Self::LookupJoin(_) => "lookup_join",
             Self::WindowAggregate(_) => "window_aggregate",
+            Self::RunningWindow(_) => "running_window",
+            Self::BucketWindow(_) => "bucket_window",
+            Self::FirstRow(_) => "deduplicate",
             Self::FrozenRows(_) => "frozen_rows",
             Self::Changes(_) => "changes",
             Self::Upsert(_) => "upsert",

@@ -154,6 +154,9 @@ fn fate(builder: &Builder<'_>, paths: &Paths, relation: &Relation, idx: usize, s
         | OperatorPlan::SourceStream(..)
         | OperatorPlan::LookupJoin(_)
         | OperatorPlan::WindowAggregate(_)
+        | OperatorPlan::RunningWindow(_)
+        | OperatorPlan::BucketWindow(_)
+        | OperatorPlan::FirstRow(_)
         | OperatorPlan::FrozenRows(_) => Fate::Ends,
     }
 }

@@ -15,6 +15,7 @@ use datafusion::sql::sqlparser::ast::{
     VisitorMut,
 };
 
+use super::arrival;
 use crate::catalog::{Catalog, QueryDefinition, QueryRole};
 use crate::dialect::{Diagnostic, Span};
 
@@ -210,7 +211,7 @@ impl Rewriter<'_> {
     }
 
     fn refuse_order(&mut self, query: &Query) {
-        if let Some(order) = &query.order_by {
+        if let Some(order) = query.order_by.as_ref().filter(|_| !arrival::is_distinct_on(query)) {
             let hint = "Drop it, or number the rows with row_number() OVER (PARTITION BY .. ORDER BY ..).";
             self.find("C0303", order.span(), "ORDER BY has no meaning for rows that keep changing".into(), hint);
         }
@@ -264,7 +265,8 @@ impl Rewriter<'_> {
     }
 }
 
-fn call(name: &str, args: Vec<Expr>) -> Expr {
+/// A call of a function.
+pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),
         uses_odbc_syntax: false,
@@ -306,7 +308,15 @@ impl VisitorMut for Rewriter<'_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        arrival::mark_query(query);
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expr {
+            arrival::mark_function(function);
+        }
         if let Expr::Function(function) = expr
             && let Some(name) = object_name(&function.name)
             && REFUSED.contains(&name.as_str())
@@ -318,6 +328,7 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        arrival::mark_select(select);
         for from in &mut select.from {
             for join in &mut from.joins {
                 self.rewrite_as_of(&mut join.relation, &mut join.join_operator);

@@ -15,6 +15,9 @@ use datafusion::scalar::ScalarValue;
 /// The function that stands for `FOR SYSTEM_TIME AS OF` in the condition of a join until the cut.
 pub(super) const AS_OF: &str = "as_of";
 
+/// The function that stands for `arrival` in the ORDER BY of OVER: the order in which rows are handled.
+pub(super) const ARRIVAL: &str = "arrival";
+
 /// One shape for `count(DISTINCT x)` whatever stands beside it, so that there is one operator for it.
 const DROPPED_RULES: [&str; 1] = ["single_distinct_aggregation_to_group_by"];
 
@@ -36,6 +39,7 @@ pub(super) fn session(zone: Tz) -> SessionContext {
     for function in crate::functions::all(zone) {
         ctx.register_udf(function);
     }
+    ctx.register_udf(ScalarUDF::from(Arrival { signature: Signature::nullary(Volatility::Volatile) }));
     ctx.register_udf(ScalarUDF::from(AsOf { signature: Signature::any(2, Volatility::Volatile) }));
     ctx
 }
@@ -61,5 +65,29 @@ impl ScalarUDFImpl for AsOf {
 
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
         Ok(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true))))
+    }
+}
+
+/// `arrival()`: a marker. Volatile, so that no rule takes it for a constant.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Arrival {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Arrival {
+    fn name(&self) -> &str {
+        ARRIVAL
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Int64)
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        Ok(ColumnarValue::Scalar(ScalarValue::Int64(Some(0))))
     }
 }

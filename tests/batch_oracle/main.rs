@@ -11,6 +11,7 @@ mod batch;
 mod ends;
 mod pack;
 mod refusals;
+mod running_window_shapes;
 mod safe_riding;
 mod shapes;
 mod stream_shapes;
@@ -199,6 +200,26 @@ fn grouped_tables_equal_batch() {
 #[test]
 fn windows_over_tables_equal_batch() {
     run_shapes(table_shapes::windows(), 6);
+}
+
+#[test]
+fn windows_over_streams_equal_batch() {
+    run_shapes(running_window_shapes::by_event_time(), 6);
+}
+
+#[test]
+fn windows_by_arrival_equal_batch() {
+    run_shapes(running_window_shapes::by_arrival(), 6);
+}
+
+#[test]
+fn windows_over_buckets_of_streams_equal_batch() {
+    run_shapes(running_window_shapes::by_bucket(), 6);
+}
+
+#[test]
+fn first_rows_equal_batch() {
+    run_shapes(running_window_shapes::deduplicate(), 6);
 }
 
 #[test]

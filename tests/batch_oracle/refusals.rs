@@ -22,13 +22,26 @@ fn queries_that_cannot_be_streamed_are_refused_with_a_hint() {
     refused("C0303", "SELECT id FROM t ORDER BY id");
     refused("C0304", "SELECT id FROM t LIMIT 3");
     refused("C0420", "SELECT g, n, count(*) AS c FROM t GROUP BY ROLLUP (g, n)");
-    refused("C0426", "SELECT DISTINCT ON (g) g, id FROM t");
     refused("C0310", "SELECT id, now() AS n FROM t");
     refused("C0402", "SELECT id FROM t UNION ALL SELECT id FROM s");
     refused("C0410", "SELECT s.id FROM s JOIN q ON s.id = q.id");
     refused("C0413", "SELECT t.id FROM t LEFT JOIN s ON s.id = t.id");
     refused("C0414", "SELECT t.id, v.val FROM t JOIN v FOR SYSTEM_TIME AS OF t.at ON TRUE");
-    refused("C0430", "SELECT id, row_number() OVER (PARTITION BY g ORDER BY at) AS r FROM s");
+    refused("C0430", "SELECT id, row_number() OVER (PARTITION BY g ORDER BY n) AS r FROM s");
+    refused("C0430", "SELECT id, sum(n) OVER (PARTITION BY g) AS r FROM s");
+    refused("C0430", "SELECT id, row_number() OVER (PARTITION BY g ORDER BY at DESC) AS r FROM s");
+    refused("C0432", "SELECT id, row_number() OVER (PARTITION BY g ORDER BY arrival) AS r FROM t");
+    refused("C0433", "SELECT id, row_number() OVER (PARTITION BY g ORDER BY arrival DESC) AS r FROM s");
+    refused("C0433", "SELECT id, row_number() OVER (PARTITION BY g ORDER BY at, arrival) AS r FROM s");
+    refused("C0434", "SELECT id, lead(n) OVER (PARTITION BY g ORDER BY at) AS r FROM s");
+    refused(
+        "C0434",
+        "SELECT id, sum(n) OVER (PARTITION BY g ORDER BY at ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS r FROM s",
+    );
+    refused("C0435", "SELECT id, sum(n) OVER (ORDER BY at GROUPS 2 PRECEDING) AS r FROM s");
+    refused("C0435", "SELECT id, sum(n) OVER (ORDER BY arrival RANGE 2 PRECEDING) AS r FROM s");
+    refused("C0436", "SELECT id, median(n) OVER (PARTITION BY g ORDER BY at) AS r FROM s");
+    refused("C0437", "SELECT id, array_agg(n) OVER (PARTITION BY g ORDER BY at) AS r FROM s");
     refused("C0421", "SELECT g, array_agg(id ORDER BY id) AS ids FROM s GROUP BY g");
     refused("C0422", "SELECT array_agg(id ORDER BY id) AS ids FROM t");
     refused("C0401", "SELECT 1 AS one");

@@ -104,6 +104,11 @@ pub enum Frame {
     Whole,
 }
 
+/// Runs steps over the rows of whole partitions.
+pub(super) fn run_steps(steps: &[WindowStep], rows: RecordBatch) -> Result<RecordBatch, OperatorError> {
+    steps::run(steps, rows)
+}
+
 /// Computes whole partitions of a table again where they were touched, and emits the difference.
 pub struct TableWindow {
     spec: TableWindowSpec,

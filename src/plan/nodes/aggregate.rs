@@ -309,7 +309,7 @@ fn bucket(builder: &Builder<'_>, aggregate: &Aggregate, input: &LogicalPlan) -> 
 }
 
 /// Whether an expression, written in the columns of the leaf, is the leaf's event time.
-fn is_event_time(builder: &Builder<'_>, plan: &LogicalPlan, time: &Expr) -> bool {
+pub(super) fn is_event_time(builder: &Builder<'_>, plan: &LogicalPlan, time: &Expr) -> bool {
     let Expr::Column(column) = time else { return false };
     let Some(leaf) = lineage::only_leaf(builder, plan) else { return false };
     let name = builder.facts[leaf].event_time.map(|i| builder.relations[leaf].schema.field(i).name().clone());

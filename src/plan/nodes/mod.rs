@@ -3,4 +3,6 @@
 pub(super) mod aggregate;
 mod group_step;
 pub(super) mod join;
+mod running_function;
+mod running_window;
 pub(super) mod table_window;

@@ -1,0 +1,81 @@
+//! Until when something waits for the watermark: an event time, or the end of a bucket.
+
+use std::collections::HashMap;
+
+use arrow::array::{BooleanArray, RecordBatch};
+
+use super::event_time::milliseconds;
+use super::{BucketEnd, OperatorError};
+use crate::stream::{ChangeBatch, Order, Watermark};
+
+/// The watermark that a row waits for.
+#[derive(Clone)]
+pub struct Deadline {
+    /// The timestamp column that says so; a null waits for the end of the input.
+    pub column: usize,
+    /// From the start of a bucket to its end (both in milliseconds), by which all its rows are there; none = the value is the
+    /// event time itself, or a bucket's name.
+    pub end: Option<BucketEnd>,
+    /// How long after the end, or after the value, the watermark must be, in milliseconds. A row may still come with an event
+    /// time at the watermark, so that it takes at least a millisecond where there is no end.
+    pub after_ms: i64,
+}
+
+impl Deadline {
+    /// The watermark (milliseconds) for which each row of a batch waits.
+    pub(super) fn of_rows(&self, rows: &RecordBatch) -> Result<Vec<i64>, OperatorError> {
+        let Some(column) = rows.columns().get(self.column) else {
+            return Err(OperatorError::Function(format!("no column {} to wait for", self.column)));
+        };
+        let mut known: HashMap<i64, i64> = HashMap::new();
+        let mut last = None;
+        let instants = milliseconds(column)?;
+        let deadlines = instants.iter().map(|instant| {
+            let Some(instant) = instant else { return i64::MAX };
+            match (&self.end, last) {
+                (None, _) => instant.saturating_add(self.after_ms),
+                (_, Some((of, deadline))) if of == instant => deadline,
+                (Some(end), _) => {
+                    let deadline = *known.entry(instant).or_insert_with(|| end(instant).saturating_add(self.after_ms));
+                    last = Some((instant, deadline));
+                    deadline
+                }
+            }
+        });
+        Ok(deadlines.collect())
+    }
+}
+
+impl std::fmt::Debug for Deadline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let is_bucket = self.end.is_some();
+        write!(f, "column {} bucket={is_bucket} after={}", self.column, self.after_ms)
+    }
+}
+
+/// Rows that came in time, with their deadlines, and the numbers of the source records of the others.
+pub(super) struct InTime {
+    pub rows: ChangeBatch,
+    pub deadlines: Vec<i64>,
+    pub late: Vec<u64>,
+}
+
+/// Parts rows that came after their deadline from the others.
+pub(super) fn refuse_late(
+    input: &ChangeBatch,
+    deadlines: Vec<i64>,
+    watermark: Watermark,
+) -> Result<InTime, OperatorError> {
+    let is_late = |deadline: &i64| watermark.has_passed(*deadline);
+    if !deadlines.iter().any(is_late) {
+        return Ok(InTime { rows: input.clone(), deadlines, late: Vec::new() });
+    }
+    let late = match &input.order {
+        Order::Sequence(numbers) => {
+            numbers.iter().zip(&deadlines).filter(|(_, d)| is_late(d)).map(|(number, _)| *number).collect()
+        }
+        Order::Key(_) | Order::Unordered => Vec::new(),
+    };
+    let keep: BooleanArray = deadlines.iter().map(|d| Some(!is_late(d))).collect();
+    Ok(InTime { rows: input.filter(&keep)?, deadlines: deadlines.into_iter().filter(|d| !is_late(d)).collect(), late })
+}

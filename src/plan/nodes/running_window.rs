@@ -1,0 +1,344 @@
+//! OVER on a stream: which rows it waits for, and what it has to remember.
+//!
+//! Rows leave at once (`ORDER BY arrival`), when the watermark passes them (`ORDER BY <event time>`), or when the bucket that
+//! their partition keys hold closes (any order, any function). Where a filter keeps the first row only, keys are enough.
+
+use std::sync::Arc;
+
+use arrow::compute::SortOptions;
+use arrow::datatypes::DataType;
+use datafusion::common::Column;
+use datafusion::logical_expr::expr::WindowFunction;
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, Window};
+use datafusion::scalar::ScalarValue;
+
+use super::super::builder::{Builder, Facts, NewRelation, arrow_schema, normalise, project_columns, schema_of};
+use super::super::error::{Result, refuse};
+use super::super::pipeline::{Distribution, OperatorPlan};
+use super::super::{arrival, canonical, lineage};
+use super::aggregate::is_event_time;
+use super::running_function::{Calls, Order};
+use super::table_window::{Layout, functions, steps};
+use crate::catalog::RelationKind;
+use crate::functions::Width;
+use crate::operators::{BucketEnd, BucketWindowSpec, Deadline, FirstBy, FirstRowSpec, RunningOrder, RunningWindowSpec};
+
+/// What the planner makes of a window on a stream.
+struct StreamWindow {
+    functions: Vec<WindowFunction>,
+    layout: Layout,
+    order: Order,
+    /// When the bucket closes that a partition key is.
+    bucket: Option<Deadline>,
+    /// The columns to order by, arrival aside.
+    sorts: Vec<(usize, SortOptions)>,
+    lateness_ms: i64,
+}
+
+/// Turns a window on a stream into a relation.
+pub(super) fn cut_stream_window(
+    builder: &mut Builder<'_>,
+    window: &Window,
+    input: LogicalPlan,
+    handed_on: Vec<Column>,
+    filter: Option<&Expr>,
+) -> Result<LogicalPlan> {
+    let mut plan = read_window(builder, window, &input, &handed_on)?;
+    let n_inputs = window.input.schema().fields().len();
+    let added: Vec<_> = window.schema.iter().skip(n_inputs).map(|(q, f)| (q.cloned(), f.clone())).collect();
+    let outputs = handed_on.into_iter().chain(added.iter().map(|(q, f)| Column::new(q.clone(), f.name())));
+    let outputs: Vec<Expr> = outputs.map(Expr::Column).collect();
+    let kept_first = filter.is_some_and(|filter| keeps_first(&plan, filter, added.first().map(|(_, f)| f.name())));
+    let operator = match (kept_first, &plan.order) {
+        (true, _) => first_row(&plan)?,
+        _ => match running(builder, &mut plan, &input)? {
+            Some(running) => running,
+            None => by_bucket(builder, window, &plan)?,
+        },
+    };
+    let mut fields = plan.layout.fields.clone();
+    fields.extend(added);
+    let schema = schema_of(fields)?;
+    let rows = normalise(input.clone(), plan.layout.exprs.clone())?;
+    let (input_schema, output_schema) = (arrow_schema(rows.schema()), arrow_schema(&schema));
+    let (node, operator, what) = operator.finish(input_schema, output_schema);
+    let distribution = match plan.layout.n_keys {
+        0 => Distribution::Single,
+        n => Distribution::Hash((0..n).collect()),
+    };
+    let calls = calls_text(&plan, window);
+    let meaning = format!("{what} lateness={}{calls}", plan.lateness_ms);
+    let id_without_rows = match &operator {
+        // Where no row waits, columns that are only handed on do not matter to the state.
+        OperatorPlan::RunningWindow(RunningWindowSpec { order: RunningOrder::Arrival, .. })
+        | OperatorPlan::FirstRow(FirstRowSpec { first: FirstBy::Arrival, .. }) => {
+            Some(id_without_rows(builder, &plan, &input, &format!("{node}{calls}"))?)
+        }
+        _ => None,
+    };
+    let facts = facts(builder, &plan, &input);
+    let leaf = builder.add(NewRelation {
+        node,
+        kind: RelationKind::Stream,
+        schema,
+        operator,
+        inputs: vec![(rows, distribution)],
+        facts,
+        arrival: plan.order == Order::Arrival,
+        meaning,
+    })?;
+    if let (Some(id), Some(relation)) = (id_without_rows, builder.relations.last_mut()) {
+        relation.operator_id = id;
+    }
+    project_columns(leaf, outputs)
+}
+
+/// Reads keys, order and bucket off a window.
+fn read_window(
+    builder: &Builder<'_>,
+    window: &Window,
+    input: &LogicalPlan,
+    handed_on: &[Column],
+) -> Result<StreamWindow> {
+    let mut functions = functions(window)?;
+    let sorts = functions.first().map(|f| f.params.order_by.clone()).unwrap_or_default();
+    let is_event_time = |expr: &Expr| is_event_time(builder, input, &lineage::source_expr(input, expr));
+    let order = match sorts.split_first() {
+        Some((first, rest)) if rest.iter().any(|s| arrival::is_marker(&s.expr)) && !arrival::is_marker(&first.expr) => {
+            return refuse(
+                "C0433",
+                "rows that wait for an order cannot be ordered by arrival among themselves",
+                "Order by arrival alone, or by columns alone: ties are ordered by the whole row.",
+            );
+        }
+        Some((first, _)) if arrival::is_marker(&first.expr) && first.asc => Order::Arrival,
+        Some((first, _)) if arrival::is_marker(&first.expr) => {
+            return refuse(
+                "C0433",
+                "the last row to arrive is never known",
+                "Order by arrival ascending, or by <event time> DESC with a bucket of it in PARTITION BY.",
+            );
+        }
+        Some((first, _)) if first.asc && !first.nulls_first && is_event_time(&first.expr) => Order::EventTime,
+        _ => Order::Other,
+    };
+    functions.iter_mut().for_each(|f| f.params.order_by.retain(|sort| !arrival::is_marker(&sort.expr)));
+    let mut layout = Layout::of(&functions, input, handed_on)?;
+    let mut columns = Vec::new();
+    for sort in sorts.iter().filter(|s| !arrival::is_marker(&s.expr) && !matches!(s.expr, Expr::Literal(..))) {
+        let options = SortOptions { descending: !sort.asc, nulls_first: sort.nulls_first };
+        columns.push((layout.need(&sort.expr, input)?, options));
+    }
+    let lateness_ms = builder.allowed_lateness_ms;
+    let buckets = (0..layout.n_keys).filter_map(|key| bucket(builder, input, key, layout.exprs.get(key)?, lateness_ms));
+    // The start of a bucket says more than its end.
+    let bucket = buckets.min_by_key(|bucket| (bucket.end.is_some(), std::cmp::Reverse(bucket.after_ms)));
+    Ok(StreamWindow { functions, layout, order, bucket, sorts: columns, lateness_ms })
+}
+
+/// When a partition is complete whose key is a bucket of the event time, or an event time itself as the buckets of a stream
+/// of buckets are; none if it is neither.
+fn bucket(builder: &Builder<'_>, input: &LogicalPlan, column: usize, key: &Expr, lateness_ms: i64) -> Option<Deadline> {
+    let zone = builder.zone;
+    let source = lineage::source_expr(input, key);
+    let source = source.unalias();
+    if is_event_time(builder, input, &source) {
+        return Some(Deadline { column, end: None, after_ms: lateness_ms.saturating_add(1) });
+    }
+    let Expr::ScalarFunction(call) = &source else { return None };
+    let (width, time) = match (call.func.name(), call.args.as_slice()) {
+        ("tumble", [time, Expr::Literal(width, _)]) => (Width::parse(width).ok()?, time),
+        ("date_trunc", [Expr::Literal(ScalarValue::Utf8(Some(unit)), _), time]) => (Width::of_date_trunc(unit)?, time),
+        _ => return None,
+    };
+    let end: BucketEnd = Arc::new(move |start| width.end_of(start, zone));
+    is_event_time(builder, input, time).then_some(Deadline { column, end: Some(end), after_ms: lateness_ms })
+}
+
+/// Whether a filter lets only the first row of each partition through.
+fn keeps_first(plan: &StreamWindow, filter: &Expr, number: Option<&String>) -> bool {
+    let [function] = plan.functions.as_slice() else { return false };
+    let can_wait = plan.order != Order::Other || plan.bucket.is_some();
+    let is_one = |value: &ScalarValue| matches!(value, ScalarValue::UInt64(Some(1)) | ScalarValue::Int64(Some(1)));
+    let is_two = |value: &ScalarValue| matches!(value, ScalarValue::UInt64(Some(2)) | ScalarValue::Int64(Some(2)));
+    let keeps = |part: &Expr| match part {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (left.as_ref(), op, right.as_ref()) {
+            (Expr::Column(column), Operator::Eq | Operator::LtEq, Expr::Literal(value, _)) => {
+                Some(&column.name) == number && is_one(value)
+            }
+            (Expr::Column(column), Operator::Lt, Expr::Literal(value, _)) => {
+                Some(&column.name) == number && is_two(value)
+            }
+            _ => false,
+        },
+        _ => false,
+    };
+    function.fun.name() == "row_number" && can_wait && split_conjunction(filter).into_iter().any(keeps)
+}
+
+/// An operator whose columns are not known yet.
+enum Planned {
+    FirstRow(FirstRowSpec),
+    Running(RunningWindowSpec),
+    Bucket(BucketWindowSpec),
+}
+
+impl Planned {
+    /// The word for it, the operator, and what it computes in canonical form.
+    fn finish(
+        self,
+        input: arrow::datatypes::SchemaRef,
+        schema: arrow::datatypes::SchemaRef,
+    ) -> (&'static str, OperatorPlan, String) {
+        match self {
+            Self::FirstRow(spec) => {
+                let what = format!("first_row keys={} {:?} bucket={:?}", spec.n_keys, spec.first, spec.bucket);
+                ("deduplicate", OperatorPlan::FirstRow(FirstRowSpec { input, schema, ..spec }), what)
+            }
+            Self::Running(spec) => {
+                let what = format!(
+                    "running_window keys={} bucket={:?} {:?} {:?} {:?}",
+                    spec.n_keys, spec.bucket, spec.order, spec.frames, spec.functions
+                );
+                ("running_window", OperatorPlan::RunningWindow(RunningWindowSpec { input, schema, ..spec }), what)
+            }
+            Self::Bucket(spec) => {
+                let what = format!("bucket_window keys={} bucket={:?}", spec.n_keys, spec.bucket);
+                ("bucket_window", OperatorPlan::BucketWindow(BucketWindowSpec { input, schema, ..spec }), what)
+            }
+        }
+    }
+}
+
+fn no_columns() -> arrow::datatypes::SchemaRef {
+    Arc::new(arrow::datatypes::Schema::empty())
+}
+
+/// When a row leaves: at its event time, else when its bucket closes.
+fn release(plan: &StreamWindow) -> Result<Deadline> {
+    match (plan.order, plan.sorts.first(), &plan.bucket) {
+        (Order::EventTime, Some((column, _)), _) => {
+            Ok(Deadline { column: *column, end: None, after_ms: plan.lateness_ms.saturating_add(1) })
+        }
+        (_, _, Some(bucket)) => Ok(bucket.clone()),
+        _ => no_order(),
+    }
+}
+
+fn no_order<T>() -> Result<T> {
+    refuse(
+        "C0430",
+        "OVER on a stream needs an order in which rows can leave",
+        "ORDER BY arrival (as they come) or ORDER BY <event time> (when the watermark has passed them); for any other order put a \
+         bucket of the event time, such as tumble(<event time>, INTERVAL '1 hour'), into PARTITION BY: rows then leave when \
+         it closes.",
+    )
+}
+
+fn first_row(plan: &StreamWindow) -> Result<Planned> {
+    let first = match plan.order {
+        Order::Arrival => FirstBy::Arrival,
+        Order::EventTime | Order::Other => FirstBy::Order { release: release(plan)?, columns: plan.sorts.clone() },
+    };
+    Ok(Planned::FirstRow(FirstRowSpec {
+        n_keys: plan.layout.n_keys,
+        first,
+        bucket: plan.bucket.clone(),
+        input: no_columns(),
+        schema: no_columns(),
+    }))
+}
+
+/// The operator that handles one row after the other; none if only whole buckets will do.
+fn running(builder: &Builder<'_>, plan: &mut StreamWindow, input: &LogicalPlan) -> Result<Option<Planned>> {
+    let order = match plan.order {
+        Order::Arrival => RunningOrder::Arrival,
+        Order::EventTime => RunningOrder::EventTime { release: release(plan)?, columns: plan.sorts.clone() },
+        Order::Other if plan.bucket.is_some() => return Ok(None),
+        Order::Other => return no_order(),
+    };
+    let mut calls = Calls::new(builder, input, plan.order, plan.bucket.is_some());
+    for function in &plan.functions {
+        match calls.add(function, &mut plan.layout)? {
+            Ok(()) => {}
+            // By arrival there is no moment at which the rest is known.
+            Err(_) if plan.bucket.is_some() && plan.order == Order::EventTime => return Ok(None),
+            Err(unknown) => return unknown.refuse(),
+        }
+    }
+    let Calls { frames, functions, .. } = &calls;
+    let forget_after_ms = calls.forget_after_ms().filter(|_| plan.order == Order::EventTime);
+    Ok(Some(Planned::Running(RunningWindowSpec {
+        n_keys: plan.layout.n_keys,
+        bucket: plan.bucket.clone(),
+        order,
+        frames: frames.clone(),
+        forget_after_ms: forget_after_ms.map(|ms| ms.saturating_add(plan.lateness_ms).saturating_add(1)),
+        functions: functions.clone(),
+        input: no_columns(),
+        schema: no_columns(),
+    })))
+}
+
+fn by_bucket(builder: &Builder<'_>, window: &Window, plan: &StreamWindow) -> Result<Planned> {
+    let Some(bucket) = &plan.bucket else { return no_order() };
+    Ok(Planned::Bucket(BucketWindowSpec {
+        n_keys: plan.layout.n_keys,
+        bucket: bucket.clone(),
+        order: plan.sorts.clone(),
+        steps: steps(builder, window, &plan.layout)?,
+        input: no_columns(),
+        schema: no_columns(),
+    }))
+}
+
+/// The functions in canonical form.
+fn calls_text(plan: &StreamWindow, window: &Window) -> String {
+    let schema = window.input.schema();
+    let call = |f: &WindowFunction| {
+        let p = &f.params;
+        let filter = p.filter.as_deref().map_or_else(String::new, |f| canonical::expr(f, schema));
+        let args = canonical::exprs(&p.args, schema);
+        format!(" ({} [{args}] where={filter} distinct={} {})", f.fun.name(), p.distinct, p.window_frame)
+    };
+    plan.functions.iter().map(call).collect()
+}
+
+/// The id of an operator whose state does not hold the columns that it hands on.
+fn id_without_rows(builder: &Builder<'_>, plan: &StreamWindow, input: &LogicalPlan, what: &str) -> Result<String> {
+    let mut exprs: Vec<Expr> = plan.layout.exprs.iter().take(plan.layout.n_keys).cloned().collect();
+    for p in plan.functions.iter().map(|f| &f.params) {
+        exprs.extend(p.args.iter().chain(p.filter.as_deref()).filter(|e| !matches!(e, Expr::Literal(..))).cloned());
+    }
+    let rows = canonical::plan(builder, &normalise(input.clone(), exprs)?);
+    Ok(canonical::id(&format!("{what} arrival bucket={:?} lateness={} {rows}", plan.bucket, plan.lateness_ms)))
+}
+
+/// What is known of the rows that leave.
+fn facts(builder: &Builder<'_>, plan: &StreamWindow, input: &LogicalPlan) -> Facts {
+    let columns = input.schema().columns();
+    let place = |idx: usize| {
+        let column = Expr::Column(columns.get(idx)?.clone());
+        plan.layout.exprs.iter().rposition(|e| *e == column)
+    };
+    Facts { event_time: lineage::event_time(builder, input).and_then(place), ..Facts::default() }
+}
+
+impl Layout {
+    /// Where an expression lies; it is put there if need be.
+    pub(super) fn need(&mut self, expr: &Expr, input: &LogicalPlan) -> Result<usize> {
+        match self.position(expr) {
+            Some(position) => Ok(position),
+            None => {
+                self.push(expr, input, None)?;
+                Ok(self.exprs.len() - 1)
+            }
+        }
+    }
+
+    /// The type of a column.
+    pub(super) fn data_type(&self, column: usize) -> Option<&DataType> {
+        self.fields.get(column).map(|(_, field)| field.data_type())
+    }
+}
