@@ -1,4 +1,4 @@
-//! The first row of each key of a stream: `row_number() = 1`, `DISTINCT ON`.
+//! The first row of each key of a stream, or the first few: `row_number() = 1`, `row_number() <= 3`, `DISTINCT ON`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -7,6 +7,7 @@ use std::ops::Range;
 use arrow::array::{Array, ArrayRef, BinaryArray, BooleanArray, RecordBatch, UInt64Array};
 use arrow::compute::{SortOptions, cast};
 use arrow::datatypes::SchemaRef;
+use smallvec::SmallVec;
 
 use super::deadline::{Deadline, InTime, refuse_late};
 use super::groups::batch_of;
@@ -19,18 +20,19 @@ use crate::state::{KeyIndex, RowArena};
 use crate::stream::{ChangeBatch, Order, Watermark};
 
 const NAME: &str = "deduplicate";
-const NONE: u32 = u32::MAX;
 
-/// Keeps the first row of each key, in some order.
+/// Keeps the first rows of each key, in some order.
 ///
-/// Input columns: the `n_keys` keys, then the rest. Output: the input, then a number that is always 1. Logged: keys, and the
-/// row that each has while it waits.
+/// Input columns: the `n_keys` keys, then the rest. Output: the input, then the number of the row, from 1. Logged: keys, and
+/// the rows that each has while they wait.
 #[derive(Clone, Debug)]
 pub struct FirstRowSpec {
     /// The number of keys.
     pub n_keys: usize,
     /// Which row is the first, and when it leaves.
     pub first: FirstBy,
+    /// How many rows of a key are kept; more than one only where they leave when a bucket closes.
+    pub limit: usize,
     /// When a key is forgotten because its bucket, one of the keys, has closed; none = never.
     pub bucket: Option<Deadline>,
     /// The input.
@@ -54,15 +56,15 @@ pub enum FirstBy {
     },
 }
 
-/// Keeps the first row of each key.
+/// Keeps the first rows of each key.
 pub struct FirstRow {
     spec: FirstRowSpec,
     key_codec: RowCodec,
     key_schema: SchemaRef,
     row_codec: OrderedRowCodec,
     keys: KeyIndex,
-    /// By key id: the row that waits; none once it has left.
-    waiting: Vec<u32>,
+    /// By key id: the rows that wait, in order; none once they have left.
+    waiting: Vec<SmallVec<[u32; 1]>>,
     rows: RowArena,
     /// Keys by the watermark that their row waits for. A key may stand here for a row that gave way to an earlier one.
     due: BinaryHeap<Reverse<(i64, u32)>>,
@@ -82,15 +84,24 @@ impl FirstRow {
         if spec.n_keys > spec.input.fields().len() || spec.bucket.as_ref().is_some_and(|b| b.column >= spec.n_keys) {
             return Err(OperatorError::Function("a key of a deduplication is missing".into()));
         }
+        let leaves_once = matches!(&spec.first, FirstBy::Order { release, .. } if release.column < spec.n_keys);
+        if spec.limit == 0 || (spec.limit > 1 && !leaves_once) {
+            return Err(OperatorError::Function("only a closed bucket knows more than its first row".into()));
+        }
         let keys: Vec<usize> = (0..spec.n_keys).collect();
         let order = match &spec.first {
-            FirstBy::Arrival => &[][..],
-            FirstBy::Order { columns, .. } => columns,
+            FirstBy::Arrival => Vec::new(),
+            FirstBy::Order { columns, .. } if !leaves_once => columns.clone(),
+            // Rows of a bucket leave by their keys, and compete only with those of the same.
+            FirstBy::Order { release, columns } => {
+                let keys = std::iter::once(release.column).chain(0..spec.n_keys);
+                keys.map(|key| (key, SortOptions::new(false, true))).chain(columns.iter().copied()).collect()
+            }
         };
         Ok(Self {
             key_schema: spec.input.project(&keys)?.into(),
             key_codec: RowCodec::new(&spec.input, keys)?,
-            row_codec: OrderedRowCodec::new(&spec.input, order)?,
+            row_codec: OrderedRowCodec::new(&spec.input, &order)?,
             keys: KeyIndex::default(),
             waiting: Vec::new(),
             rows: RowArena::default(),
@@ -108,7 +119,7 @@ impl FirstRow {
     fn key(&mut self, key: &[u8]) -> (u32, bool) {
         let (id, is_new) = self.keys.get_or_insert(key);
         if is_new && self.waiting.len() <= id as usize {
-            self.waiting.resize(id as usize + 1, NONE);
+            self.waiting.resize(id as usize + 1, SmallVec::new());
             self.releases.resize(id as usize + 1, i64::MAX);
             self.is_dirty.resize(id as usize + 1, false);
         }
@@ -121,16 +132,29 @@ impl FirstRow {
         }
     }
 
-    /// Puts a row in the place of the one that a key has.
-    fn set_row(&mut self, id: u32, bytes: &[u8], release: i64) {
-        let row = self.rows.insert(bytes);
-        let before = std::mem::replace(&mut self.waiting[id as usize], row);
-        if before != NONE {
-            self.rows.remove(before);
+    /// Lets a row compete for a place among those of a key, and returns whether it won one.
+    fn add_row(&mut self, id: u32, bytes: &[u8], release: i64) -> bool {
+        let (rows, waiting) = (&mut self.rows, &mut self.waiting[id as usize]);
+        let place = waiting.partition_point(|row| rows.get(*row) <= bytes);
+        if place >= self.spec.limit {
+            return false;
         }
-        if before == NONE || self.releases[id as usize] != release {
+        let is_first = waiting.is_empty();
+        waiting.insert(place, rows.insert(bytes));
+        if waiting.len() > self.spec.limit {
+            waiting.pop().into_iter().for_each(|row| rows.remove(row));
+        }
+        if is_first || self.releases[id as usize] != release {
             self.releases[id as usize] = release;
             self.due.push(Reverse((release, id)));
+        }
+        true
+    }
+
+    /// Drops the rows of a key.
+    fn drop_rows(&mut self, id: u32) {
+        for row in std::mem::take(&mut self.waiting[id as usize]) {
+            self.rows.remove(row);
         }
     }
 
@@ -152,7 +176,7 @@ impl FirstRow {
         Ok(is_first.into())
     }
 
-    /// Keeps the smallest row of each key that has none yet.
+    /// Keeps the smallest rows of each key of which none has left yet.
     fn compete(&mut self, rows: &RecordBatch, releases: &[i64]) -> Result<(), OperatorError> {
         let keys = self.key_codec.encode(rows)?;
         let encoded = self.row_codec.encode(rows)?;
@@ -160,12 +184,11 @@ impl FirstRow {
         for (row, release) in releases.iter().enumerate() {
             let (id, is_new) = self.key(keys.get(row));
             let bytes = bytes_of(encoded.as_ref(), row);
-            let waiting = self.waiting[id as usize];
+            let waits = is_new || !self.waiting[id as usize].is_empty();
             if let (true, Some(ends)) = (is_new, &ends) {
                 self.buckets.entry(ends[row]).or_default().push(id);
             }
-            if is_new || (waiting != NONE && bytes < self.rows.get(waiting)) {
-                self.set_row(id, bytes, *release);
+            if waits && self.add_row(id, bytes, *release) {
                 self.touch(id);
             }
         }
@@ -179,37 +202,46 @@ impl FirstRow {
             && watermark.has_passed(instant)
         {
             self.due.pop();
-            if self.releases[id as usize] == instant && self.waiting[id as usize] != NONE && self.keys.contains_id(id) {
+            if self.releases[id as usize] == instant && !self.waiting[id as usize].is_empty() {
                 ids.push((instant, id));
             }
         }
+        ids.sort_unstable();
+        // The same instant may stand there twice for a key.
+        ids.dedup();
         if ids.is_empty() {
             return Ok(ChangeBatch::empty(self.spec.schema.clone()));
         }
-        let bytes = |id: u32| self.rows.get(self.waiting[id as usize]);
-        ids.sort_unstable_by(|a, b| (a.0, bytes(a.1)).cmp(&(b.0, bytes(b.1))));
-        // The same instant may stand there twice for a key.
-        ids.dedup_by_key(|(_, id)| *id);
-        let rows: Vec<&[u8]> = ids.iter().map(|(_, id)| bytes(*id)).collect();
-        let batch = self.row_codec.decode(&rows)?;
-        let sortable = |instant: &i64| (instant ^ i64::MIN).to_be_bytes();
-        let names = ids.iter().zip(&rows).map(|((instant, _), row)| [&sortable(instant)[..], row].concat());
-        let order = Order::Key(BinaryArray::from_iter_values(names));
-        for (_, id) in &ids {
-            let row = std::mem::replace(&mut self.waiting[*id as usize], NONE);
-            self.rows.remove(row);
-            self.touch(*id);
+        let mut rows: Vec<(i64, &[u8], u64)> = Vec::with_capacity(ids.len());
+        for (instant, id) in &ids {
+            let of_key = self.waiting[*id as usize].iter().zip(1..);
+            rows.extend(of_key.map(|(row, number)| (*instant, self.rows.get(*row), number)));
         }
-        let n_rows = ids.len();
-        Ok(ChangeBatch { rows: self.numbered(&batch)?, weights: vec![1; n_rows].into(), order })
+        rows.sort_unstable();
+        let bytes: Vec<&[u8]> = rows.iter().map(|(_, bytes, _)| *bytes).collect();
+        let batch = self.row_codec.decode(&bytes)?;
+        let sortable = |instant: &i64| (instant ^ i64::MIN).to_be_bytes();
+        let names = rows.iter().map(|(instant, row, _)| [&sortable(instant)[..], row].concat());
+        let order = Order::Key(BinaryArray::from_iter_values(names));
+        let numbers: UInt64Array = rows.iter().map(|(.., number)| *number).collect::<Vec<u64>>().into();
+        for (_, id) in ids {
+            self.drop_rows(id);
+            self.touch(id);
+        }
+        let n_rows = numbers.len();
+        Ok(ChangeBatch { rows: self.numbered(&batch, numbers)?, weights: vec![1; n_rows].into(), order })
     }
 
-    /// Rows with the number 1 behind them.
-    fn numbered(&self, rows: &RecordBatch) -> Result<RecordBatch, OperatorError> {
+    /// Rows with their numbers behind them.
+    fn numbered(&self, rows: &RecordBatch, numbers: UInt64Array) -> Result<RecordBatch, OperatorError> {
         let mut columns: Vec<ArrayRef> = rows.columns().to_vec();
-        let ones: ArrayRef = std::sync::Arc::new(UInt64Array::from_value(1, rows.num_rows()));
+        let numbers: ArrayRef = std::sync::Arc::new(numbers);
         if let Some(field) = self.spec.schema.fields().get(columns.len()) {
-            columns.push(if field.data_type() == ones.data_type() { ones } else { cast(&ones, field.data_type())? });
+            columns.push(if field.data_type() == numbers.data_type() {
+                numbers
+            } else {
+                cast(&numbers, field.data_type())?
+            });
         }
         batch_of(&self.spec.schema, columns, rows.num_rows())
     }
@@ -221,10 +253,7 @@ impl FirstRow {
             for id in entry.remove() {
                 any = true;
                 self.is_dirty[id as usize] = false;
-                let row = std::mem::replace(&mut self.waiting[id as usize], NONE);
-                if row != NONE {
-                    self.rows.remove(row);
-                }
+                self.drop_rows(id);
                 self.keys.remove(id);
             }
         }
@@ -232,12 +261,12 @@ impl FirstRow {
     }
 
     fn write(&self, id: u32, log: &mut LogWriter) {
-        // Once its row has left a key says nothing more.
-        let (waits, row) = match self.waiting[id as usize] {
-            NONE => (0, &[][..]),
-            row => (1, self.rows.get(row)),
-        };
-        log.push(LogKind::Key, waits, self.keys.key(id), row);
+        // Once its rows have left a key says nothing more.
+        let key = self.keys.key(id);
+        log.push(LogKind::Key, 0, key, &[]);
+        for row in &self.waiting[id as usize] {
+            log.push(LogKind::Row, 0, key, self.rows.get(*row));
+        }
     }
 }
 
@@ -254,7 +283,8 @@ impl Operator for FirstRow {
                 let InTime { rows, late, .. } = refuse_late(&input, ends, before)?;
                 let rows = in_order_of_arrival(rows)?;
                 let first = rows.filter(&self.admit(&rows.rows)?)?;
-                (ChangeBatch { rows: self.numbered(&first.rows)?, ..first }, late)
+                let ones = UInt64Array::from_value(1, first.len());
+                (ChangeBatch { rows: self.numbered(&first.rows, ones)?, ..first }, late)
             }
             FirstBy::Order { release, .. } => {
                 let InTime { rows, deadlines, late } = refuse_late(&input, release.of_rows(&input.rows)?, before)?;
@@ -302,8 +332,8 @@ impl Operator for FirstRow {
         for row in &rows {
             match row.kind {
                 LogKind::Closed => drop(self.close(Watermark(row.number))),
-                LogKind::Key => keyed.push(row),
-                LogKind::Gone | LogKind::Row | LogKind::Waiting => return Err(misfit(NAME)),
+                LogKind::Key | LogKind::Row => keyed.push(row),
+                LogKind::Gone | LogKind::Waiting => return Err(misfit(NAME)),
             }
         }
         if let Some(bucket) = self.spec.bucket.clone() {
@@ -316,34 +346,33 @@ impl Operator for FirstRow {
                 }
             }
         }
-        let waiting: Vec<&[u8]> = keyed.iter().filter(|row| row.number == 1).map(|row| row.value).collect();
+        let waiting: Vec<&[u8]> = keyed.iter().filter(|row| row.kind == LogKind::Row).map(|row| row.value).collect();
         let releases = match &self.spec.first {
             FirstBy::Order { release, .. } => release.of_rows(&self.row_codec.decode(&waiting)?)?,
             FirstBy::Arrival => Vec::new(),
         };
         let mut releases = releases.into_iter();
         for row in &keyed {
+            // A key comes before all its rows.
             let (id, _) = self.key(row.key);
-            if row.number == 1 {
-                self.set_row(id, row.value, releases.next().ok_or_else(|| misfit(NAME))?);
-            } else {
-                let before = std::mem::replace(&mut self.waiting[id as usize], NONE);
-                if before != NONE {
-                    self.rows.remove(before);
-                }
+            match row.kind {
+                LogKind::Row => drop(self.add_row(id, row.value, releases.next().ok_or_else(|| misfit(NAME))?)),
+                _ => self.drop_rows(id),
             }
         }
         Ok(())
     }
 
     fn state_size(&self) -> StateSize {
-        let by_id = size_of::<u32>() + size_of::<i64>() + size_of::<bool>();
+        let by_id = size_of::<SmallVec<[u32; 1]>>() + size_of::<i64>() + size_of::<bool>();
+        let spilled: usize = self.waiting.iter().filter(|w| w.spilled()).map(|w| w.capacity() * size_of::<u32>()).sum();
         let buckets: usize = self.buckets.values().map(|ids| ids.capacity() * size_of::<u32>()).sum();
         let bytes = self.keys.size_bytes()
             + self.rows.size_bytes()
             + self.waiting.capacity() * by_id
             + self.due.capacity() * size_of::<Reverse<(i64, u32)>>()
             + buckets
+            + spilled
             + self.dirty.capacity() * size_of::<u32>();
         StateSize { rows: self.keys.len(), bytes }
     }

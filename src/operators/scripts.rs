@@ -249,6 +249,7 @@ fn first_rows_of_keys() {
     let spec = || FirstRowSpec {
         n_keys: 2,
         first: FirstBy::Arrival,
+        limit: 1,
         bucket: Some(hour(1)),
         input: by_arrival.clone(),
         schema: columns("key text, hour timestamp, n int, number uint"),
@@ -260,6 +261,7 @@ fn first_rows_of_keys() {
     let spec = || FirstRowSpec {
         n_keys: 1,
         first: FirstBy::Order { release: event_time(1), columns: vec![(1, SortOptions::new(false, false))] },
+        limit: 1,
         bucket: None,
         input: by_time.clone(),
         schema: columns("key text, at timestamp, n int, number uint"),

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{AsArray, Int64Array, TimestampMillisecondArray};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit, UInt64Type};
 use proptest::prelude::*;
 
 use super::*;
@@ -21,7 +21,7 @@ enum Kind {
     Close,
 }
 
-fn spec(kind: Kind, bucketed: bool) -> FirstRowSpec {
+fn spec(kind: Kind, bucketed: bool, limit: usize) -> FirstRowSpec {
     let timestamp = DataType::Timestamp(TimeUnit::Millisecond, None);
     let mut fields = vec![Field::new("k", DataType::Int64, true)];
     if bucketed {
@@ -42,7 +42,8 @@ fn spec(kind: Kind, bucketed: bool) -> FirstRowSpec {
             FirstBy::Order { release: bucket.clone(), columns: vec![(at + 1, SortOptions::new(true, false))] }
         }
     };
-    FirstRowSpec { n_keys: at, first, bucket: bucketed.then_some(bucket), input, schema: Arc::new(Schema::new(fields)) }
+    let schema = Arc::new(Schema::new(fields));
+    FirstRowSpec { n_keys: at, first, limit, bucket: bucketed.then_some(bucket), input, schema }
 }
 
 fn start(row: &Row) -> i64 {
@@ -63,30 +64,34 @@ fn batch(spec: &FirstRowSpec, rows: &[Row]) -> ChangeBatch {
     ChangeBatch::stream(batch, (0..rows.len() as u64).collect())
 }
 
-fn shown(output: &Output) -> Vec<(i64, i64)> {
+/// Key, value and number of each row.
+fn shown(output: &Output) -> Vec<(i64, i64, u64)> {
     let columns = output.changes.rows.columns();
-    let n_columns = columns.len();
-    let (keys, values) = (columns[0].as_primitive::<Int64Type>(), columns[n_columns - 2].as_primitive::<Int64Type>());
-    (0..output.changes.len()).map(|row| (keys.value(row), values.value(row))).collect()
+    let n = columns.len();
+    let (keys, values) = (columns[0].as_primitive::<Int64Type>(), columns[n - 2].as_primitive::<Int64Type>());
+    let numbers = columns[n - 1].as_primitive::<UInt64Type>();
+    (0..output.changes.len()).map(|row| (keys.value(row), values.value(row), numbers.value(row))).collect()
 }
 
 proptest! {
     #[test]
-    fn each_key_gives_its_first_row_whatever_the_epochs_and_restarts(
+    fn each_key_gives_its_first_rows_whatever_the_epochs_and_restarts(
         epochs in prop::collection::vec(
             (prop::collection::vec((0i64..4, 0i64..30, 0i64..50), 0..12), 0i64..30), 1..14),
         kind in prop_oneof![Just((Kind::Arrival, false)), Just((Kind::Arrival, true)), Just((Kind::Time, false)),
             Just((Kind::Time, true)), Just((Kind::Close, true))],
+        limit in 1usize..4,
         restore_at in 0usize..14,
         slots in 0usize..4,
     ) {
         let (kind, bucketed) = kind;
-        let spec = spec(kind, bucketed);
+        let limit = if kind == Kind::Close { limit } else { 1 };
+        let spec = spec(kind, bucketed, limit);
         let mut operator = FirstRow::new(spec.clone()).unwrap();
         let mut log = RewrittenLog::new(slots);
         let key = |r: &Row| (r.0, if bucketed { start(r) } else { 0 });
-        let order = |r: &Row| if kind == Kind::Time { (r.1, r.0, r.2) } else { (-r.2, r.0, r.1) };
-        let (mut watermark, mut seen, mut waiting) = (0, BTreeSet::new(), BTreeMap::<(i64, i64), Row>::new());
+        let order = |r: &Row| if kind == Kind::Time { (r.1, r.0, r.2) } else { (r.0, -r.2, r.1) };
+        let (mut watermark, mut seen, mut waiting) = (0, BTreeSet::new(), BTreeMap::<(i64, i64), Vec<Row>>::new());
         for (number, (rows, progress)) in epochs.into_iter().enumerate() {
             if number == restore_at {
                 operator = FirstRow::new(spec.clone()).unwrap();
@@ -106,22 +111,23 @@ proptest! {
                     late.push(idx as u64);
                 } else if kind == Kind::Arrival {
                     if seen.insert(key(row)) {
-                        want.push((row.0, row.2));
+                        want.push((row.0, row.2, 1));
                     }
                 } else if !seen.contains(&key(row)) {
-                    let best = waiting.entry(key(row)).or_insert(*row);
-                    if order(row) < order(best) {
-                        *best = *row;
-                    }
+                    let best = waiting.entry(key(row)).or_default();
+                    best.push(*row);
+                    best.sort_by_key(order);
+                    best.truncate(limit);
                 }
             }
             let release = |r: &Row| if kind == Kind::Time { r.1 + 1 } else { start(r) + BUCKET };
-            let mut due: Vec<Row> = waiting.values().filter(|r| release(r) <= after).copied().collect();
-            due.sort_by_key(|r| (release(r), order(r)));
-            for row in due {
+            let due = waiting.values().filter(|rows| release(&rows[0]) <= after);
+            let mut due: Vec<(Row, u64)> = due.flat_map(|rows| rows.iter().copied().zip(1..)).collect();
+            due.sort_by_key(|(row, _)| (release(row), order(row)));
+            for (row, number) in due {
                 waiting.remove(&key(&row));
                 seen.insert(key(&row));
-                want.push((row.0, row.2));
+                want.push((row.0, row.2, number));
             }
             prop_assert_eq!(&output.late, &late);
             prop_assert_eq!(shown(&output), want);
@@ -139,7 +145,7 @@ proptest! {
 
 #[test]
 fn a_delta_of_another_operator_is_refused() {
-    let mut operator = FirstRow::new(spec(Kind::Time, false)).unwrap();
+    let mut operator = FirstRow::new(spec(Kind::Time, false, 1)).unwrap();
     let foreign = RecordBatch::new_empty(Arc::new(Schema::new(vec![Field::new("key", DataType::Utf8, true)])));
     assert!(matches!(operator.restore(&foreign), Err(OperatorError::State(_))));
 }

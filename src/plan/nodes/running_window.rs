@@ -1,7 +1,8 @@
 //! OVER on a stream: which rows it waits for, and what it has to remember.
 //!
 //! Rows leave at once (`ORDER BY arrival`), when the watermark passes them (`ORDER BY <event time>`), or when the bucket that
-//! their partition keys hold closes (any order, any function). Where a filter keeps the first row only, keys are enough.
+//! their partition keys hold closes (any order, any function). Where a filter keeps the first row only, keys are enough;
+//! where it keeps the first few of a bucket, so are these.
 
 use std::sync::Arc;
 
@@ -49,10 +50,10 @@ pub(super) fn cut_stream_window(
     let added: Vec<_> = window.schema.iter().skip(n_inputs).map(|(q, f)| (q.cloned(), f.clone())).collect();
     let outputs = handed_on.into_iter().chain(added.iter().map(|(q, f)| Column::new(q.clone(), f.name())));
     let outputs: Vec<Expr> = outputs.map(Expr::Column).collect();
-    let kept_first = filter.is_some_and(|filter| keeps_first(&plan, filter, added.first().map(|(_, f)| f.name())));
-    let operator = match (kept_first, &plan.order) {
-        (true, _) => first_row(&plan)?,
-        _ => match running(builder, &mut plan, &input)? {
+    let limit = filter.and_then(|filter| kept_rows(&plan, filter, added.first().map(|(_, f)| f.name())));
+    let operator = match limit {
+        Some(limit) => first_row(&plan, limit)?,
+        None => match running(builder, &mut plan, &input)? {
             Some(running) => running,
             None => by_bucket(builder, window, &plan)?,
         },
@@ -156,25 +157,34 @@ fn bucket(builder: &Builder<'_>, input: &LogicalPlan, column: usize, key: &Expr,
     is_event_time(builder, input, time).then_some(Deadline { column, end: Some(end), after_ms: lateness_ms })
 }
 
-/// Whether a filter lets only the first row of each partition through.
-fn keeps_first(plan: &StreamWindow, filter: &Expr, number: Option<&String>) -> bool {
-    let [function] = plan.functions.as_slice() else { return false };
-    let can_wait = plan.order != Order::Other || plan.bucket.is_some();
-    let is_one = |value: &ScalarValue| matches!(value, ScalarValue::UInt64(Some(1)) | ScalarValue::Int64(Some(1)));
-    let is_two = |value: &ScalarValue| matches!(value, ScalarValue::UInt64(Some(2)) | ScalarValue::Int64(Some(2)));
-    let keeps = |part: &Expr| match part {
-        Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (left.as_ref(), op, right.as_ref()) {
-            (Expr::Column(column), Operator::Eq | Operator::LtEq, Expr::Literal(value, _)) => {
-                Some(&column.name) == number && is_one(value)
-            }
-            (Expr::Column(column), Operator::Lt, Expr::Literal(value, _)) => {
-                Some(&column.name) == number && is_two(value)
-            }
-            _ => false,
-        },
-        _ => false,
+/// How many rows of a key are kept with their numbers at most; where more are asked for, all of them wait.
+const LIMIT_MAX: u64 = 1000;
+
+/// Of how many first rows of each partition a filter lets none but these through; none if more have to be remembered.
+fn kept_rows(plan: &StreamWindow, filter: &Expr, number: Option<&String>) -> Option<usize> {
+    let [function] = plan.functions.as_slice() else { return None };
+    if function.fun.name() != "row_number" || (plan.order == Order::Other && plan.bucket.is_none()) {
+        return None;
+    }
+    let kept = |part: &Expr| {
+        let Expr::BinaryExpr(BinaryExpr { left, op, right }) = part else { return None };
+        let (Expr::Column(column), Expr::Literal(value, _)) = (left.as_ref(), right.as_ref()) else { return None };
+        let n = match value {
+            ScalarValue::UInt64(Some(n)) => *n,
+            ScalarValue::Int64(Some(n)) => u64::try_from(*n).ok()?,
+            _ => return None,
+        };
+        let limit = match op {
+            Operator::Eq | Operator::LtEq => n,
+            Operator::Lt => n.checked_sub(1)?,
+            _ => return None,
+        };
+        (Some(&column.name) == number).then_some(limit)
     };
-    function.fun.name() == "row_number" && can_wait && split_conjunction(filter).into_iter().any(keeps)
+    let limit = split_conjunction(filter).into_iter().filter_map(kept).min()?;
+    // Only a closed bucket has all its first rows at once.
+    let most = if plan.order == Order::Other { LIMIT_MAX } else { 1 };
+    (1..=most).contains(&limit).then(|| usize::try_from(limit).ok()).flatten()
 }
 
 /// An operator whose columns are not known yet.
@@ -193,7 +203,7 @@ impl Planned {
     ) -> (&'static str, OperatorPlan, String) {
         match self {
             Self::FirstRow(spec) => {
-                let what = format!("first_row keys={} {:?} bucket={:?}", spec.n_keys, spec.first, spec.bucket);
+                let what = format!("first_row keys={} {:?} {} bucket={:?}", spec.n_keys, spec.first, spec.limit, spec.bucket);
                 ("deduplicate", OperatorPlan::FirstRow(FirstRowSpec { input, schema, ..spec }), what)
             }
             Self::Running(spec) => {
@@ -236,7 +246,7 @@ fn no_order<T>() -> Result<T> {
     )
 }
 
-fn first_row(plan: &StreamWindow) -> Result<Planned> {
+fn first_row(plan: &StreamWindow, limit: usize) -> Result<Planned> {
     let first = match plan.order {
         Order::Arrival => FirstBy::Arrival,
         Order::EventTime | Order::Other => FirstBy::Order { release: release(plan)?, columns: plan.sorts.clone() },
@@ -244,6 +254,7 @@ fn first_row(plan: &StreamWindow) -> Result<Planned> {
     Ok(Planned::FirstRow(FirstRowSpec {
         n_keys: plan.layout.n_keys,
         first,
+        limit,
         bucket: plan.bucket.clone(),
         input: no_columns(),
         schema: no_columns(),
