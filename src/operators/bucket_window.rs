@@ -11,7 +11,7 @@ use super::log_rows::{LogKind, LogReader, LogWriter, misfit};
 use super::ordered_rows::{DueRows, OrderedRowCodec, OrderedRows};
 use super::table_window::run_steps;
 use super::{EpochContext, Operator, OperatorError, Output, StateSize, WindowStep};
-use crate::stream::{ChangeBatch, Order};
+use crate::stream::{ChangeBatch, Order, Watermark};
 
 /// Any OVER on a stream whose partition keys hold a time bucket: top-N, frames that look ahead, functions of the whole
 /// partition.
@@ -100,6 +100,10 @@ impl Operator for BucketWindow {
             false => self.compute(due)?,
         };
         Ok(Output { late: in_time.late, ..changes.into() })
+    }
+
+    fn watermark(&self, ctx: &EpochContext) -> Watermark {
+        self.spec.bucket.oldest_at(ctx.watermark_after())
     }
 
     fn next_timer(&self) -> Option<i64> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use arrow::array::{BooleanArray, RecordBatch};
 
 use super::event_time::milliseconds;
-use super::{BucketEnd, OperatorError};
+use super::{BucketEdge, OperatorError};
 use crate::stream::{ChangeBatch, Order, Watermark};
 
 /// The watermark that a row waits for.
@@ -13,15 +13,35 @@ use crate::stream::{ChangeBatch, Order, Watermark};
 pub struct Deadline {
     /// The timestamp column that says so; a null waits for the end of the input.
     pub column: usize,
-    /// From the start of a bucket to its end (both in milliseconds), by which all its rows are there; none = the value is the
-    /// event time itself, or a bucket's name.
-    pub end: Option<BucketEnd>,
+    /// The bucket of which the value is the start; none = the value is the event time itself.
+    pub bucket: Option<BucketEdges>,
     /// How long after the end, or after the value, the watermark must be, in milliseconds. A row may still come with an event
     /// time at the watermark, so that it takes at least a millisecond where there is no end.
     pub after_ms: i64,
 }
 
+/// Where a bucket begins and ends that holds an instant, in milliseconds.
+#[derive(Clone)]
+pub struct BucketEdges {
+    /// Its first instant.
+    pub start: BucketEdge,
+    /// The instant behind its last.
+    pub end: BucketEdge,
+}
+
 impl Deadline {
+    /// The least event time that a row may have which still waits, or comes, at a watermark.
+    pub(super) fn oldest_at(&self, watermark: Watermark) -> Watermark {
+        let Watermark(now) = watermark;
+        if watermark == Watermark::MAX || watermark == Watermark::MIN {
+            return watermark;
+        }
+        Watermark(match &self.bucket {
+            None => now.saturating_sub(self.after_ms).saturating_add(1),
+            Some(bucket) => (bucket.start)(now.saturating_sub(self.after_ms)),
+        })
+    }
+
     /// The watermark (milliseconds) for which each row of a batch waits.
     pub(super) fn of_rows(&self, rows: &RecordBatch) -> Result<Vec<i64>, OperatorError> {
         let Some(column) = rows.columns().get(self.column) else {
@@ -32,11 +52,12 @@ impl Deadline {
         let instants = milliseconds(column)?;
         let deadlines = instants.iter().map(|instant| {
             let Some(instant) = instant else { return i64::MAX };
-            match (&self.end, last) {
+            match (&self.bucket, last) {
                 (None, _) => instant.saturating_add(self.after_ms),
                 (_, Some((of, deadline))) if of == instant => deadline,
-                (Some(end), _) => {
-                    let deadline = *known.entry(instant).or_insert_with(|| end(instant).saturating_add(self.after_ms));
+                (Some(bucket), _) => {
+                    let deadline =
+                        *known.entry(instant).or_insert_with(|| (bucket.end)(instant).saturating_add(self.after_ms));
                     last = Some((instant, deadline));
                     deadline
                 }
@@ -48,7 +69,7 @@ impl Deadline {
 
 impl std::fmt::Debug for Deadline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let is_bucket = self.end.is_some();
+        let is_bucket = self.bucket.is_some();
         write!(f, "column {} bucket={is_bucket} after={}", self.column, self.after_ms)
     }
 }

@@ -298,6 +298,14 @@ impl Operator for FirstRow {
         Ok(Output { late, ..changes.into() })
     }
 
+    fn watermark(&self, ctx: &EpochContext) -> Watermark {
+        let after = ctx.watermark_after();
+        match &self.spec.first {
+            FirstBy::Arrival => after,
+            FirstBy::Order { release, .. } => release.oldest_at(after),
+        }
+    }
+
     fn next_timer(&self) -> Option<i64> {
         self.due.peek().map(|Reverse((instant, _))| *instant)
     }

@@ -14,6 +14,7 @@ mod exact_sum;
 mod first_row;
 mod frozen_rows;
 mod groups;
+mod interval_join;
 mod keyed_differences;
 mod log_rows;
 mod lookup_join;
@@ -22,6 +23,7 @@ mod ordered_rows;
 #[cfg(test)]
 mod rewritten_log;
 mod row_codec;
+mod row_name;
 mod running_window;
 #[cfg(test)]
 mod script;
@@ -32,6 +34,7 @@ mod table_aggregate;
 mod table_join;
 mod table_window;
 mod upsert;
+mod waiting_rows;
 mod window_aggregate;
 #[cfg(test)]
 mod zset_model;
@@ -46,11 +49,12 @@ use crate::stream::{ChangeBatch, Watermark};
 
 pub use bucket_window::{BucketWindow, BucketWindowSpec};
 pub use changes::{Changes, ChangesSpec, KeyText};
-pub use deadline::Deadline;
+pub use deadline::{BucketEdges, Deadline};
 pub use deduplicate::{Deduplicate, DeduplicateSpec};
 pub use first_row::{FirstBy, FirstRow, FirstRowSpec};
 pub use frozen_rows::{FrozenRows, FrozenRowsSpec};
-pub use lookup_join::{LookupJoin, LookupJoinSpec};
+pub use interval_join::{IntervalJoin, IntervalJoinSpec, IntervalKind, IntervalSide};
+pub use lookup_join::{LookupJoin, LookupJoinSpec, LookupWait};
 pub use running_window::{
     FrameBound, RunningFrame, RunningFunction, RunningOrder, RunningWindow, RunningWindowSpec, ValuePlace,
 };
@@ -61,7 +65,7 @@ pub use table_window::{
     Frame, GroupAggregate, GroupStep, KernelStep, TableWindow, TableWindowSpec, WindowKernel, WindowStep,
 };
 pub use upsert::{Upsert, UpsertSpec};
-pub use window_aggregate::{BucketEnd, WindowAggregate, WindowAggregateSpec};
+pub use window_aggregate::{BucketEdge, WindowAggregate, WindowAggregateSpec};
 
 /// What an operator may know of the epoch it works in.
 #[derive(Clone, Debug)]
@@ -138,6 +142,18 @@ pub trait Operator: Send {
     /// The event time (milliseconds) at which the operator has something to do without input.
     fn next_timer(&self) -> Option<i64> {
         None
+    }
+
+    /// Whether the operator has something to do without input at the watermarks after an epoch.
+    fn is_due(&self, ctx: &EpochContext) -> bool {
+        self.next_timer().is_some_and(|instant_ms| ctx.watermark_after().has_passed(instant_ms))
+    }
+
+    /// The watermark of the operator's rows after an epoch: none that it has yet to give has an event time before it.
+    ///
+    /// That of its inputs, unless it keeps rows that it gives later.
+    fn watermark(&self, ctx: &EpochContext) -> Watermark {
+        ctx.watermark_after()
     }
 
     /// The wall clock (milliseconds) at which rows that wait may be handed on without input; `i64::MIN` = at once.

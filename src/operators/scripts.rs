@@ -8,11 +8,11 @@ use arrow::datatypes::{DataType, Field, Schema};
 
 use super::script::{Input, check, columns};
 use super::{
-    AggregateCall, AggregateFunction, BucketWindow, BucketWindowSpec, Changes, ChangesSpec, Deadline, Deduplicate,
-    DeduplicateSpec, FirstBy, FirstRow, FirstRowSpec, FrameBound, JoinKind, KernelStep, KeyText, LookupJoin,
-    LookupJoinSpec, RunningFrame, RunningFunction, RunningOrder, RunningWindow, RunningWindowSpec, TableAggregate,
-    TableAggregateSpec, TableJoin, TableJoinSpec, Upsert, UpsertSpec, ValuePlace, WindowAggregate, WindowAggregateSpec,
-    WindowKernel, WindowStep,
+    AggregateCall, AggregateFunction, BucketEdges, BucketWindow, BucketWindowSpec, Changes, ChangesSpec, Deadline,
+    Deduplicate, DeduplicateSpec, FirstBy, FirstRow, FirstRowSpec, FrameBound, IntervalJoin, IntervalJoinSpec,
+    IntervalKind, IntervalSide, JoinKind, KernelStep, KeyText, LookupJoin, LookupJoinSpec, RunningFrame,
+    RunningFunction, RunningOrder, RunningWindow, RunningWindowSpec, TableAggregate, TableAggregateSpec, TableJoin,
+    TableJoinSpec, Upsert, UpsertSpec, ValuePlace, WindowAggregate, WindowAggregateSpec, WindowKernel, WindowStep,
 };
 
 /// A join of rides (person, number) with visits (person, visitor) by person.
@@ -141,6 +141,7 @@ fn buckets_of_a_stream() {
         n_keys: 2,
         bucket: Some(0),
         bucket_end: Arc::new(|start| start + 3_600_000),
+        bucket_start: Arc::new(|instant| instant - instant.rem_euclid(3_600_000)),
         allowed_lateness_ms: 0,
         aggregates: calls(&[(AggregateFunction::Count, None, false), (AggregateFunction::Sum, Some(2), false)]),
         emit_final: true,
@@ -159,12 +160,14 @@ fn repeated_records() {
 
 /// The hour that starts at the timestamp in a column.
 fn hour(column: usize) -> Deadline {
-    Deadline { column, end: Some(Arc::new(|start| start + 3_600_000)), after_ms: 0 }
+    let start = |at: i64| at.div_euclid(3_600_000) * 3_600_000;
+    let edges = BucketEdges { start: Arc::new(start), end: Arc::new(move |at| start(at) + 3_600_000) };
+    Deadline { column, bucket: Some(edges), after_ms: 0 }
 }
 
 /// The event time in a column.
 fn event_time(column: usize) -> Deadline {
-    Deadline { column, end: None, after_ms: 1 }
+    Deadline { column, bucket: None, after_ms: 1 }
 }
 
 fn sum_of(column: usize, frame: usize) -> RunningFunction {
@@ -283,6 +286,32 @@ fn stream_with_a_table() {
             schema: columns("id text, town text"),
             ..by_person(JoinKind::Left)
         },
+        wait: None,
     };
     check("lookup_join.txt", &inputs, || LookupJoin::new(spec()).unwrap());
+}
+
+#[test]
+fn two_streams() {
+    let before = "key text, time timestamp, until timestamp, from timestamp";
+    let capture = columns(&format!("{before}, captured timestamp, capture text"));
+    let notice = columns(&format!("{before}, sent timestamp, notice text"));
+    let inputs = [Input::stream("capture", capture.clone()), Input::stream("notice", notice.clone())];
+    let side = |input: &arrow::datatypes::SchemaRef| IntervalSide {
+        input: input.clone(),
+        time_offset_ms: 0,
+        until_offsets_ms: vec![0],
+        from_offsets_ms: vec![0],
+        event_times: vec![(0, 0)],
+    };
+    let spec = || IntervalJoinSpec {
+        kind: IntervalKind::Left,
+        n_keys: 1,
+        null_equals_null: false,
+        filter: None,
+        sides: [side(&capture), side(&notice)],
+        allowed_lateness_ms: 0,
+        schema: columns("captured timestamp, capture text, sent timestamp, notice text"),
+    };
+    check("interval_join.txt", &inputs, || IntervalJoin::new(spec()).unwrap());
 }

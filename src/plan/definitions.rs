@@ -128,7 +128,10 @@ fn read_definitions(
         };
         let is_shared = readers.get(name.as_str()).copied().unwrap_or_default() > 1 && keeps_state(&plan);
         let declared = !matches!(definition.role, QueryRole::View);
-        let stands_alone = declared || is_shared || has_changes(changes, &name) || definition.emit.is_some();
+        // Put in the place of its name, it would be planned with the options of whoever reads it.
+        let has_options = definition.allowed_lateness_ms != 0 || definition.wait_ms != 0;
+        let stands_alone =
+            declared || is_shared || has_changes(changes, &name) || definition.emit.is_some() || has_options;
         let schema = Arc::new(plan.schema().as_arrow().clone());
         let view = (!stands_alone).then(|| plan.clone());
         register(ctx, &name, schema.clone(), view, findings);
@@ -284,6 +287,7 @@ fn build(
         definition: "".into(),
         emit: None,
         allowed_lateness_ms: 0,
+        wait_ms: 0,
     };
     let relations = relation_names(catalog);
     let changes: BTreeSet<ChangesRead> =
@@ -298,6 +302,7 @@ fn build(
         builder.definition = definition.name.clone();
         builder.emit = definition.emit;
         builder.allowed_lateness_ms = definition.allowed_lateness_ms;
+        builder.wait_ms = definition.wait_ms;
         match add_definition(&mut builder, &definition, plan, &changes) {
             Ok(sink) => sink_plans.extend(sink),
             // What reads a definition that failed would only repeat its finding.
@@ -450,6 +455,7 @@ fn name_relation(
 ) -> Result<usize> {
     let mut facts = Facts { keys: super::lineage::keys(builder, &rest), ..Facts::default() };
     facts.event_time = super::lineage::event_time(builder, &rest);
+    facts.event_times = super::lineage::event_times(builder, &rest);
     facts.broadcast = builder.is_broadcast(&rest);
     if let QueryRole::Table { key: Some(key) } = &definition.role {
         facts.keys.insert(0, declared_key(definition, key, &rest)?);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::pipeline::{Distribution, OperatorPlan, Pipeline, Relation, RelationId};
 use crate::catalog::RelationKind;
-use crate::operators::{Deadline, FirstBy, FrameBound, RunningOrder, RunningWindowSpec};
+use crate::operators::{Deadline, FirstBy, FrameBound, LookupJoinSpec, RunningOrder, RunningWindowSpec};
 
 /// Describes the relations of a pipeline, or those of one name.
 pub fn explain(pipeline: &Pipeline, relation: Option<&str>) -> String {
@@ -79,6 +79,16 @@ fn state(relation: &Relation) -> String {
                 if matches!(spec.first, FirstBy::Order { .. }) { ", each with its row while it waits" } else { "" };
             format!("logged; keys {}{waits}", until_closed(spec.bucket.as_ref()))
         }
+        OperatorPlan::LookupJoin(LookupJoinSpec { wait: Some(wait), .. }) => {
+            format!(
+                "logged; rows of the stream that find nothing, for {} seconds of the clock",
+                wait.wait_ms as f64 / 1e3
+            )
+        }
+        OperatorPlan::IntervalJoin(spec) => format!(
+            "logged; rows of both sides until the other side's watermark is past their bounds (allowed lateness {} ms)",
+            spec.allowed_lateness_ms
+        ),
         OperatorPlan::FrozenRows(_) => "logged; the rows that the input last had from frozen groups".into(),
         OperatorPlan::Changes(_) => "logged; last row handed on and revision per key".into(),
         OperatorPlan::Upsert(_) => "logged; last row written per key, as long as the table has it".into(),

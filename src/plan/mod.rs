@@ -27,6 +27,7 @@ mod session;
 mod sinks;
 #[cfg(test)]
 mod tests;
+mod time_columns;
 
 pub use definitions::plan;
 pub use error::{UNKNOWN_COLUMN, UNKNOWN_RELATION};

@@ -9,9 +9,9 @@ use super::retention::Retention;
 use super::segment::Segment;
 use crate::catalog::{Format, Headers, Rate, RelationKind, SourceDefinition};
 use crate::operators::{
-    BucketWindowSpec, ChangesSpec, DeduplicateSpec, FirstRowSpec, FrozenRowsSpec, LookupJoinSpec, Operator,
-    OperatorError, RunningWindowSpec, SourceTableSpec, TableAggregateSpec, TableJoinSpec, TableWindowSpec, UpsertSpec,
-    WindowAggregateSpec,
+    BucketWindowSpec, ChangesSpec, DeduplicateSpec, FirstRowSpec, FrozenRowsSpec, IntervalJoinSpec, LookupJoinSpec,
+    Operator, OperatorError, RunningWindowSpec, SourceTableSpec, TableAggregateSpec, TableJoinSpec, TableWindowSpec,
+    UpsertSpec, WindowAggregateSpec,
 };
 
 /// The index of a relation in its pipeline.
@@ -90,6 +90,8 @@ pub enum OperatorPlan {
     TableWindow(TableWindowSpec),
     /// A stream with a table.
     LookupJoin(LookupJoinSpec),
+    /// Two streams.
+    IntervalJoin(IntervalJoinSpec),
     /// A grouped stream.
     WindowAggregate(WindowAggregateSpec),
     /// OVER on a stream, row by row.
@@ -118,6 +120,7 @@ impl OperatorPlan {
             Self::TableAggregate(spec) => Some(Box::new(op::TableAggregate::new(spec.clone())?)),
             Self::TableWindow(spec) => Some(Box::new(op::TableWindow::new(spec.clone())?)),
             Self::LookupJoin(spec) => Some(Box::new(op::LookupJoin::new(spec.clone())?)),
+            Self::IntervalJoin(spec) => Some(Box::new(op::IntervalJoin::new(spec.clone())?)),
             Self::WindowAggregate(spec) => Some(Box::new(op::WindowAggregate::new(spec.clone())?)),
             Self::RunningWindow(spec) => Some(Box::new(op::RunningWindow::new(spec.clone())?)),
             Self::BucketWindow(spec) => Some(Box::new(op::BucketWindow::new(spec.clone())?)),
@@ -139,6 +142,7 @@ impl OperatorPlan {
             Self::TableAggregate(_) => "table_aggregate",
             Self::TableWindow(_) => "table_window",
             Self::LookupJoin(_) => "lookup_join",
+            Self::IntervalJoin(_) => "interval_join",
             Self::WindowAggregate(_) => "window_aggregate",
             Self::RunningWindow(_) => "running_window",
             Self::BucketWindow(_) => "bucket_window",
@@ -157,7 +161,7 @@ impl OperatorPlan {
                 | Self::TableJoin(_)
                 | Self::TableAggregate(_)
                 | Self::TableWindow(_)
-                | Self::LookupJoin(_)
+                | Self::LookupJoin(LookupJoinSpec { wait: None, .. })
                 | Self::SourceStream(_, None)
         )
     }

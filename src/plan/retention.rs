@@ -153,6 +153,7 @@ fn fate(builder: &Builder<'_>, paths: &Paths, relation: &Relation, idx: usize, s
         OperatorPlan::SourceTable(..)
         | OperatorPlan::SourceStream(..)
         | OperatorPlan::LookupJoin(_)
+        | OperatorPlan::IntervalJoin(_)
         | OperatorPlan::WindowAggregate(_)
         | OperatorPlan::RunningWindow(_)
         | OperatorPlan::BucketWindow(_)

@@ -9,6 +9,7 @@
 
 mod batch;
 mod ends;
+mod interval_join_shapes;
 mod pack;
 mod refusals;
 mod running_window_shapes;
@@ -225,4 +226,14 @@ fn first_rows_equal_batch() {
 #[test]
 fn queries_over_streams_equal_batch() {
     run_shapes(stream_shapes::all(), 6);
+}
+
+#[test]
+fn joins_of_streams_equal_batch() {
+    run_shapes(interval_join_shapes::all(), 6);
+}
+
+#[test]
+fn joins_of_buckets_equal_batch() {
+    run_shapes(interval_join_shapes::of_buckets(), 6);
 }

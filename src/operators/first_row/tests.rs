@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit, UInt64Type}
 use proptest::prelude::*;
 
 use super::*;
+use crate::operators::BucketEdges;
 use crate::operators::rewritten_log::RewrittenLog;
 
 /// Key, event time, value.
@@ -21,6 +22,11 @@ enum Kind {
     Close,
 }
 
+fn edges() -> BucketEdges {
+    let start = |at: i64| at.div_euclid(BUCKET) * BUCKET;
+    BucketEdges { start: Arc::new(start), end: Arc::new(move |at| start(at) + BUCKET) }
+}
+
 fn spec(kind: Kind, bucketed: bool, limit: usize) -> FirstRowSpec {
     let timestamp = DataType::Timestamp(TimeUnit::Millisecond, None);
     let mut fields = vec![Field::new("k", DataType::Int64, true)];
@@ -31,11 +37,11 @@ fn spec(kind: Kind, bucketed: bool, limit: usize) -> FirstRowSpec {
     fields.extend([Field::new("at", timestamp, true), Field::new("n", DataType::Int64, true)]);
     let input = Arc::new(Schema::new(fields.clone()));
     fields.push(Field::new("number", DataType::UInt64, true));
-    let bucket = Deadline { column: 1, end: Some(Arc::new(|start| start + BUCKET)), after_ms: 0 };
+    let bucket = Deadline { column: 1, bucket: Some(edges()), after_ms: 0 };
     let first = match kind {
         Kind::Arrival => FirstBy::Arrival,
         Kind::Time => FirstBy::Order {
-            release: Deadline { column: at, end: None, after_ms: 1 },
+            release: Deadline { column: at, bucket: None, after_ms: 1 },
             columns: vec![(at, SortOptions::new(false, false))],
         },
         Kind::Close => {

@@ -247,6 +247,14 @@ impl Operator for RunningWindow {
         Ok(Output { late, ..changes.into() })
     }
 
+    fn watermark(&self, ctx: &EpochContext) -> Watermark {
+        let after = ctx.watermark_after();
+        match &self.spec.order {
+            RunningOrder::Arrival => after,
+            RunningOrder::EventTime { release, .. } => release.oldest_at(after),
+        }
+    }
+
     fn next_timer(&self) -> Option<i64> {
         self.waiting.as_ref().and_then(OrderedRows::next_due)
     }

@@ -6,14 +6,19 @@ use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, TimeUnit
 use proptest::prelude::*;
 
 use super::*;
-use crate::operators::AggregateFunction;
 use crate::operators::rewritten_log::RewrittenLog;
+use crate::operators::{AggregateFunction, BucketEdges};
 
 /// key, event time, n, x, lower bound of the event time.
 type Row = (u8, i64, Option<i64>, f64);
 
 const WIDTH: i64 = 25;
 const BUCKET: i64 = 50;
+
+fn edges() -> BucketEdges {
+    let start = |at: i64| at.div_euclid(BUCKET) * BUCKET;
+    BucketEdges { start: Arc::new(start), end: Arc::new(move |at| start(at) + BUCKET) }
+}
 
 fn timestamp() -> DataType {
     DataType::Timestamp(TimeUnit::Millisecond, None)
@@ -93,13 +98,13 @@ fn spec(bucketed: bool, by_arrival: bool, range_only: bool) -> RunningWindowSpec
         RunningOrder::Arrival
     } else {
         RunningOrder::EventTime {
-            release: Deadline { column: at, end: None, after_ms: 1 },
+            release: Deadline { column: at, bucket: None, after_ms: 1 },
             columns: vec![(at, SortOptions::new(false, false))],
         }
     };
     RunningWindowSpec {
         n_keys: at,
-        bucket: bucketed.then(|| Deadline { column: 1, end: Some(Arc::new(|start| start + BUCKET)), after_ms: 0 }),
+        bucket: bucketed.then(|| Deadline { column: 1, bucket: Some(edges()), after_ms: 0 }),
         order,
         frames,
         forget_after_ms: range_only.then_some(WIDTH + 1),

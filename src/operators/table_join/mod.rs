@@ -24,7 +24,7 @@ use super::{EpochContext, Operator, OperatorError, Output, Predicate, StateSize}
 use crate::state::KeyIndex;
 use crate::stream::ChangeBatch;
 
-pub(super) use self::lookup::Lookup;
+pub(super) use self::lookup::{LookedUp, Lookup};
 
 /// What a join of tables matches and yields.
 ///

@@ -2,6 +2,8 @@
 
 pub(super) mod aggregate;
 mod group_step;
+mod interval_bounds;
+mod interval_join;
 pub(super) mod join;
 mod running_function;
 mod running_window;

@@ -17,13 +17,16 @@ use datafusion::scalar::ScalarValue;
 use super::super::builder::{Builder, Facts, NewRelation, arrow_schema, normalise, project_columns, schema_of};
 use super::super::error::{Result, refuse};
 use super::super::pipeline::{Distribution, OperatorPlan};
+use super::super::time_columns::TimeColumn;
 use super::super::{arrival, canonical, lineage};
-use super::aggregate::is_event_time;
+use super::aggregate::event_time_of;
 use super::running_function::{Calls, Order};
 use super::table_window::{Layout, functions, steps};
 use crate::catalog::RelationKind;
 use crate::functions::Width;
-use crate::operators::{BucketEnd, BucketWindowSpec, Deadline, FirstBy, FirstRowSpec, RunningOrder, RunningWindowSpec};
+use crate::operators::{
+    BucketEdges, BucketWindowSpec, Deadline, FirstBy, FirstRowSpec, RunningOrder, RunningWindowSpec,
+};
 
 /// What the planner makes of a window on a stream.
 struct StreamWindow {
@@ -35,6 +38,12 @@ struct StreamWindow {
     /// The columns to order by, arrival aside.
     sorts: Vec<(usize, SortOptions)>,
     lateness_ms: i64,
+}
+
+/// Whether an expression, in the columns of the leaf, is an event time. The end of a bucket is none here: while rows wait for
+/// it, the watermark passes their start.
+fn is_instant(builder: &Builder<'_>, input: &LogicalPlan, expr: &Expr) -> bool {
+    event_time_of(builder, input, expr) == Some(TimeColumn::Instant)
 }
 
 /// Turns a window on a stream into a relation.
@@ -104,7 +113,7 @@ fn read_window(
 ) -> Result<StreamWindow> {
     let mut functions = functions(window)?;
     let sorts = functions.first().map(|f| f.params.order_by.clone()).unwrap_or_default();
-    let is_event_time = |expr: &Expr| is_event_time(builder, input, &lineage::source_expr(input, expr));
+    let is_event_time = |expr: &Expr| is_instant(builder, input, &lineage::source_expr(input, expr));
     let order = match sorts.split_first() {
         Some((first, rest)) if rest.iter().any(|s| arrival::is_marker(&s.expr)) && !arrival::is_marker(&first.expr) => {
             return refuse(
@@ -133,8 +142,8 @@ fn read_window(
     }
     let lateness_ms = builder.allowed_lateness_ms;
     let buckets = (0..layout.n_keys).filter_map(|key| bucket(builder, input, key, layout.exprs.get(key)?, lateness_ms));
-    // The start of a bucket says more than its end.
-    let bucket = buckets.min_by_key(|bucket| (bucket.end.is_some(), std::cmp::Reverse(bucket.after_ms)));
+    // What is over first is enough.
+    let bucket = buckets.min_by_key(|bucket| bucket.bucket.is_some());
     Ok(StreamWindow { functions, layout, order, bucket, sorts: columns, lateness_ms })
 }
 
@@ -144,8 +153,8 @@ fn bucket(builder: &Builder<'_>, input: &LogicalPlan, column: usize, key: &Expr,
     let zone = builder.zone;
     let source = lineage::source_expr(input, key);
     let source = source.unalias();
-    if is_event_time(builder, input, &source) {
-        return Some(Deadline { column, end: None, after_ms: lateness_ms.saturating_add(1) });
+    if is_instant(builder, input, source) {
+        return Some(Deadline { column, bucket: None, after_ms: lateness_ms.saturating_add(1) });
     }
     let Expr::ScalarFunction(call) = &source else { return None };
     let (width, time) = match (call.func.name(), call.args.as_slice()) {
@@ -153,8 +162,11 @@ fn bucket(builder: &Builder<'_>, input: &LogicalPlan, column: usize, key: &Expr,
         ("date_trunc", [Expr::Literal(ScalarValue::Utf8(Some(unit)), _), time]) => (Width::of_date_trunc(unit)?, time),
         _ => return None,
     };
-    let end: BucketEnd = Arc::new(move |start| width.end_of(start, zone));
-    is_event_time(builder, input, time).then_some(Deadline { column, end: Some(end), after_ms: lateness_ms })
+    let edges = BucketEdges {
+        start: Arc::new(move |instant| width.start_of(instant, zone)),
+        end: Arc::new(move |start| width.end_of(start, zone)),
+    };
+    is_instant(builder, input, time).then_some(Deadline { column, bucket: Some(edges), after_ms: lateness_ms })
 }
 
 /// How many rows of a key are kept with their numbers at most; where more are asked for, all of them wait.
@@ -203,7 +215,8 @@ impl Planned {
     ) -> (&'static str, OperatorPlan, String) {
         match self {
             Self::FirstRow(spec) => {
-                let what = format!("first_row keys={} {:?} {} bucket={:?}", spec.n_keys, spec.first, spec.limit, spec.bucket);
+                let what =
+                    format!("first_row keys={} {:?} {} bucket={:?}", spec.n_keys, spec.first, spec.limit, spec.bucket);
                 ("deduplicate", OperatorPlan::FirstRow(FirstRowSpec { input, schema, ..spec }), what)
             }
             Self::Running(spec) => {
@@ -229,7 +242,7 @@ fn no_columns() -> arrow::datatypes::SchemaRef {
 fn release(plan: &StreamWindow) -> Result<Deadline> {
     match (plan.order, plan.sorts.first(), &plan.bucket) {
         (Order::EventTime, Some((column, _)), _) => {
-            Ok(Deadline { column: *column, end: None, after_ms: plan.lateness_ms.saturating_add(1) })
+            Ok(Deadline { column: *column, bucket: None, after_ms: plan.lateness_ms.saturating_add(1) })
         }
         (_, _, Some(bucket)) => Ok(bucket.clone()),
         _ => no_order(),
@@ -333,7 +346,20 @@ fn facts(builder: &Builder<'_>, plan: &StreamWindow, input: &LogicalPlan) -> Fac
         let column = Expr::Column(columns.get(idx)?.clone());
         plan.layout.exprs.iter().rposition(|e| *e == column)
     };
-    Facts { event_time: lineage::event_time(builder, input).and_then(place), ..Facts::default() }
+    let times = lineage::event_times(builder, input);
+    let n_instants = times.iter().filter(|(_, time)| *time == TimeColumn::Instant).count();
+    // While rows wait by one of several times, the watermark may pass another one.
+    if n_instants > 1 && plan.order != Order::Arrival {
+        let by = plan.sorts.first().filter(|_| plan.order == Order::EventTime).map(|(column, _)| *column);
+        let by = by.or_else(|| plan.bucket.as_ref().filter(|b| b.bucket.is_none()).map(|b| b.column));
+        let own = by.and_then(|by| plan.layout.exprs.iter().rposition(|e| Some(e) == plan.layout.exprs.get(by)));
+        return Facts { event_time: own, ..Facts::default() };
+    }
+    Facts {
+        event_time: lineage::event_time(builder, input).and_then(place),
+        event_times: times.into_iter().filter_map(|(column, time)| Some((place(column)?, time))).collect(),
+        ..Facts::default()
+    }
 }
 
 impl Layout {
