@@ -153,7 +153,7 @@ fn bucket(builder: &Builder<'_>, input: &LogicalPlan, column: usize, key: &Expr,
     let zone = builder.zone;
     let source = lineage::source_expr(input, key);
     let source = source.unalias();
-    if is_instant(builder, input, source) {
+    if is_instant(builder, input, &source) {
         return Some(Deadline { column, bucket: None, after_ms: lateness_ms.saturating_add(1) });
     }
     let Expr::ScalarFunction(call) = &source else { return None };
