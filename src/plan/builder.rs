@@ -18,6 +18,7 @@ use super::segment::Segment;
 use super::time_columns::TimeColumn;
 use super::{RelationId, canonical, event_times};
 use crate::catalog::{Emit, RelationKind};
+use crate::functions::Width;
 
 /// What is known of a relation besides what the pipeline needs.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +33,8 @@ pub(super) struct Facts {
     pub(super) event_time: Option<usize>,
     /// Further columns that hold event times, or the same one again.
     pub(super) event_times: Vec<(usize, TimeColumn)>,
+    /// The column that holds the start of the bucket of a stream's event time, and the bucket's width.
+    pub(super) bucket: Option<(usize, Width)>,
     /// Whether all shards hold all rows.
     pub(super) broadcast: bool,
     /// Whether there is at most one row.

@@ -456,6 +456,7 @@ fn name_relation(
     let mut facts = Facts { keys: super::lineage::keys(builder, &rest), ..Facts::default() };
     facts.event_time = super::lineage::event_time(builder, &rest);
     facts.event_times = super::lineage::event_times(builder, &rest);
+    facts.bucket = super::lineage::bucket(builder, &rest);
     facts.broadcast = builder.is_broadcast(&rest);
     if let QueryRole::Table { key: Some(key) } = &definition.role {
         facts.keys.insert(0, declared_key(definition, key, &rest)?);

@@ -7,6 +7,7 @@ use datafusion::scalar::ScalarValue;
 use super::builder::Builder;
 use super::time_columns::TimeColumn;
 use super::{RelationId, time_columns};
+use crate::functions::Width;
 
 /// A column of a relation.
 pub(super) type Origin = (RelationId, usize);
@@ -128,6 +129,14 @@ pub(super) fn event_time(builder: &Builder<'_>, plan: &LogicalPlan) -> Option<us
     let first = (0..plan.schema().fields().len()).find(|idx| column.is_some() && origin(builder, plan, *idx) == column);
     let instant = |time: &Option<TimeColumn>| *time == Some(TimeColumn::Instant);
     first.or_else(|| time_columns::of_plan(builder, plan).iter().position(instant))
+}
+
+/// The output column of a stateless plan over a stream that holds the start of a bucket, and its width.
+pub(super) fn bucket(builder: &Builder<'_>, plan: &LogicalPlan) -> Option<(usize, Width)> {
+    let leaf = only_leaf(builder, plan)?;
+    let (column, width) = builder.facts[leaf].bucket?;
+    let place = (0..plan.schema().fields().len()).find(|idx| origin(builder, plan, *idx) == Some((leaf, column)))?;
+    Some((place, width))
 }
 
 /// All output columns of a stateless plan over a stream that hold event times.

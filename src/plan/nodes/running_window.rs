@@ -35,6 +35,8 @@ struct StreamWindow {
     order: Order,
     /// When the bucket closes that a partition key is.
     bucket: Option<Deadline>,
+    /// How wide it is, if the key is its start.
+    width: Option<Width>,
     /// The columns to order by, arrival aside.
     sorts: Vec<(usize, SortOptions)>,
     lateness_ms: i64,
@@ -143,30 +145,50 @@ fn read_window(
     let lateness_ms = builder.allowed_lateness_ms;
     let buckets = (0..layout.n_keys).filter_map(|key| bucket(builder, input, key, layout.exprs.get(key)?, lateness_ms));
     // What is over first is enough.
-    let bucket = buckets.min_by_key(|bucket| bucket.bucket.is_some());
-    Ok(StreamWindow { functions, layout, order, bucket, sorts: columns, lateness_ms })
+    // While rows wait by one of several event times, buckets of another one may close.
+    let has_buckets = order != Order::EventTime || n_instants(builder, input) <= 1;
+    let (bucket, width) = buckets.filter(|_| has_buckets).min_by_key(|(_, width)| width.is_some()).unzip();
+    Ok(StreamWindow { functions, layout, order, bucket, width: width.flatten(), sorts: columns, lateness_ms })
 }
 
-/// When a partition is complete whose key is a bucket of the event time, or an event time itself as the buckets of a stream
-/// of buckets are; none if it is neither.
-fn bucket(builder: &Builder<'_>, input: &LogicalPlan, column: usize, key: &Expr, lateness_ms: i64) -> Option<Deadline> {
+/// When a partition is complete whose key is the start of a bucket of the event time, with the width, or an event time itself
+/// as the buckets of a stream of buckets are; none if it is neither.
+fn bucket(
+    builder: &Builder<'_>,
+    input: &LogicalPlan,
+    column: usize,
+    key: &Expr,
+    lateness_ms: i64,
+) -> Option<(Deadline, Option<Width>)> {
     let zone = builder.zone;
     let source = lineage::source_expr(input, key);
     let source = source.unalias();
     if is_instant(builder, input, &source) {
-        return Some(Deadline { column, bucket: None, after_ms: lateness_ms.saturating_add(1) });
+        return Some((Deadline { column, bucket: None, after_ms: lateness_ms.saturating_add(1) }, None));
     }
-    let Expr::ScalarFunction(call) = &source else { return None };
+    let width = bucket_width(builder, input, &source)?;
+    let edges = BucketEdges {
+        start: Arc::new(move |instant| width.start_of(instant, zone)),
+        end: Arc::new(move |start| width.end_of(start, zone)),
+    };
+    Some((Deadline { column, bucket: Some(edges), after_ms: lateness_ms }, Some(width)))
+}
+
+/// The width of the bucket of the event time that an expression in the columns of the leaf is the start of.
+fn bucket_width(builder: &Builder<'_>, input: &LogicalPlan, source: &Expr) -> Option<Width> {
+    if let Expr::Column(column) = source {
+        // Another window on the stream has it among its keys.
+        let leaf = lineage::only_leaf(builder, input)?;
+        let (known, width) = builder.facts[leaf].bucket?;
+        return (builder.relations[leaf].schema.field(known).name() == &column.name).then_some(width);
+    }
+    let Expr::ScalarFunction(call) = source else { return None };
     let (width, time) = match (call.func.name(), call.args.as_slice()) {
         ("tumble", [time, Expr::Literal(width, _)]) => (Width::parse(width).ok()?, time),
         ("date_trunc", [Expr::Literal(ScalarValue::Utf8(Some(unit)), _), time]) => (Width::of_date_trunc(unit)?, time),
         _ => return None,
     };
-    let edges = BucketEdges {
-        start: Arc::new(move |instant| width.start_of(instant, zone)),
-        end: Arc::new(move |start| width.end_of(start, zone)),
-    };
-    is_instant(builder, input, time).then_some(Deadline { column, bucket: Some(edges), after_ms: lateness_ms })
+    is_instant(builder, input, time).then_some(width)
 }
 
 /// How many rows of a key are kept with their numbers at most; where more are asked for, all of them wait.
@@ -339,6 +361,11 @@ fn id_without_rows(builder: &Builder<'_>, plan: &StreamWindow, input: &LogicalPl
     Ok(canonical::id(&format!("{what} arrival bucket={:?} lateness={} {rows}", plan.bucket, plan.lateness_ms)))
 }
 
+/// How many columns hold event times, ends of buckets aside.
+fn n_instants(builder: &Builder<'_>, input: &LogicalPlan) -> usize {
+    lineage::event_times(builder, input).iter().filter(|(_, time)| *time == TimeColumn::Instant).count()
+}
+
 /// What is known of the rows that leave.
 fn facts(builder: &Builder<'_>, plan: &StreamWindow, input: &LogicalPlan) -> Facts {
     let columns = input.schema().columns();
@@ -346,18 +373,22 @@ fn facts(builder: &Builder<'_>, plan: &StreamWindow, input: &LogicalPlan) -> Fac
         let column = Expr::Column(columns.get(idx)?.clone());
         plan.layout.exprs.iter().rposition(|e| *e == column)
     };
+    let own = |column: usize| plan.layout.exprs.iter().rposition(|e| Some(e) == plan.layout.exprs.get(column));
+    let own_bucket = plan.bucket.as_ref().zip(plan.width).and_then(|(b, width)| Some((own(b.column)?, width)));
+    let bucket = own_bucket.or_else(|| lineage::bucket(builder, input).and_then(|(c, width)| Some((place(c)?, width))));
     let times = lineage::event_times(builder, input);
-    let n_instants = times.iter().filter(|(_, time)| *time == TimeColumn::Instant).count();
     // While rows wait by one of several times, the watermark may pass another one.
-    if n_instants > 1 && plan.order != Order::Arrival {
+    if n_instants(builder, input) > 1 && plan.order != Order::Arrival {
         let by = plan.sorts.first().filter(|_| plan.order == Order::EventTime).map(|(column, _)| *column);
         let by = by.or_else(|| plan.bucket.as_ref().filter(|b| b.bucket.is_none()).map(|b| b.column));
-        let own = by.and_then(|by| plan.layout.exprs.iter().rposition(|e| Some(e) == plan.layout.exprs.get(by)));
-        return Facts { event_time: own, ..Facts::default() };
+        // A bucket of another time than this one may be passed as well.
+        let bucket = bucket.filter(|_| plan.width.is_some());
+        return Facts { event_time: by.and_then(own), bucket, ..Facts::default() };
     }
     Facts {
         event_time: lineage::event_time(builder, input).and_then(place),
         event_times: times.into_iter().filter_map(|(column, time)| Some((place(column)?, time))).collect(),
+        bucket,
         ..Facts::default()
     }
 }
