@@ -18,7 +18,9 @@ mod explain;
 mod leaf;
 mod lineage;
 mod nodes;
+mod order;
 mod pipeline;
+mod place;
 mod private;
 mod retention;
 mod rewrite;
@@ -28,6 +30,7 @@ mod sinks;
 #[cfg(test)]
 mod tests;
 mod time_columns;
+mod working_days;
 
 pub use definitions::plan;
 pub use error::{UNKNOWN_COLUMN, UNKNOWN_RELATION};

@@ -40,6 +40,9 @@ pub(super) fn session(zone: Tz) -> SessionContext {
         ctx.register_udf(function);
     }
     ctx.register_udf(ScalarUDF::from(Arrival { signature: Signature::nullary(Volatility::Volatile) }));
+    for function in crate::functions::aggregates() {
+        ctx.register_udaf(function);
+    }
     ctx.register_udf(ScalarUDF::from(AsOf { signature: Signature::any(2, Volatility::Volatile) }));
     ctx
 }

@@ -9,6 +9,7 @@
 
 mod batch;
 mod ends;
+mod function_shapes;
 mod interval_join_shapes;
 mod pack;
 mod refusals;
@@ -221,6 +222,11 @@ fn windows_over_buckets_of_streams_equal_batch() {
 #[test]
 fn first_rows_equal_batch() {
     run_shapes(running_window_shapes::deduplicate(), 6);
+}
+
+#[test]
+fn functions_of_whole_groups_and_calendars_equal_batch() {
+    run_shapes(function_shapes::all(), 6);
 }
 
 #[test]
