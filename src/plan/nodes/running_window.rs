@@ -373,7 +373,11 @@ fn facts(builder: &Builder<'_>, plan: &StreamWindow, input: &LogicalPlan) -> Fac
         let column = Expr::Column(columns.get(idx)?.clone());
         plan.layout.exprs.iter().rposition(|e| *e == column)
     };
-    let own = |column: usize| plan.layout.exprs.iter().rposition(|e| Some(e) == plan.layout.exprs.get(column));
+    // A key stands first without its name, under which it is only known where it is handed on as well.
+    let own = |column: usize| {
+        let key = plan.layout.exprs.get(column)?.clone().unalias();
+        plan.layout.exprs.iter().rposition(|e| *e == key)
+    };
     let own_bucket = plan.bucket.as_ref().zip(plan.width).and_then(|(b, width)| Some((own(b.column)?, width)));
     let bucket = own_bucket.or_else(|| lineage::bucket(builder, input).and_then(|(c, width)| Some((place(c)?, width))));
     let times = lineage::event_times(builder, input);
