@@ -297,6 +297,7 @@ fn hands_on_records(relation: &Relation) -> bool {
         | OperatorPlan::RunningWindow(_)
         | OperatorPlan::BucketWindow(_)
         | OperatorPlan::FirstRow(_)
+        | OperatorPlan::TemporalFilter(_)
         | OperatorPlan::FrozenRows(_)
         | OperatorPlan::Changes(_)
         | OperatorPlan::Upsert(_) => false,

@@ -12,7 +12,8 @@ use super::{
     Deduplicate, DeduplicateSpec, FirstBy, FirstRow, FirstRowSpec, FrameBound, IntervalJoin, IntervalJoinSpec,
     IntervalKind, IntervalSide, JoinKind, KernelStep, KeyText, LookupJoin, LookupJoinSpec, RunningFrame,
     RunningFunction, RunningOrder, RunningWindow, RunningWindowSpec, TableAggregate, TableAggregateSpec, TableJoin,
-    TableJoinSpec, Upsert, UpsertSpec, ValuePlace, WindowAggregate, WindowAggregateSpec, WindowKernel, WindowStep,
+    TableJoinSpec, TemporalFilter, TemporalFilterSpec, Upsert, UpsertSpec, ValuePlace, WindowAggregate,
+    WindowAggregateSpec, WindowKernel, WindowStep,
 };
 
 /// A join of rides (person, number) with visits (person, visitor) by person.
@@ -289,6 +290,13 @@ fn stream_with_a_table() {
         wait: None,
     };
     check("lookup_join.txt", &inputs, || LookupJoin::new(spec()).unwrap());
+}
+
+#[test]
+fn rows_that_wait_for_an_instant() {
+    let schema = columns("due timestamp, id text");
+    let spec = || TemporalFilterSpec { time: 0, schema: schema.clone() };
+    check("temporal_filter.txt", &[Input::table("rows", schema.clone())], || TemporalFilter::new(spec()).unwrap());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::catalog::{Format, Headers, Rate, RelationKind, SourceDefinition};
 use crate::operators::{
     BucketWindowSpec, ChangesSpec, DeduplicateSpec, FirstRowSpec, FrozenRowsSpec, IntervalJoinSpec, LookupJoinSpec,
     Operator, OperatorError, RunningWindowSpec, SourceTableSpec, TableAggregateSpec, TableJoinSpec, TableWindowSpec,
-    UpsertSpec, WindowAggregateSpec,
+    TemporalFilterSpec, UpsertSpec, WindowAggregateSpec,
 };
 
 /// The index of a relation in its pipeline.
@@ -102,6 +102,8 @@ pub enum OperatorPlan {
     FirstRow(FirstRowSpec),
     /// What an input had last from frozen groups.
     FrozenRows(FrozenRowsSpec),
+    /// `PASSED(t, column)`.
+    TemporalFilter(TemporalFilterSpec),
     /// `CHANGES(t)`.
     Changes(ChangesSpec),
     /// The last row written per key: the end of a sink over a table.
@@ -126,6 +128,7 @@ impl OperatorPlan {
             Self::BucketWindow(spec) => Some(Box::new(op::BucketWindow::new(spec.clone())?)),
             Self::FirstRow(spec) => Some(Box::new(op::FirstRow::new(spec.clone())?)),
             Self::FrozenRows(spec) => Some(Box::new(op::FrozenRows::new(spec.clone())?)),
+            Self::TemporalFilter(spec) => Some(Box::new(op::TemporalFilter::new(spec.clone())?)),
             Self::Changes(spec) => Some(Box::new(op::Changes::new(spec.clone())?)),
             Self::Upsert(spec) => Some(Box::new(op::Upsert::new(spec.clone())?)),
         })
@@ -148,6 +151,7 @@ impl OperatorPlan {
             Self::BucketWindow(_) => "bucket_window",
             Self::FirstRow(_) => "deduplicate",
             Self::FrozenRows(_) => "frozen_rows",
+            Self::TemporalFilter(_) => "temporal_filter",
             Self::Changes(_) => "changes",
             Self::Upsert(_) => "upsert",
         }
@@ -161,6 +165,7 @@ impl OperatorPlan {
                 | Self::TableJoin(_)
                 | Self::TableAggregate(_)
                 | Self::TableWindow(_)
+                | Self::TemporalFilter(_)
                 | Self::LookupJoin(LookupJoinSpec { wait: None, .. })
                 | Self::SourceStream(_, None)
         )

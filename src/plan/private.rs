@@ -34,9 +34,10 @@ fn of_relation(builder: &Builder<'_>, known: &[BTreeSet<String>], relation: &Rel
     match &relation.operator {
         OperatorPlan::SourceTable(definition, _) | OperatorPlan::SourceStream(definition, _) => of_source(definition),
         // What these give out has the columns of their only input.
-        OperatorPlan::Select | OperatorPlan::Upsert(_) | OperatorPlan::FrozenRows(_) => {
-            named(&inputs().next().unwrap_or_default())
-        }
+        OperatorPlan::Select
+        | OperatorPlan::TemporalFilter(_)
+        | OperatorPlan::Upsert(_)
+        | OperatorPlan::FrozenRows(_) => named(&inputs().next().unwrap_or_default()),
         // These append columns to those of their only input.
         OperatorPlan::RunningWindow(_) | OperatorPlan::BucketWindow(_) | OperatorPlan::FirstRow(_) => {
             let mut columns = inputs().next().unwrap_or_default();

@@ -8,3 +8,4 @@ pub(super) mod join;
 mod running_function;
 mod running_window;
 pub(super) mod table_window;
+pub(super) mod temporal_filter;
