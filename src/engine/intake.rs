@@ -297,6 +297,8 @@ fn hands_on_records(relation: &Relation) -> bool {
         | OperatorPlan::RunningWindow(_)
         | OperatorPlan::BucketWindow(_)
         | OperatorPlan::FirstRow(_)
+        | OperatorPlan::FinalRows(_)
+        | OperatorPlan::Pace(_)
         | OperatorPlan::TemporalFilter(_)
         | OperatorPlan::FrozenRows(_)
         | OperatorPlan::Changes(_)

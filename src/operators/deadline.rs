@@ -15,6 +15,9 @@ pub struct Deadline {
     pub column: usize,
     /// The bucket of which the value is the start; none = the value is the event time itself.
     pub bucket: Option<BucketEdges>,
+    /// What must be added to the value to have the event time, in milliseconds: where it is the end of a bucket, which is no
+    /// time of the bucket, -1.
+    pub offset_ms: i64,
     /// How long after the end, or after the value, the watermark must be, in milliseconds. A row may still come with an event
     /// time at the watermark, so that it takes at least a millisecond where there is no end.
     pub after_ms: i64,
@@ -53,7 +56,7 @@ impl Deadline {
         let deadlines = instants.iter().map(|instant| {
             let Some(instant) = instant else { return i64::MAX };
             match (&self.bucket, last) {
-                (None, _) => instant.saturating_add(self.after_ms),
+                (None, _) => instant.saturating_add(self.offset_ms).saturating_add(self.after_ms),
                 (_, Some((of, deadline))) if of == instant => deadline,
                 (Some(bucket), _) => {
                     let deadline =
@@ -70,7 +73,7 @@ impl Deadline {
 impl std::fmt::Debug for Deadline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let is_bucket = self.bucket.is_some();
-        write!(f, "column {} bucket={is_bucket} after={}", self.column, self.after_ms)
+        write!(f, "column {} bucket={is_bucket} offset={} after={}", self.column, self.offset_ms, self.after_ms)
     }
 }
 

@@ -12,6 +12,7 @@ mod deduplicate;
 mod event_time;
 mod exact_sum;
 mod first_row;
+mod final_rows;
 mod frozen_rows;
 mod groups;
 mod interval_join;
@@ -20,6 +21,7 @@ mod log_rows;
 mod lookup_join;
 mod ordered_multiset;
 mod ordered_rows;
+mod pace;
 #[cfg(test)]
 mod rewritten_log;
 mod row_codec;
@@ -52,10 +54,12 @@ pub use bucket_window::{BucketWindow, BucketWindowSpec};
 pub use changes::{Changes, ChangesSpec, KeyText};
 pub use deadline::{BucketEdges, Deadline};
 pub use deduplicate::{Deduplicate, DeduplicateSpec};
+pub use final_rows::{FinalRows, FinalRowsSpec};
 pub use first_row::{FirstBy, FirstRow, FirstRowSpec};
 pub use frozen_rows::{FrozenRows, FrozenRowsSpec};
 pub use interval_join::{IntervalJoin, IntervalJoinSpec, IntervalKind, IntervalSide};
 pub use lookup_join::{LookupJoin, LookupJoinSpec, LookupWait};
+pub use pace::{Pace, PaceSpec};
 pub use running_window::{
     FrameBound, RunningFrame, RunningFunction, RunningOrder, RunningWindow, RunningWindowSpec, ValuePlace,
 };
@@ -67,7 +71,7 @@ pub use table_window::{
 };
 pub use temporal_filter::{TemporalFilter, TemporalFilterSpec};
 pub use upsert::{Upsert, UpsertSpec};
-pub use window_aggregate::{BucketEdge, WindowAggregate, WindowAggregateSpec};
+pub use window_aggregate::{Bucket, BucketEdge, Window, WindowAggregateSpec, window_aggregate};
 
 /// What an operator may know of the epoch it works in.
 #[derive(Clone, Debug)]
@@ -223,6 +227,11 @@ pub trait Operator: Send {
 
     /// How many declared keys have more than one row now; only the greatest of them is handed on.
     fn double_keys(&self) -> u64 {
+        0
+    }
+
+    /// How many changes came for buckets whose final rows had left already, since the operator was built.
+    fn changes_after_close(&self) -> u64 {
         0
     }
 

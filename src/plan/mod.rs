@@ -6,6 +6,8 @@
 //! 3. `cut`: aggregates, joins and windows become relations; the stateless rest is compiled into segments.
 
 mod arrival;
+mod bucket_marks;
+mod bucket_names;
 mod builder;
 mod canonical;
 mod checks;

@@ -9,9 +9,9 @@ use super::retention::Retention;
 use super::segment::Segment;
 use crate::catalog::{Format, Headers, Rate, RelationKind, SourceDefinition};
 use crate::operators::{
-    BucketWindowSpec, ChangesSpec, DeduplicateSpec, FirstRowSpec, FrozenRowsSpec, IntervalJoinSpec, LookupJoinSpec,
-    Operator, OperatorError, RunningWindowSpec, SourceTableSpec, TableAggregateSpec, TableJoinSpec, TableWindowSpec,
-    TemporalFilterSpec, UpsertSpec, WindowAggregateSpec,
+    BucketWindowSpec, ChangesSpec, DeduplicateSpec, FinalRowsSpec, FirstRowSpec, FrozenRowsSpec, IntervalJoinSpec,
+    LookupJoinSpec, Operator, OperatorError, PaceSpec, RunningWindowSpec, SourceTableSpec, TableAggregateSpec,
+    TableJoinSpec, TableWindowSpec, TemporalFilterSpec, UpsertSpec, WindowAggregateSpec,
 };
 
 /// The index of a relation in its pipeline.
@@ -100,6 +100,10 @@ pub enum OperatorPlan {
     BucketWindow(BucketWindowSpec),
     /// The first row of each key of a stream.
     FirstRow(FirstRowSpec),
+    /// The rows of a grouped table when their bucket closes.
+    FinalRows(FinalRowsSpec),
+    /// A table whose changes leave at most so often.
+    Pace(PaceSpec),
     /// What an input had last from frozen groups.
     FrozenRows(FrozenRowsSpec),
     /// `PASSED(t, column)`.
@@ -123,7 +127,9 @@ impl OperatorPlan {
             Self::TableWindow(spec) => Some(Box::new(op::TableWindow::new(spec.clone())?)),
             Self::LookupJoin(spec) => Some(Box::new(op::LookupJoin::new(spec.clone())?)),
             Self::IntervalJoin(spec) => Some(Box::new(op::IntervalJoin::new(spec.clone())?)),
-            Self::WindowAggregate(spec) => Some(Box::new(op::WindowAggregate::new(spec.clone())?)),
+            Self::WindowAggregate(spec) => Some(op::window_aggregate(spec.clone())?),
+            Self::FinalRows(spec) => Some(Box::new(op::FinalRows::new(spec.clone())?)),
+            Self::Pace(spec) => Some(Box::new(op::Pace::new(spec.clone()))),
             Self::RunningWindow(spec) => Some(Box::new(op::RunningWindow::new(spec.clone())?)),
             Self::BucketWindow(spec) => Some(Box::new(op::BucketWindow::new(spec.clone())?)),
             Self::FirstRow(spec) => Some(Box::new(op::FirstRow::new(spec.clone())?)),
@@ -150,6 +156,8 @@ impl OperatorPlan {
             Self::RunningWindow(_) => "running_window",
             Self::BucketWindow(_) => "bucket_window",
             Self::FirstRow(_) => "deduplicate",
+            Self::FinalRows(_) => "final_rows",
+            Self::Pace(_) => "pace",
             Self::FrozenRows(_) => "frozen_rows",
             Self::TemporalFilter(_) => "temporal_filter",
             Self::Changes(_) => "changes",
@@ -167,6 +175,7 @@ impl OperatorPlan {
                 | Self::TableWindow(_)
                 | Self::TemporalFilter(_)
                 | Self::LookupJoin(LookupJoinSpec { wait: None, .. })
+                | Self::Pace(_)
                 | Self::SourceStream(_, None)
         )
     }

@@ -37,11 +37,11 @@ fn spec(kind: Kind, bucketed: bool, limit: usize) -> FirstRowSpec {
     fields.extend([Field::new("at", timestamp, true), Field::new("n", DataType::Int64, true)]);
     let input = Arc::new(Schema::new(fields.clone()));
     fields.push(Field::new("number", DataType::UInt64, true));
-    let bucket = Deadline { column: 1, bucket: Some(edges()), after_ms: 0 };
+    let bucket = Deadline { column: 1, bucket: Some(edges()), offset_ms: 0, after_ms: 0 };
     let first = match kind {
         Kind::Arrival => FirstBy::Arrival,
         Kind::Time => FirstBy::Order {
-            release: Deadline { column: at, bucket: None, after_ms: 1 },
+            release: Deadline { column: at, bucket: None, offset_ms: 0, after_ms: 1 },
             columns: vec![(at, SortOptions::new(false, false))],
         },
         Kind::Close => {

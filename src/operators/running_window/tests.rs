@@ -98,13 +98,13 @@ fn spec(bucketed: bool, by_arrival: bool, range_only: bool) -> RunningWindowSpec
         RunningOrder::Arrival
     } else {
         RunningOrder::EventTime {
-            release: Deadline { column: at, bucket: None, after_ms: 1 },
+            release: Deadline { column: at, bucket: None, offset_ms: 0, after_ms: 1 },
             columns: vec![(at, SortOptions::new(false, false))],
         }
     };
     RunningWindowSpec {
         n_keys: at,
-        bucket: bucketed.then(|| Deadline { column: 1, bucket: Some(edges()), after_ms: 0 }),
+        bucket: bucketed.then(|| Deadline { column: 1, bucket: Some(edges()), offset_ms: 0, after_ms: 0 }),
         order,
         frames,
         forget_after_ms: range_only.then_some(WIDTH + 1),

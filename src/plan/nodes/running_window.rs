@@ -33,6 +33,8 @@ struct StreamWindow {
     functions: Vec<WindowFunction>,
     layout: Layout,
     order: Order,
+    /// When a row leaves that is ordered by its event time.
+    release: Option<Deadline>,
     /// When the bucket closes that a partition key is.
     bucket: Option<Deadline>,
     /// How wide it is, if the key is its start.
@@ -42,10 +44,19 @@ struct StreamWindow {
     lateness_ms: i64,
 }
 
-/// Whether an expression, in the columns of the leaf, is an event time. The end of a bucket is none here: while rows wait for
-/// it, the watermark passes their start.
-fn is_instant(builder: &Builder<'_>, input: &LogicalPlan, expr: &Expr) -> bool {
-    event_time_of(builder, input, expr) == Some(TimeColumn::Instant)
+/// Which event time an expression is, in the columns of the leaf. The end of a bucket is one where buckets overlap; else, while
+/// rows wait for it, the watermark would pass their start.
+fn time_of(builder: &Builder<'_>, input: &LogicalPlan, expr: &Expr) -> Option<TimeColumn> {
+    event_time_of(builder, input, expr).filter(|time| match time {
+        TimeColumn::Instant => true,
+        TimeColumn::End => n_instants(builder, input) == 0,
+        TimeColumn::Overlapping => false,
+    })
+}
+
+/// When all rows with an event time are there: when the watermark is behind it.
+fn passed(column: usize, time: TimeColumn, lateness_ms: i64) -> Deadline {
+    Deadline { column, bucket: None, offset_ms: time.offset_ms(), after_ms: lateness_ms.saturating_add(1) }
 }
 
 /// Turns a window on a stream into a relation.
@@ -115,7 +126,8 @@ fn read_window(
 ) -> Result<StreamWindow> {
     let mut functions = functions(window)?;
     let sorts = functions.first().map(|f| f.params.order_by.clone()).unwrap_or_default();
-    let is_event_time = |expr: &Expr| is_instant(builder, input, &lineage::source_expr(input, expr));
+    let time = |expr: &Expr| time_of(builder, input, &lineage::source_expr(input, expr));
+    let time = sorts.first().filter(|first| first.asc && !first.nulls_first).and_then(|first| time(&first.expr));
     let order = match sorts.split_first() {
         Some((first, rest)) if rest.iter().any(|s| arrival::is_marker(&s.expr)) && !arrival::is_marker(&first.expr) => {
             return refuse(
@@ -132,7 +144,7 @@ fn read_window(
                 "Order by arrival ascending, or by <event time> DESC with a bucket of it in PARTITION BY.",
             );
         }
-        Some((first, _)) if first.asc && !first.nulls_first && is_event_time(&first.expr) => Order::EventTime,
+        Some(_) if time.is_some() => Order::EventTime,
         _ => Order::Other,
     };
     functions.iter_mut().for_each(|f| f.params.order_by.retain(|sort| !arrival::is_marker(&sort.expr)));
@@ -148,7 +160,8 @@ fn read_window(
     // While rows wait by one of several event times, buckets of another one may close.
     let has_buckets = order != Order::EventTime || n_instants(builder, input) <= 1;
     let (bucket, width) = buckets.filter(|_| has_buckets).min_by_key(|(_, width)| width.is_some()).unzip();
-    Ok(StreamWindow { functions, layout, order, bucket, width: width.flatten(), sorts: columns, lateness_ms })
+    let release = columns.first().zip(time).map(|((column, _), time)| passed(*column, time, lateness_ms));
+    Ok(StreamWindow { functions, layout, order, release, bucket, width: width.flatten(), sorts: columns, lateness_ms })
 }
 
 /// When a partition is complete whose key is the start of a bucket of the event time, with the width, or an event time itself
@@ -163,15 +176,15 @@ fn bucket(
     let zone = builder.zone;
     let source = lineage::source_expr(input, key);
     let source = source.unalias();
-    if is_instant(builder, input, &source) {
-        return Some((Deadline { column, bucket: None, after_ms: lateness_ms.saturating_add(1) }, None));
+    if let Some(time) = time_of(builder, input, &source) {
+        return Some((passed(column, time, lateness_ms), None));
     }
     let width = bucket_width(builder, input, &source)?;
     let edges = BucketEdges {
         start: Arc::new(move |instant| width.start_of(instant, zone)),
         end: Arc::new(move |start| width.end_of(start, zone)),
     };
-    Some((Deadline { column, bucket: Some(edges), after_ms: lateness_ms }, Some(width)))
+    Some((Deadline { column, bucket: Some(edges), offset_ms: 0, after_ms: lateness_ms }, Some(width)))
 }
 
 /// The width of the bucket of the event time that an expression in the columns of the leaf is the start of.
@@ -188,7 +201,7 @@ fn bucket_width(builder: &Builder<'_>, input: &LogicalPlan, source: &Expr) -> Op
         ("date_trunc", [Expr::Literal(ScalarValue::Utf8(Some(unit)), _), time]) => (Width::of_date_trunc(unit)?, time),
         _ => return None,
     };
-    is_instant(builder, input, time).then_some(width)
+    (event_time_of(builder, input, time) == Some(TimeColumn::Instant)).then_some(width)
 }
 
 /// How many rows of a key are kept with their numbers at most; where more are asked for, all of them wait.
@@ -262,12 +275,9 @@ fn no_columns() -> arrow::datatypes::SchemaRef {
 
 /// When a row leaves: at its event time, else when its bucket closes.
 fn release(plan: &StreamWindow) -> Result<Deadline> {
-    match (plan.order, plan.sorts.first(), &plan.bucket) {
-        (Order::EventTime, Some((column, _)), _) => {
-            Ok(Deadline { column: *column, bucket: None, after_ms: plan.lateness_ms.saturating_add(1) })
-        }
-        (_, _, Some(bucket)) => Ok(bucket.clone()),
-        _ => no_order(),
+    match plan.release.as_ref().or(plan.bucket.as_ref()) {
+        Some(deadline) => Ok(deadline.clone()),
+        None => no_order(),
     }
 }
 
