@@ -6,15 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{SchemaRef, TimestampMillisecondType};
-use arrow::error::ArrowError;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef, TimestampMillisecondType};
 use serde::Serialize;
 
 use super::dataflow::EpochRun;
+use super::record_columns::record_column;
 use super::watermark::Watermarks;
-use crate::catalog::{RelationKind, SourceDefinition};
-use crate::format::json::{DecodeColumn, DecodeSpec, Decoder, Rejected, Wire};
+use crate::catalog::{PSEUDO_COLUMNS, RelationKind, SourceDefinition};
+use crate::format::json::{DecodeColumn, DecodeSpec, Decoded, Decoder, Rejected, Wire};
 use crate::plan::{OperatorPlan, Pipeline, Relation, RelationId};
 use crate::stream::{ChangeBatch, RecordBatchBytes};
 
@@ -64,8 +64,11 @@ struct IntakeSource {
     decoder: Decoder,
     /// The column of decoded rows that holds the event time.
     event_time: Option<usize>,
-    /// The columns handed on; decoded rows may have the event time behind them.
+    /// How many columns handed on are decoded; those behind them are what records say of themselves.
+    n_declared: usize,
+    /// The columns handed on; decoded rows may have the event time behind the declared ones.
     schema: SchemaRef,
+    definition: Arc<SourceDefinition>,
 }
 
 /// What one epoch took in.
@@ -146,17 +149,21 @@ impl IntakeSource {
     fn new(
         id: RelationId,
         relation: &Relation,
-        definition: &SourceDefinition,
+        definition: &Arc<SourceDefinition>,
         wire: Wire,
     ) -> Result<Self, IntakeError> {
+        // A file has no keys beside its records, wherever the others come from.
+        let wire = if definition.topic.is_none() { Wire::Lines } else { wire };
         let failed = |reason: String| IntakeError { relation: relation.name.clone(), reason };
         let place = |name: &str| relation.schema.fields().iter().position(|f| f.name() == name);
         let mut columns = Vec::new();
-        for field in relation.schema.fields() {
+        let is_pseudo = |name: &String| PSEUDO_COLUMNS.contains(&name.as_str());
+        for field in relation.schema.fields().iter().filter(|f| !is_pseudo(f.name())) {
             let declared = definition.columns.iter().find(|c| c.name == *field.name());
             let declared = declared.ok_or_else(|| failed(format!("column `{}` is not declared", field.name())))?;
             columns.push(decode_column(declared));
         }
+        let n_declared = columns.len();
         let declared = definition.event_time.and_then(|c| definition.columns.get(c));
         let event_time = declared.map(|declared| {
             place(&declared.name).unwrap_or_else(|| {
@@ -177,20 +184,27 @@ impl IntakeSource {
             wire,
         })
         .map_err(|e| failed(e.to_string()))?;
-        let own: Vec<usize> = (0..relation.schema.fields().len()).collect();
         let schema = match definition.kind {
             RelationKind::Stream => relation.schema.clone(),
             // Tombstones have nulls where the relation has none.
-            RelationKind::Table => Arc::new(decoder.schema().project(&own).map_err(|e| failed(e.to_string()))?),
+            RelationKind::Table => {
+                let decoded = decoder.schema().fields().iter().take(n_declared);
+                let fields: Vec<FieldRef> =
+                    decoded.chain(relation.schema.fields().iter().skip(n_declared)).cloned().collect();
+                Arc::new(Schema::new(fields))
+            }
         };
-        Ok(Self { relation: id, decoder, event_time, schema })
+        Ok(Self { relation: id, decoder, event_time, n_declared, schema, definition: definition.clone() })
     }
 
-    /// Decoded rows without the columns that were decoded for the event time alone.
-    fn in_schema(&self, decoded: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-        let columns = decoded.columns().iter().take(self.schema.fields().len()).cloned().collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(decoded.num_rows()));
-        RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
+    /// Decoded rows without the columns that were decoded for the event time alone, and with what records say of themselves.
+    fn in_schema(&self, decoded: &Decoded, raw: &RecordBatchBytes) -> Result<RecordBatch, String> {
+        let mut columns: Vec<ArrayRef> = decoded.rows.columns().iter().take(self.n_declared).cloned().collect();
+        for field in self.schema.fields().iter().skip(self.n_declared) {
+            columns.push(record_column(field, &self.definition, raw, &decoded.record)?);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(decoded.rows.num_rows()));
+        RecordBatch::try_new_with_options(self.schema.clone(), columns, &options).map_err(|e| e.to_string())
     }
 
     fn decode(
@@ -215,9 +229,15 @@ impl IntakeSource {
                 watermarks.observe(self.relation, partition, event_ms);
             }
         }
-        let rows = self.in_schema(&decoded.rows).map_err(|e| e.to_string())?;
+        let rows = self.in_schema(&decoded, raw)?;
+        let mut rejected = decoded.rejected;
+        for rejected in &mut rejected {
+            if let Some(fault) = raw.fault(rejected.record as usize) {
+                rejected.reason = fault.to_owned();
+            }
+        }
         let rows = ChangeBatch { weights: decoded.weights.into(), ..ChangeBatch::stream(rows, sequence) };
-        Ok((rows, decoded.rejected))
+        Ok((rows, rejected))
     }
 }
 
@@ -287,6 +307,7 @@ fn hands_on_records(relation: &Relation) -> bool {
             relation.kind == RelationKind::Stream
         }
         OperatorPlan::SourceTable(..)
+        | OperatorPlan::Constant(_)
         | OperatorPlan::TableJoin(_)
         | OperatorPlan::TableAggregate(_)
         | OperatorPlan::TableWindow(_)

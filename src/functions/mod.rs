@@ -11,6 +11,7 @@ mod arguments;
 mod bucket;
 mod calendar;
 mod civil;
+mod header;
 mod text;
 mod tumble;
 mod zone;
@@ -26,5 +27,6 @@ pub fn all(zone: Tz) -> Vec<ScalarUDF> {
     let mut functions = tumble::functions(zone);
     functions.extend(calendar::functions(zone));
     functions.extend(text::functions());
+    functions.extend(header::functions());
     functions
 }

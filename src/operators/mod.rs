@@ -6,6 +6,7 @@
 
 mod accumulators;
 mod changes;
+mod constant;
 mod deduplicate;
 mod event_time;
 mod exact_sum;
@@ -39,12 +40,13 @@ use arrow::error::ArrowError;
 use crate::stream::{ChangeBatch, Watermark};
 
 pub use changes::{Changes, ChangesSpec, KeyText};
+pub use constant::{Constant, ConstantSpec};
 pub use deduplicate::{Deduplicate, DeduplicateSpec};
 pub use frozen_rows::{FrozenRows, FrozenRowsSpec};
 pub use lookup_join::{LookupJoin, LookupJoinSpec};
 pub use source_table::{RowRetention, SourceTable, SourceTableSpec};
 pub use table_aggregate::{AggregateCall, AggregateFunction, TableAggregate, TableAggregateSpec};
-pub use table_join::{JoinKind, TableJoin, TableJoinSpec};
+pub use table_join::{FullJoin, JoinKind, TableJoin, TableJoinSpec};
 pub use table_window::{
     Frame, GroupAggregate, GroupStep, KernelStep, TableWindow, TableWindowSpec, WindowKernel, WindowStep,
 };

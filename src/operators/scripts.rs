@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 
 use super::script::{Input, check, columns};
 use super::{
-    AggregateCall, AggregateFunction, Changes, ChangesSpec, Deduplicate, DeduplicateSpec, JoinKind, KeyText,
+    AggregateCall, AggregateFunction, Changes, ChangesSpec, Deduplicate, DeduplicateSpec, FullJoin, JoinKind, KeyText,
     LookupJoin, LookupJoinSpec, TableAggregate, TableAggregateSpec, TableJoin, TableJoinSpec, Upsert, UpsertSpec,
     WindowAggregate, WindowAggregateSpec,
 };
@@ -43,6 +43,11 @@ fn inner_join() {
 #[test]
 fn left_join() {
     check("table_join_left.txt", &rides_and_visits(), || TableJoin::new(by_person(JoinKind::Left)).unwrap());
+}
+
+#[test]
+fn full_join() {
+    check("table_join_full.txt", &rides_and_visits(), || FullJoin::new(by_person(JoinKind::Full)).unwrap());
 }
 
 #[test]

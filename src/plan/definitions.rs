@@ -19,8 +19,10 @@ use super::error::{PlanError, Result, refuse};
 use super::event_times::TimeOf;
 use super::leaf::EpochTable;
 use super::pipeline::{Distribution, OperatorPlan, Pipeline};
+use super::pseudo_columns::{own_name, with_records};
 use super::retention::{Retention, plan_retention};
 use super::rewrite::{ChangesRead, Rewritten, rewrite};
+use super::top_n::limits_to_ranks;
 use super::{canonical, session, sinks};
 use crate::catalog::{Catalog, Emit, QueryDefinition, QueryRole, RelationKind, SourceDefinition};
 use crate::dialect::Diagnostic;
@@ -93,6 +95,8 @@ fn read_definitions(
 ) -> Vec<Planned> {
     for source in &catalog.sources {
         register(ctx, &source.name, source.schema(), None, findings);
+        let all = source.schema_with_records(catalog.time_zone);
+        register(ctx, &with_records(&source.name), all, None, findings);
     }
     let mut readers: BTreeMap<&str, usize> = BTreeMap::new();
     for name in ordered.iter().flat_map(|r| &r.reads) {
@@ -118,7 +122,12 @@ fn read_definitions(
         }
         let statement = Statement::Query(Box::new(definition.query.clone()));
         let read = block_on(ctx.state().statement_to_plan(DataFusionStatement::Statement(Box::new(statement))));
-        let plan = match read.map_err(PlanError::from).and_then(|plan| coerce(ctx, plan)).and_then(check_syntax) {
+        let plan = match read
+            .map_err(PlanError::from)
+            .and_then(limits_to_ranks)
+            .and_then(|plan| coerce(ctx, plan))
+            .and_then(check_syntax)
+        {
             Ok(plan) => plan,
             Err(error) => {
                 failed.insert(name);
@@ -235,7 +244,7 @@ fn optimise(
         let _ = plan.apply_with_subqueries(|node| {
             if let LogicalPlan::TableScan(scan) = node {
                 let all = 0..scan.source.schema().fields().len();
-                let columns = usage.columns.entry(scan.table_name.table().to_owned()).or_default();
+                let columns = usage.columns.entry(own_name(scan.table_name.table()).to_owned()).or_default();
                 columns.extend(scan.projection.clone().unwrap_or_else(|| all.collect()));
             }
             Ok(TreeNodeRecursion::Continue)
@@ -323,7 +332,7 @@ fn add_source(
     }
     let columns: Vec<usize> = used.into_iter().collect();
     let position = |c: &usize| columns.iter().position(|u| u == c);
-    let schema = Arc::new(source.schema().project(&columns)?);
+    let schema = Arc::new(source.schema_with_records(builder.zone).project(&columns)?);
     let key: Vec<usize> = source.key.iter().filter_map(position).collect();
     let event_time = source.event_time.as_ref().and_then(position);
     let definition = Arc::new(source.clone());
@@ -379,6 +388,7 @@ fn add_source(
     });
     builder.facts.push(facts);
     builder.scans.insert(source.name.to_string(), id);
+    builder.scans.insert(with_records(&source.name), id);
     for read in changes_of(changes, &source.name) {
         sinks::add_changes(builder, read, id)?;
     }

@@ -18,11 +18,14 @@ mod lineage;
 mod nodes;
 mod pipeline;
 mod private;
+mod pseudo_columns;
 mod retention;
 mod rewrite;
 mod segment;
 mod session;
 mod sinks;
+mod top_n;
+mod using;
 #[cfg(test)]
 mod tests;
 

@@ -141,8 +141,8 @@ fn follow(builder: &Builder<'_>, staying: &BTreeMap<RelationId, String>) -> Path
 fn fate(builder: &Builder<'_>, paths: &Paths, relation: &Relation, idx: usize, source: RelationId) -> Fate {
     match &relation.operator {
         OperatorPlan::Select | OperatorPlan::Changes(_) | OperatorPlan::Upsert(_) => Fate::Passes,
-        OperatorPlan::TableJoin(_) if idx == 0 => Fate::Passes,
-        // Without a match a left row would come back; a version would give way to the one before it.
+        OperatorPlan::TableJoin(spec) if idx == 0 && spec.kind != JoinKind::Full => Fate::Passes,
+        // Without a match a row of the other side would come back; a version would give way to the one before it.
         OperatorPlan::TableJoin(spec) => {
             let only_here = !paths.of_input(relation, 0).contains(&source);
             let passes = spec.kind == JoinKind::Inner && !spec.as_of && only_here;
@@ -152,6 +152,7 @@ fn fate(builder: &Builder<'_>, paths: &Paths, relation: &Relation, idx: usize, s
         OperatorPlan::TableWindow(spec) => groups(builder, paths, relation, spec.n_keys, source),
         OperatorPlan::SourceTable(..)
         | OperatorPlan::SourceStream(..)
+        | OperatorPlan::Constant(_)
         | OperatorPlan::LookupJoin(_)
         | OperatorPlan::WindowAggregate(_)
         | OperatorPlan::FrozenRows(_) => Fate::Ends,

@@ -11,10 +11,12 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, JoinConstraint, JoinOperator,
-    ObjectName, ObjectNamePart, Query, Select, SelectItem, Spanned, TableAlias, TableFactor, TableVersion, VisitMut,
-    VisitorMut,
+    LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem, Spanned, TableAlias, TableFactor, TableVersion,
+    Value, VisitMut, VisitorMut,
 };
 
+use super::pseudo_columns::{own_name, read_records};
+use super::using::rewrite_using;
 use crate::catalog::{Catalog, QueryDefinition, QueryRole};
 use crate::dialect::{Diagnostic, Span};
 
@@ -78,7 +80,7 @@ pub(super) fn normalise(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
-fn object_name(name: &ObjectName) -> Option<String> {
+pub(super) fn object_name(name: &ObjectName) -> Option<String> {
     match name.0.as_slice() {
         [ObjectNamePart::Identifier(ident)] => Some(normalise(ident)),
         _ => None,
@@ -210,14 +212,18 @@ impl Rewriter<'_> {
     }
 
     fn refuse_order(&mut self, query: &Query) {
-        if let Some(order) = &query.order_by {
-            let hint = "Drop it, or number the rows with row_number() OVER (PARTITION BY .. ORDER BY ..).";
-            self.find("C0303", order.span(), "ORDER BY has no meaning for rows that keep changing".into(), hint);
-        }
-        if query.limit_clause.is_some() || query.fetch.is_some() {
-            let hint =
-                "Keep the first rows of each key with QUALIFY row_number() OVER (PARTITION BY .. ORDER BY ..) <= n.";
-            self.find("C0304", query.span(), "LIMIT has no meaning for rows that keep changing".into(), hint);
+        let is_limited = query.limit_clause.is_some() || query.fetch.is_some();
+        match &query.order_by {
+            Some(order) if !is_limited => {
+                let hint = "Drop it, or number the rows with row_number() OVER (PARTITION BY .. ORDER BY ..).";
+                self.find("C0303", order.span(), "ORDER BY has no meaning for rows that keep changing".into(), hint);
+            }
+            None if is_limited => {
+                let hint = "Say which rows with ORDER BY, or keep the first rows of each key with \
+                            QUALIFY row_number() OVER (PARTITION BY .. ORDER BY ..) <= n.";
+                self.find("C0304", query.span(), "LIMIT without ORDER BY keeps any rows".into(), hint);
+            }
+            _ => {}
         }
     }
 
@@ -264,7 +270,7 @@ impl Rewriter<'_> {
     }
 }
 
-fn call(name: &str, args: Vec<Expr>) -> Expr {
+pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),
         uses_odbc_syntax: false,
@@ -301,7 +307,7 @@ impl VisitorMut for Rewriter<'_> {
                 }
             },
             given @ Some(_) => *args = given,
-            None => self.reads.push(table),
+            None => self.reads.push(own_name(&table).to_owned()),
         }
         ControlFlow::Continue(())
     }
@@ -317,16 +323,49 @@ impl VisitorMut for Rewriter<'_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        fetch_as_limit(query);
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         for from in &mut select.from {
             for join in &mut from.joins {
                 self.rewrite_as_of(&mut join.relation, &mut join.join_operator);
             }
         }
+        let catalog = self.catalog;
+        let columns = |name: &str| {
+            let source = catalog.sources.iter().find(|s| *s.name == *name)?;
+            Some(source.columns.iter().map(|c| c.name.clone()).collect())
+        };
+        if let Err(refused) = rewrite_using(select, &columns) {
+            let hint = "Write ON a.column = b.column, and coalesce(a.column, b.column) for the merged column.";
+            self.find("C0313", refused.at, refused.message, hint);
+        }
+        let is_source = |name: &str| catalog.sources.iter().any(|s| *s.name == *name);
+        if let Err(at) = read_records(select, &is_source) {
+            let hint = "Name the columns, or write `a.*` for each relation.";
+            self.find("C0314", at, "`*` leaves columns out beside a pseudo-column".into(), hint);
+        }
         if let Some(bucket) = bucket_of(select) {
             let _ = substitute_bucket(select, bucket);
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// `FETCH FIRST n ROWS ONLY` is `LIMIT n`, which DataFusion knows.
+fn fetch_as_limit(query: &mut Query) {
+    let Some(fetch) = query.fetch.take_if(|f| !f.percent && !f.with_ties) else { return };
+    let first = || fetch.quantity.clone().unwrap_or_else(|| Expr::value(Value::Number("1".into(), false)));
+    match &mut query.limit_clause {
+        None => {
+            query.limit_clause =
+                Some(LimitClause::LimitOffset { limit: Some(first()), offset: None, limit_by: Vec::new() });
+        }
+        Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => *limit = Some(first()),
+        Some(_) => query.fetch = Some(fetch),
     }
 }
 

@@ -9,8 +9,11 @@
 
 mod batch;
 mod ends;
+mod file_tables;
 mod pack;
+mod published;
 mod refusals;
+mod relational_shapes;
 mod safe_riding;
 mod shapes;
 mod stream_shapes;
@@ -199,6 +202,41 @@ fn grouped_tables_equal_batch() {
 #[test]
 fn windows_over_tables_equal_batch() {
     run_shapes(table_shapes::windows(), 6);
+}
+
+#[test]
+fn outer_joins_of_tables_equal_batch() {
+    run_shapes(relational_shapes::outer_joins(), 8);
+}
+
+#[test]
+fn joins_with_small_tables_equal_batch() {
+    run_shapes(relational_shapes::small_tables(), 8);
+}
+
+#[test]
+fn subqueries_over_tables_equal_batch() {
+    run_shapes(relational_shapes::subqueries(), 8);
+}
+
+#[test]
+fn joined_tables_whose_key_is_found_equal_batch() {
+    run_shapes(relational_shapes::keys(), 6);
+}
+
+#[test]
+fn constant_rows_equal_batch() {
+    run_shapes(relational_shapes::constants(), 6);
+}
+
+#[test]
+fn first_rows_of_tables_equal_batch() {
+    run_shapes(relational_shapes::first_rows(), 8);
+}
+
+#[test]
+fn structs_and_arrays_of_tables_equal_batch() {
+    run_shapes(relational_shapes::values(), 6);
 }
 
 #[test]

@@ -26,4 +26,4 @@ pub use encode::{Encoded, Encoder};
 pub struct UnsupportedType(pub DataType);
 
 /// The field that marks a line as the deletion of a key.
-const TOMBSTONE: &str = "_tombstone";
+pub(super) const TOMBSTONE: &str = "_tombstone";

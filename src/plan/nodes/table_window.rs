@@ -109,6 +109,7 @@ pub(in super::super) fn cut_window(builder: &mut Builder<'_>, window: Window, ne
         steps: steps_after,
         input: arrow_schema(plan.schema()),
         schema: arrow_schema(&schema),
+        limit: None,
     };
     let leaf = builder.add(NewRelation {
         node: "table_window",
