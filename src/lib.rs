@@ -18,6 +18,9 @@
 //!   checkpoint. Operators hold the state after it; the value is kept until its commit is known, and written again if it was
 //!   aborted. A commit without an answer is decided by the committed offsets, which carry the epoch's number. Only a worker
 //!   that has lost its partitions rebuilds its operators.
+//! - **Event time is held back by what may still leave.** The watermark of a relation is that of its inputs, or the least event
+//!   time among the rows that its operator keeps to give later (`engine/dataflow/reached.rs`). So a row of an outer join that
+//!   leaves an hour after its time is not late for what reads it, and a bucket does not close before it.
 //! - **Work is bounded**: by records and bytes an epoch takes in, and by rows a sink writes in one; the rest waits as
 //!   differences. So do the rows of a sink that is paused, by hand or because it exceeded its `max_rate`.
 //! - **What enters is logged, the rest is derived.** Rows of source tables, operator state over streams, and the last row

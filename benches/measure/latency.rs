@@ -25,6 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it looks out for actions that were not committed.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How long the producer gathers records for a request: the default of librdkafka's clients. Without it the broker would
+/// answer a request a record, and spend a core of this machine on that. Counted in the latencies.
+const LINGER_MS: u32 = 5;
+
 /// How the load is made.
 pub(crate) struct Load<'a> {
     pub(crate) brokers: &'a str,
@@ -141,7 +145,7 @@ pub(crate) fn run(
 }
 
 fn produce(load: &Load<'_>, schedule: Schedule, dataset: &mut Dataset, late_max_us: &AtomicU64) -> Result<()> {
-    let producer = broker::producer(load.brokers, 0)?;
+    let producer = broker::producer(load.brokers, LINGER_MS)?;
     let span_ms = i128::from(schedule.start_ms - dataset.end_ms);
     let mut n_sent = 0;
     while n_sent < schedule.n_all {

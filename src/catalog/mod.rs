@@ -267,6 +267,8 @@ pub struct QueryDefinition {
     pub emit_every_ms: Option<i64>,
     /// For how long state over streams waits for late rows, in milliseconds.
     pub allowed_lateness_ms: i64,
+    /// For how long rows of a stream wait for the row that they look up in a table, in milliseconds of processing time.
+    pub wait_ms: i64,
     /// The file that the spans in `query` belong to.
     pub file: u32,
     /// Where the name is declared.

@@ -46,6 +46,7 @@ const OPTIONS: &[(&str, &[Owner], &str)] = {
         ("emit_time", &[Sink], "sinks"),
         ("count_by", &[Sink], "sinks"),
         ("allowed_lateness", &[Query, Sink], "queries; a source takes `watermark_delay`"),
+        ("wait", &[Query, Sink], "queries that look rows of a stream up in a table"),
     ]
 };
 

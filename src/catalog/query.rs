@@ -14,6 +14,7 @@ pub(super) fn resolve_query(statement: CreateQuery, findings: &mut Vec<Diagnosti
     let mut reader = OptionReader { subject: &subject, owner, options: &options, findings };
     reader.check_names();
     let allowed_lateness_ms = reader.duration_ms("allowed_lateness").unwrap_or(0);
+    let wait_ms = reader.duration_ms("wait").unwrap_or(0);
     let role = match kind {
         Kind::View => QueryRole::View,
         Kind::Stream => QueryRole::Stream,
@@ -34,6 +35,7 @@ pub(super) fn resolve_query(statement: CreateQuery, findings: &mut Vec<Diagnosti
         }),
         emit_every_ms,
         allowed_lateness_ms,
+        wait_ms,
     }
 }
 

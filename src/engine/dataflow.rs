@@ -3,6 +3,7 @@
 mod epoch_run;
 mod forget;
 mod outputs;
+mod reached;
 mod whole;
 
 use std::collections::BTreeSet;
@@ -10,10 +11,11 @@ use std::collections::BTreeSet;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
-pub use self::epoch_run::{EpochRun, EpochTimes};
+pub use self::epoch_run::{EpochRun, EpochTimes, Reached};
 pub(super) use self::epoch_run::{RelationRun, Turn, Upstream};
 pub(super) use self::forget::Gone;
 use self::outputs::{fully_refused, join};
+use self::reached::{context, is_due, of_all};
 use crate::fail_point;
 use crate::operators::{EpochContext, Operator, OperatorError, Output, StateSize};
 use crate::plan::{Distribution, Input, OperatorPlan, Pipeline, Relation, RelationId};
@@ -28,6 +30,8 @@ type Shard = Option<Box<dyn Operator>>;
 /// The operators of a pipeline.
 pub struct Dataflow {
     shards: Vec<Vec<Shard>>,
+    /// The watermark of each relation after the last epoch: that of its inputs, held back by what operators keep.
+    reached: Vec<Watermark>,
     n_shards: ShardCount,
     n_threads: usize,
     was_loaded: bool,
@@ -37,6 +41,7 @@ pub struct Dataflow {
 pub(super) struct Cell<'a> {
     id: RelationId,
     shards: &'a mut [Shard],
+    reached: &'a mut Watermark,
     n_shards: ShardCount,
     n_threads: usize,
 }
@@ -69,7 +74,8 @@ impl Dataflow {
         };
         let shards = pipeline.relations.iter().map(build).collect::<Result<_, _>>()?;
         let n_threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self { shards, n_shards, n_threads, was_loaded: false })
+        let reached = vec![Watermark::MIN; pipeline.relations.len()];
+        Ok(Self { shards, reached, n_shards, n_threads, was_loaded: false })
     }
 
     /// The number of shards.
@@ -91,7 +97,11 @@ impl Dataflow {
         for mut cell in self.cells() {
             let id = cell.id;
             let source = sources.get_mut(id).and_then(Option::take);
-            let upstream = Upstream { changes: &|leaf| run.changes.get(leaf), gone: &|leaf| run.gone.get(leaf) };
+            let upstream = Upstream {
+                changes: &|leaf| run.changes.get(leaf),
+                reached: &|leaf| run.reached.get(leaf).copied(),
+                gone: &|leaf| run.gone.get(leaf),
+            };
             let step = cell.run(pipeline, source, &upstream, times, turn)?;
             run.add(id, step);
         }
@@ -112,8 +122,8 @@ impl Dataflow {
     /// The relations, each to be run on its own: an epoch after those it reads, and its epochs one after the other.
     pub(super) fn cells(&mut self) -> impl Iterator<Item = Cell<'_>> {
         let (n_shards, n_threads) = (self.n_shards, self.n_threads);
-        let shards = self.shards.iter_mut().enumerate();
-        shards.map(move |(id, shards)| Cell { id, shards, n_shards, n_threads })
+        let shards = self.shards.iter_mut().zip(&mut self.reached).enumerate();
+        shards.map(move |(id, (shards, reached))| Cell { id, shards, reached, n_shards, n_threads })
     }
 
     /// Computes the derived state anew from the contents of the logged operators, part by part. Nothing leaves.
@@ -151,6 +161,7 @@ impl Dataflow {
                 break;
             }
         }
+        self.reached = of_all(pipeline, &self.shards, &times);
         Ok(())
     }
 
@@ -167,7 +178,7 @@ impl Dataflow {
         if inputs.iter().all(ChangeBatch::is_empty) {
             return Ok(ChangeBatch::empty(relation.schema.clone()));
         }
-        let ctx = context(pipeline, relation, id, times);
+        let ctx = context(pipeline, id, times, &|_| None);
         let Some(mut cell) = self.cells().nth(id) else { return Ok(ChangeBatch::empty(relation.schema.clone())) };
         Ok(cell.run_shards(relation, inputs, &ctx, false).map_err(|e| failed(relation, e))?.changes)
     }
@@ -177,10 +188,18 @@ impl Dataflow {
         if self.turns_loaded(times) || self.forgets(pipeline, times) {
             return true;
         }
-        pipeline.relations.iter().enumerate().zip(&self.shards).any(|((id, relation), shards)| {
-            let ctx = context(pipeline, relation, id, times);
+        let reached = of_all(pipeline, &self.shards, times);
+        let of = |id: RelationId| reached.get(id).map(|after| Reached { before: *after, after: *after });
+        self.shards.iter().enumerate().any(|(id, shards)| {
+            let ctx = context(pipeline, id, times, &of);
             shards.iter().flatten().any(|shard| is_due(shard.as_ref(), &ctx))
         })
+    }
+
+    /// Lets time pass without an epoch: nothing came and nothing is due. Returns the watermark of each relation.
+    pub(super) fn pass(&mut self, pipeline: &Pipeline, times: &EpochTimes) -> &[Watermark] {
+        self.reached = of_all(pipeline, &self.shards, times);
+        &self.reached
     }
 
     /// When (clock, ms) rows that wait may be handed over; none if no row waits, held back ones aside.
@@ -279,11 +298,20 @@ impl Cell<'_> {
         let gone = if turn.forgets { self.forget(pipeline, upstream, times)? } else { Gone::new() };
         let inputs = inputs(relation, source, upstream.changes).map_err(|e| failed(relation, e))?;
         let rows_in = inputs.iter().map(|i| i.len() as u64).sum();
-        let mut ctx = context(pipeline, relation, self.id, times);
+        let mut ctx = context(pipeline, self.id, times, upstream.reached);
         ctx.hand_over_max = ctx.hand_over_max.div_ceil(self.n_shards.0.max(1) as usize);
         fail_point::reach("execute.relation");
         let output = self.run_shards(relation, inputs, &ctx, turn.loaded).map_err(|e| failed(relation, e))?;
-        Ok(RelationRun { changes: output.changes, refused: output.refused, duplicate: output.duplicate, rows_in, gone })
+        let after = reached::of_relation(self.shards, &ctx);
+        let before = std::mem::replace(self.reached, after);
+        Ok(RelationRun {
+            changes: output.changes,
+            refused: output.refused,
+            duplicate: output.duplicate,
+            rows_in,
+            reached: Reached { before, after },
+            gone,
+        })
     }
 
     /// Drops what the operators would log, where nothing is logged.
@@ -343,13 +371,6 @@ fn failed(relation: &Relation, source: OperatorError) -> DataflowError {
     DataflowError { relation: relation.name.to_string(), source }
 }
 
-/// Whether an operator has something to do without input.
-fn is_due(operator: &dyn Operator, ctx: &EpochContext) -> bool {
-    let after = ctx.watermark_after();
-    operator.next_timer().is_some_and(|instant_ms| after.has_passed(instant_ms))
-        || (ctx.may_hand_over() > 0 && operator.next_hand_over().is_some_and(|at_ms| at_ms <= ctx.clock_ms))
-}
-
 /// The rows of each input: of a source what was decoded, else what its segment makes of this epoch's changes.
 fn inputs<'c>(
     relation: &Relation,
@@ -367,26 +388,6 @@ fn inputs<'c>(
         input.segment.run(changes)
     };
     relation.inputs.iter().map(rows_of).collect()
-}
-
-/// The watermarks of each input: the smallest over the relations that its segment reads.
-fn context(pipeline: &Pipeline, relation: &Relation, id: RelationId, times: &EpochTimes) -> EpochContext {
-    debug_assert_eq!(pipeline.relations.len(), times.after.len());
-    let of = |watermarks: &[Watermark]| -> Vec<Watermark> {
-        let of_relation = |id: &RelationId| watermarks.get(*id).copied().unwrap_or(Watermark::MIN);
-        if relation.inputs.is_empty() {
-            return vec![of_relation(&id)];
-        }
-        let of_input = |input: &Input| input.segment.leaves.iter().map(of_relation).min().unwrap_or(Watermark::MAX);
-        relation.inputs.iter().map(of_input).collect()
-    };
-    EpochContext {
-        watermarks_before: of(&times.before),
-        watermarks_after: of(&times.after),
-        loaded: times.loaded,
-        clock_ms: times.clock_ms,
-        hand_over_max: if times.held_back.contains(&id) { 0 } else { times.hand_over_max },
-    }
 }
 
 /// For each shard its part of each input.

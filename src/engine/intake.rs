@@ -15,6 +15,7 @@ use super::record_columns::record_column;
 use super::watermark::Watermarks;
 use crate::catalog::{PSEUDO_COLUMNS, RelationKind, SourceDefinition};
 use crate::format::json::{DecodeColumn, DecodeSpec, Decoded, Decoder, Rejected, Wire};
+use crate::operators::LookupJoinSpec;
 use crate::plan::{OperatorPlan, Pipeline, Relation, RelationId};
 use crate::stream::{ChangeBatch, RecordBatchBytes};
 
@@ -303,14 +304,16 @@ fn refused(pipeline: &Pipeline, run: &EpochRun) -> Vec<Vec<u64>> {
 /// Whether the rows of a relation are still single records of a stream, so that its readers decide about them.
 fn hands_on_records(relation: &Relation) -> bool {
     match relation.operator {
-        OperatorPlan::SourceStream(..) | OperatorPlan::LookupJoin(_) | OperatorPlan::Select => {
-            relation.kind == RelationKind::Stream
-        }
+        OperatorPlan::SourceStream(..)
+        | OperatorPlan::LookupJoin(LookupJoinSpec { wait: None, .. })
+        | OperatorPlan::Select => relation.kind == RelationKind::Stream,
         OperatorPlan::SourceTable(..)
         | OperatorPlan::Constant(_)
         | OperatorPlan::TableJoin(_)
         | OperatorPlan::TableAggregate(_)
         | OperatorPlan::TableWindow(_)
+        | OperatorPlan::LookupJoin(_)
+        | OperatorPlan::IntervalJoin(_)
         | OperatorPlan::WindowAggregate(_)
         | OperatorPlan::FrozenRows(_)
         | OperatorPlan::Changes(_)

@@ -28,7 +28,7 @@ mod upkeep;
 mod watermark;
 mod worker;
 
-pub use dataflow::{Dataflow, DataflowError, EpochRun, EpochTimes};
+pub use dataflow::{Dataflow, DataflowError, EpochRun, EpochTimes, Reached};
 pub use delta::{DeltaCodec, DeltaError, EpochRecord, Logged, LoggedPipeline, LoggedRelation, PartitionRecord};
 pub use encode::EncodeError;
 pub use intake::{IntakeError, SourceCounts};

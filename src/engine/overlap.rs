@@ -7,7 +7,9 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::dataflow::{Cell, Dataflow, DataflowError, EpochRun, EpochTimes, Gone, RelationRun, Turn, Upstream};
+use super::dataflow::{
+    Cell, Dataflow, DataflowError, EpochRun, EpochTimes, Gone, Reached, RelationRun, Turn, Upstream,
+};
 use crate::plan::{Pipeline, RelationId};
 use crate::stream::ChangeBatch;
 
@@ -167,7 +169,7 @@ struct Step<'d> {
     cell: Cell<'d>,
     epoch: u64,
     source: Option<ChangeBatch>,
-    inputs: Vec<(RelationId, ChangeBatch, Gone)>,
+    inputs: Vec<(RelationId, ChangeBatch, Reached, Gone)>,
     times: Arc<EpochTimes>,
     turn: Turn,
 }
@@ -175,9 +177,10 @@ struct Step<'d> {
 impl Step<'_> {
     fn run(&mut self, pipeline: &Pipeline) -> Result<RelationRun, DataflowError> {
         let inputs = &self.inputs;
-        let changes = |id: RelationId| inputs.iter().find(|(leaf, ..)| *leaf == id).map(|(_, changes, _)| changes);
+        let changes = |id: RelationId| inputs.iter().find(|(leaf, ..)| *leaf == id).map(|(_, changes, ..)| changes);
         let gone = |id: RelationId| inputs.iter().find(|(leaf, ..)| *leaf == id).map(|(.., gone)| gone);
-        let upstream = Upstream { changes: &changes, gone: &gone };
+        let reached = |id: RelationId| inputs.iter().find(|(leaf, ..)| *leaf == id).map(|(_, _, reached, _)| *reached);
+        let upstream = Upstream { changes: &changes, reached: &reached, gone: &gone };
         let run = self.cell.run(pipeline, self.source.take(), &upstream, &self.times, self.turn)?;
         self.cell.drop_deltas(pipeline)?;
         Ok(run)
@@ -322,7 +325,9 @@ impl<C> Epoch<C> {
     fn step<'d>(&mut self, cell: Cell<'d>, pipeline: &Pipeline) -> Step<'d> {
         let id = cell.id();
         let run = &self.run;
-        let input = |leaf: RelationId| Some((leaf, run.changes.get(leaf)?.clone(), run.gone.get(leaf)?.clone()));
+        let input = |leaf: RelationId| {
+            Some((leaf, run.changes.get(leaf)?.clone(), *run.reached.get(leaf)?, run.gone.get(leaf)?.clone()))
+        };
         Step {
             epoch: self.number,
             inputs: leaves(pipeline, id).filter_map(input).collect(),

@@ -488,6 +488,7 @@ mod tests {
             duplicate: vec![],
             rows_in: vec![n_rows; 3],
             rows_out: vec![],
+            reached: vec![],
             gone: vec![],
         };
         let counts = SourceCounts { read: n_rows, used: n_rows, ..SourceCounts::default() };

@@ -334,7 +334,7 @@ impl Worker {
         };
         let is_idle = taken.records.is_empty() && !self.control.is_changed();
         if is_idle && !self.dataflow.is_due(&self.pipeline, &times) {
-            self.status.watermarks(&times.after);
+            self.status.watermarks(self.dataflow.pass(&self.pipeline, &times));
             self.status.sample_if_due(|| self.dataflow.state_sizes());
             return Ok(None);
         }

@@ -143,20 +143,30 @@ impl<Context: ConsumerContext + 'static> RecordQueue<Context> {
         })?;
         let client = consumer.client().native_ptr();
         // SAFETY: the client lives as long as the queues do, see `Drop`.
-        let (queue, forwarded) = unsafe {
+        let queue = unsafe {
             let queue = rd::rd_kafka_queue_new(client);
             let opaque = Arc::as_ptr(&wake).cast_mut().cast::<c_void>();
             rd::rd_kafka_queue_cb_event_enable(queue, Some(wake_up), opaque);
-            let forwarded = (0..n_partitions)
-                .map(|p| rd::rd_kafka_queue_get_partition(client, topic.as_ptr(), p))
-                .filter(|q| !q.is_null())
-                .collect();
-            (queue, forwarded)
+            queue
         };
-        let made =
-            Self { topic, queue, forwarded, buffer: vec![std::ptr::null_mut(); BATCH_RECORDS], consumer, _wake: wake };
+        let buffer = vec![std::ptr::null_mut(); BATCH_RECORDS];
+        let mut made = Self { topic, queue, forwarded: Vec::new(), buffer, consumer, _wake: wake };
+        made.extend(n_partitions);
         made.forward();
         Ok(made)
+    }
+
+    /// Takes partitions in that were added to the topic, up to `n_partitions`; to be forwarded before they are assigned.
+    pub(super) fn extend(&mut self, n_partitions: i32) {
+        let client = self.consumer.client().native_ptr();
+        for partition in self.forwarded.len() as i32..n_partitions {
+            // SAFETY: the client lives as long as the queues do, see `Drop`.
+            let queue = unsafe { rd::rd_kafka_queue_get_partition(client, self.topic.as_ptr(), partition) };
+            if queue.is_null() {
+                break;
+            }
+            self.forwarded.push(queue);
+        }
     }
 
     /// Directs the partitions to this queue again. Librdkafka forgets the way whenever it stops fetching a partition, so this

@@ -44,8 +44,7 @@ struct Progress {
 pub(super) struct Session {
     pub(super) settings: Settings,
     pub(super) consumer: Arc<GroupConsumer>,
-    /// The number of partitions by topic, as the cluster told at start.
-    pub(super) partitions: BTreeMap<String, i32>,
+    partitions: Mutex<BTreeMap<String, i32>>,
     progress: Mutex<Progress>,
 }
 
@@ -56,7 +55,17 @@ impl Session {
             committed: BTreeMap::new(),
             assignment: 0,
         };
-        Self { settings, consumer, partitions, progress: Mutex::new(progress) }
+        Self { settings, consumer, partitions: Mutex::new(partitions), progress: Mutex::new(progress) }
+    }
+
+    /// The number of partitions by topic: as the cluster told at start, and of sources as the group told since.
+    pub(super) fn partitions(&self) -> BTreeMap<String, i32> {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The number of partitions of a topic.
+    pub(super) fn n_partitions(&self, topic: &str) -> i32 {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner).get(topic).copied().unwrap_or(0)
     }
 
     fn lock(&self) -> MutexGuard<'_, Progress> {
@@ -65,11 +74,12 @@ impl Session {
 
     /// The partitions of all sources, in order.
     pub(super) fn source_partitions(&self) -> Vec<SourcePartition> {
-        let of = |topic: &str| self.partitions.get(topic).copied().unwrap_or(0);
         self.settings
             .sources
             .iter()
-            .flat_map(|s| (0..of(&s.topic)).map(|p| SourcePartition { relation: s.relation.clone(), partition: p }))
+            .flat_map(|s| {
+                (0..self.n_partitions(&s.topic)).map(|p| SourcePartition { relation: s.relation.clone(), partition: p })
+            })
             .collect()
     }
 
@@ -108,7 +118,6 @@ impl Session {
         let mut topics: Vec<&str> = self.settings.sources.iter().map(|s| s.topic.as_str()).collect();
         let state = self.settings.state_topic();
         topics.push(&state);
-        let wanted: i32 = topics.iter().filter_map(|t| self.partitions.get(*t)).sum();
         self.wait_until_answered(ASSIGNMENT_TIMEOUT)?;
         let subscribed = self.consumer.subscription().is_ok_and(|s| s.count() > 0);
         if !subscribed {
@@ -125,7 +134,8 @@ impl Session {
                 Err(error) => return Err(error),
             }
             let assignment = self.consumer.context().assignment();
-            self.refuse_new_partitions(&assignment.partitions)?;
+            self.take_new_partitions(&assignment.partitions)?;
+            let wanted: i32 = topics.iter().map(|t| self.n_partitions(t)).sum();
             if assignment.partitions.len() >= wanted as usize && !self.consumer.assignment_lost() {
                 info!(
                     number = assignment.number,
@@ -238,15 +248,30 @@ impl Session {
         members.filter(|m| m.client_id() != own).map(|m| format!("`{}`", m.client_id())).collect()
     }
 
-    fn refuse_new_partitions(&self, assigned: &BTreeSet<(String, i32)>) -> Result<(), SourceError> {
-        let known = |topic: &str| self.partitions.get(topic).copied().unwrap_or(0);
-        match assigned.iter().find(|(topic, partition)| *partition >= known(topic)) {
-            None => Ok(()),
-            Some((topic, _)) => Err(SourceError::Policy(format!(
-                "topic `{topic}` had {} partitions at start and has more now; restart the worker to read them",
-                known(topic)
-            ))),
+    /// Takes note of partitions that were added to a source topic; they are read from their beginning.
+    fn take_new_partitions(&self, assigned: &BTreeSet<(String, i32)>) -> Result<(), SourceError> {
+        let state = self.settings.state_topic();
+        let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        for (topic, partition) in assigned {
+            let known = partitions.entry(topic.clone()).or_default();
+            if partition < known {
+                continue;
+            }
+            if *topic == state {
+                return Err(SourceError::Policy(format!(
+                    "topic `{topic}` had {known} partitions at start and has more now; its partitions are the pipeline's \
+                     shards, whose number is fixed: state that lies under other numbers would not be found again"
+                )));
+            }
+            warn!(
+                topic,
+                before = *known,
+                after = partition + 1,
+                "partitions were added; a key's records may lie in two partitions now, whose order is not kept"
+            );
+            *known = partition + 1;
         }
+        Ok(())
     }
 
     fn unassigned(&self, n_assigned: usize, wanted: i32) -> SourceError {

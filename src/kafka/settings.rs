@@ -19,6 +19,8 @@ const SESSION_TIMEOUT_MS: u64 = 45_000;
 const MAX_POLL_INTERVAL_MS: u64 = 600_000;
 /// How much a relation's queue may hold before it is not fetched any more, so what a paused relation costs in memory.
 const PREFETCH_KBYTES: u64 = 16 * 1024;
+/// How soon partitions that are added to a topic are found.
+const METADATA_REFRESH_MS: u64 = 30_000;
 /// The demo broker answers a fetch that finds nothing only when its wait is over, not when a record comes.
 pub(super) const DEMO_FETCH_WAIT_MS: u32 = 5;
 
@@ -167,6 +169,9 @@ impl Settings {
         config.set("enable.auto.offset.store", "false");
         config.set("auto.offset.reset", "error");
         config.set("enable.partition.eof", "true");
+        if !self.properties.contains_key("topic.metadata.refresh.interval.ms") {
+            config.set("topic.metadata.refresh.interval.ms", METADATA_REFRESH_MS.to_string());
+        }
         config.set("queued.max.messages.kbytes", PREFETCH_KBYTES.to_string());
         if self.simulated {
             config.set("fetch.wait.max.ms", DEMO_FETCH_WAIT_MS.to_string());

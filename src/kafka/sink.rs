@@ -60,7 +60,7 @@ impl KafkaSink {
 
     /// The number of partitions of a sink's or a side output's topic at start.
     pub fn partitions(&self, output: &OutputTopic) -> Option<i32> {
-        self.session.settings.outputs.get(output).and_then(|topic| self.session.partitions.get(topic)).copied()
+        self.session.settings.outputs.get(output).and_then(|topic| self.session.partitions().get(topic).copied())
     }
 
     fn note_undeliverable(&mut self, left_out: Vec<Undeliverable>) {
@@ -282,7 +282,8 @@ impl Sink for KafkaSink {
     fn max_delta_bytes(&self) -> usize {
         let limit =
             self.writer.lock().unwrap_or_else(PoisonError::into_inner).limit(&self.session.settings.state_topic());
-        let partitions = self.session.partitions.iter().map(|(t, n)| (t.as_str(), *n));
+        let partitions = self.session.partitions();
+        let partitions = partitions.iter().map(|(t, n)| (t.as_str(), *n));
         limit.saturating_sub(EpochHeader::size_bound(partitions) + 1024).max(1024)
     }
 

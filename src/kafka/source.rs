@@ -72,7 +72,7 @@ impl KafkaSource {
         let wake = Arc::new(Wake::default());
         let mut relations = Vec::new();
         for source in &session.settings.sources {
-            let n_partitions = session.partitions.get(&source.topic).copied().unwrap_or(0);
+            let n_partitions = session.n_partitions(&source.topic);
             relations.push(RelationQueue {
                 relation: source.relation.clone(),
                 topic: source.topic.clone(),
@@ -101,9 +101,9 @@ impl KafkaSource {
         self.relations.iter_mut().for_each(|r| r.keeps_headers = relations.contains(&r.relation));
     }
 
-    /// The number of partitions of a relation's topic at start.
+    /// The number of partitions of a relation's topic.
     pub fn partitions(&self, relation: &str) -> Option<i32> {
-        self.session.settings.topic(relation).and_then(|topic| self.session.partitions.get(topic)).copied()
+        self.session.settings.topic(relation).and_then(|topic| self.session.partitions().get(topic).copied())
     }
 
     /// Whether everything that was in all topics at start has been handed over, streams and tables alike.
@@ -118,6 +118,9 @@ impl KafkaSource {
     fn seek(&mut self, positions: &BTreeMap<SourcePartition, i64>) -> Result<(), SourceError> {
         let mut list = TopicPartitionList::new();
         let mut partitions = BTreeMap::new();
+        for relation in &mut self.relations {
+            relation.queue.extend(self.session.n_partitions(&relation.topic));
+        }
         for partition in self.session.source_partitions() {
             let Some(relation) = self.relations.iter().find(|r| r.relation == partition.relation) else { continue };
             let at_start = self.at_start.get(&partition).copied().unwrap_or(Watermarks { low: 0, high: 0 });

@@ -37,7 +37,7 @@ impl KafkaStateLog {
     fn read(&self, reader: &mut dyn LogReader) -> Result<ReadState, SourceError> {
         let settings = &self.session.settings;
         let topic = settings.state_topic();
-        let n_partitions = self.session.partitions.get(&topic).copied().unwrap_or(0);
+        let n_partitions = self.session.n_partitions(&topic);
         let relation: Arc<str> = topic.as_str().into();
         let asked = (0..n_partitions).map(|p| SourcePartition { relation: relation.clone(), partition: p });
         let asked = asked.map(|partition| (partition, topic.clone())).collect();

@@ -12,12 +12,14 @@ mod event_time;
 mod exact_sum;
 mod frozen_rows;
 mod groups;
+mod interval_join;
 mod keyed_differences;
 mod lookup_join;
 mod ordered_multiset;
 #[cfg(test)]
 mod rewritten_log;
 mod row_codec;
+mod row_name;
 #[cfg(test)]
 mod script;
 #[cfg(test)]
@@ -27,6 +29,7 @@ mod table_aggregate;
 mod table_join;
 mod table_window;
 mod upsert;
+mod waiting_rows;
 mod window_aggregate;
 #[cfg(test)]
 mod zset_model;
@@ -43,7 +46,8 @@ pub use changes::{Changes, ChangesSpec, KeyText};
 pub use constant::{Constant, ConstantSpec};
 pub use deduplicate::{Deduplicate, DeduplicateSpec};
 pub use frozen_rows::{FrozenRows, FrozenRowsSpec};
-pub use lookup_join::{LookupJoin, LookupJoinSpec};
+pub use interval_join::{IntervalJoin, IntervalJoinSpec, IntervalKind, IntervalSide};
+pub use lookup_join::{LookupJoin, LookupJoinSpec, LookupWait};
 pub use source_table::{RowRetention, SourceTable, SourceTableSpec};
 pub use table_aggregate::{AggregateCall, AggregateFunction, TableAggregate, TableAggregateSpec};
 pub use table_join::{FullJoin, JoinKind, TableJoin, TableJoinSpec};
@@ -51,7 +55,7 @@ pub use table_window::{
     Frame, GroupAggregate, GroupStep, KernelStep, TableWindow, TableWindowSpec, WindowKernel, WindowStep,
 };
 pub use upsert::{Upsert, UpsertSpec};
-pub use window_aggregate::{BucketEnd, WindowAggregate, WindowAggregateSpec};
+pub use window_aggregate::{BucketEdge, WindowAggregate, WindowAggregateSpec};
 
 /// What an operator may know of the epoch it works in.
 #[derive(Clone, Debug)]
@@ -128,6 +132,18 @@ pub trait Operator: Send {
     /// The event time (milliseconds) at which the operator has something to do without input.
     fn next_timer(&self) -> Option<i64> {
         None
+    }
+
+    /// Whether the operator has something to do without input at the watermarks after an epoch.
+    fn is_due(&self, ctx: &EpochContext) -> bool {
+        self.next_timer().is_some_and(|instant_ms| ctx.watermark_after().has_passed(instant_ms))
+    }
+
+    /// The watermark of the operator's rows after an epoch: none that it has yet to give has an event time before it.
+    ///
+    /// That of its inputs, unless it keeps rows that it gives later.
+    fn watermark(&self, ctx: &EpochContext) -> Watermark {
+        ctx.watermark_after()
     }
 
     /// The wall clock (milliseconds) at which rows that wait may be handed on without input; `i64::MIN` = at once.

@@ -7,9 +7,9 @@ use arrow::datatypes::{DataType, Field, Schema};
 
 use super::script::{Input, check, columns};
 use super::{
-    AggregateCall, AggregateFunction, Changes, ChangesSpec, Deduplicate, DeduplicateSpec, FullJoin, JoinKind, KeyText,
-    LookupJoin, LookupJoinSpec, TableAggregate, TableAggregateSpec, TableJoin, TableJoinSpec, Upsert, UpsertSpec,
-    WindowAggregate, WindowAggregateSpec,
+    AggregateCall, AggregateFunction, Changes, ChangesSpec, Deduplicate, DeduplicateSpec, FullJoin, IntervalJoin,
+    IntervalJoinSpec, IntervalKind, IntervalSide, JoinKind, KeyText, LookupJoin, LookupJoinSpec, TableAggregate,
+    TableAggregateSpec, TableJoin, TableJoinSpec, Upsert, UpsertSpec, WindowAggregate, WindowAggregateSpec,
 };
 
 /// A join of rides (person, number) with visits (person, visitor) by person.
@@ -143,6 +143,7 @@ fn buckets_of_a_stream() {
         n_keys: 2,
         bucket: Some(0),
         bucket_end: Arc::new(|start| start + 3_600_000),
+        bucket_start: Arc::new(|instant| instant - instant.rem_euclid(3_600_000)),
         allowed_lateness_ms: 0,
         aggregates: calls(&[(AggregateFunction::Count, None, false), (AggregateFunction::Sum, Some(2), false)]),
         emit_final: true,
@@ -172,6 +173,32 @@ fn stream_with_a_table() {
             schema: columns("id text, town text"),
             ..by_person(JoinKind::Left)
         },
+        wait: None,
     };
     check("lookup_join.txt", &inputs, || LookupJoin::new(spec()).unwrap());
+}
+
+#[test]
+fn two_streams() {
+    let before = "key text, time timestamp, until timestamp, from timestamp";
+    let capture = columns(&format!("{before}, captured timestamp, capture text"));
+    let notice = columns(&format!("{before}, sent timestamp, notice text"));
+    let inputs = [Input::stream("capture", capture.clone()), Input::stream("notice", notice.clone())];
+    let side = |input: &arrow::datatypes::SchemaRef| IntervalSide {
+        input: input.clone(),
+        time_offset_ms: 0,
+        until_offsets_ms: vec![0],
+        from_offsets_ms: vec![0],
+        event_times: vec![(0, 0)],
+    };
+    let spec = || IntervalJoinSpec {
+        kind: IntervalKind::Left,
+        n_keys: 1,
+        null_equals_null: false,
+        filter: None,
+        sides: [side(&capture), side(&notice)],
+        allowed_lateness_ms: 0,
+        schema: columns("captured timestamp, capture text, sent timestamp, notice text"),
+    };
+    check("interval_join.txt", &inputs, || IntervalJoin::new(spec()).unwrap());
 }

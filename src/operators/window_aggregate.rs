@@ -33,7 +33,9 @@ pub struct WindowAggregateSpec {
     /// Which group key is the bucket's start (a timestamp in ms); none = groups are never closed.
     pub bucket: Option<usize>,
     /// The end of the bucket that starts at an instant (both ms).
-    pub bucket_end: BucketEnd,
+    pub bucket_end: BucketEdge,
+    /// The start of the bucket that holds an instant (both ms).
+    pub bucket_start: BucketEdge,
     /// For how long after its end a bucket takes late rows, in milliseconds.
     pub allowed_lateness_ms: i64,
     /// The aggregates.
@@ -46,8 +48,8 @@ pub struct WindowAggregateSpec {
     pub schema: SchemaRef,
 }
 
-/// From a bucket's start to its end, in milliseconds.
-pub type BucketEnd = Arc<dyn Fn(i64) -> i64 + Send + Sync>;
+/// From an instant of a bucket to its start or its end, in milliseconds.
+pub type BucketEdge = Arc<dyn Fn(i64) -> i64 + Send + Sync>;
 
 /// Groups a stream by key and time bucket.
 ///
@@ -341,6 +343,23 @@ impl Operator for WindowAggregate {
 
     fn next_timer(&self) -> Option<i64> {
         self.buckets.keys().next().map(|end| self.deadline(*end))
+    }
+
+    fn watermark(&self, ctx: &EpochContext) -> Watermark {
+        let after = ctx.watermark_after();
+        if !self.spec.emit_final || after == Watermark::MIN {
+            return after;
+        }
+        // The times of rows are the starts of their buckets. Buckets that are due may still wait to be handed on.
+        let waiting = self.buckets.keys().next().filter(|end| **end != i64::MAX);
+        let closed = match after {
+            Watermark::MAX => i64::MAX,
+            Watermark(instant_ms) => instant_ms.saturating_sub(self.spec.allowed_lateness_ms),
+        };
+        match waiting.map_or(closed, |end| closed.min(end.saturating_sub(1))) {
+            i64::MAX => Watermark::MAX,
+            next => Watermark((self.spec.bucket_start)(next)),
+        }
     }
 
     fn oldest(&self) -> Option<i64> {

@@ -15,6 +15,7 @@ use super::event_times::TimeOf;
 use super::leaf::EpochTable;
 use super::pipeline::{Distribution, Input, OperatorPlan, Relation};
 use super::segment::Segment;
+use super::time_columns::TimeColumn;
 use super::{RelationId, canonical, event_times};
 use crate::catalog::{Emit, RelationKind};
 
@@ -29,8 +30,10 @@ pub(super) struct Facts {
     pub(super) declared: bool,
     /// (column, key): the key identifies a row among those where the column is 1.
     pub(super) unique_when: Vec<(usize, Vec<usize>)>,
-    /// The column that holds a stream's event time.
+    /// The column that holds a stream's event time; the first where there are several.
     pub(super) event_time: Option<usize>,
+    /// Further columns that hold event times, or the same one again.
+    pub(super) event_times: Vec<(usize, TimeColumn)>,
     /// Whether all shards hold all rows.
     pub(super) broadcast: bool,
     /// Whether there is at most one row.
@@ -39,6 +42,14 @@ pub(super) struct Facts {
     pub(super) partition: Option<Vec<usize>>,
     /// What each column says of event times; empty = what [`event_times::of_relation`] finds.
     pub(super) times: Vec<Option<TimeOf>>,
+}
+
+impl Facts {
+    /// Which event time a column holds.
+    pub(super) fn time_column(&self, column: usize) -> Option<TimeColumn> {
+        let further = self.event_times.iter().find(|(c, _)| *c == column).map(|(_, time)| *time);
+        further.or_else(|| (self.event_time == Some(column)).then_some(TimeColumn::Instant))
+    }
 }
 
 /// A relation to be added.
@@ -69,6 +80,8 @@ pub(super) struct Builder<'a> {
     pub(super) emit: Option<Emit>,
     /// For how long the definition's buckets wait for late rows, in milliseconds.
     pub(super) allowed_lateness_ms: i64,
+    /// For how long the definition's rows wait for the row of a table that they look up, in milliseconds.
+    pub(super) wait_ms: i64,
 }
 
 impl Builder<'_> {

@@ -16,17 +16,16 @@ use super::builder::{Builder, Facts, NewRelation, project_columns};
 use super::checks::{check_subqueries, check_syntax};
 use super::cut::{all_columns, cut};
 use super::error::{PlanError, Result, refuse};
-use super::event_times::TimeOf;
 use super::leaf::EpochTable;
 use super::pipeline::{Distribution, OperatorPlan, Pipeline};
 use super::pseudo_columns::{own_name, with_records};
 use super::retention::{Retention, plan_retention};
 use super::rewrite::{ChangesRead, Rewritten, rewrite};
+use super::sources::add_source;
 use super::top_n::limits_to_ranks;
-use super::{canonical, session, sinks};
-use crate::catalog::{Catalog, Emit, QueryDefinition, QueryRole, RelationKind, SourceDefinition};
+use super::{session, sinks};
+use crate::catalog::{Catalog, Emit, QueryDefinition, QueryRole, RelationKind};
 use crate::dialect::Diagnostic;
-use crate::operators::{DeduplicateSpec, RowRetention, SourceTableSpec};
 
 /// Plans a pack. All findings are returned, not only the first; what depends on a definition that failed is left out.
 pub fn plan(catalog: &Catalog) -> std::result::Result<Pipeline, Vec<Diagnostic>> {
@@ -137,7 +136,10 @@ fn read_definitions(
         };
         let is_shared = readers.get(name.as_str()).copied().unwrap_or_default() > 1 && keeps_state(&plan);
         let declared = !matches!(definition.role, QueryRole::View);
-        let stands_alone = declared || is_shared || has_changes(changes, &name) || definition.emit.is_some();
+        // Put in the place of its name, it would be planned with the options of whoever reads it.
+        let has_options = definition.allowed_lateness_ms != 0 || definition.wait_ms != 0;
+        let stands_alone =
+            declared || is_shared || has_changes(changes, &name) || definition.emit.is_some() || has_options;
         let schema = Arc::new(plan.schema().as_arrow().clone());
         let view = (!stands_alone).then(|| plan.clone());
         register(ctx, &name, schema.clone(), view, findings);
@@ -150,11 +152,14 @@ fn read_definitions(
 }
 
 /// The references to `CHANGES(table)`.
-fn changes_of<'a>(changes: &'a BTreeSet<ChangesRead>, table: &'a str) -> impl Iterator<Item = &'a ChangesRead> {
+pub(super) fn changes_of<'a>(
+    changes: &'a BTreeSet<ChangesRead>,
+    table: &'a str,
+) -> impl Iterator<Item = &'a ChangesRead> {
     changes.iter().filter(move |read| read.table == table)
 }
 
-fn has_changes(changes: &BTreeSet<ChangesRead>, table: &str) -> bool {
+pub(super) fn has_changes(changes: &BTreeSet<ChangesRead>, table: &str) -> bool {
     changes_of(changes, table).next().is_some()
 }
 
@@ -288,6 +293,7 @@ fn build(
         definition: "".into(),
         emit: None,
         allowed_lateness_ms: 0,
+        wait_ms: 0,
     };
     let relations = relation_names(catalog);
     let changes: BTreeSet<ChangesRead> =
@@ -302,6 +308,7 @@ fn build(
         builder.definition = definition.name.clone();
         builder.emit = definition.emit;
         builder.allowed_lateness_ms = definition.allowed_lateness_ms;
+        builder.wait_ms = definition.wait_ms;
         match add_definition(&mut builder, &definition, plan, &changes) {
             Ok(sink) => sink_plans.extend(sink),
             // What reads a definition that failed would only repeat its finding.
@@ -316,83 +323,6 @@ fn build(
         Retention::default()
     });
     Pipeline { time_zone: catalog.time_zone, relations: builder.relations, sinks: sink_plans, retention }
-}
-
-/// Adds a source with the columns that are read, its key and its event time.
-fn add_source(
-    builder: &mut Builder<'_>,
-    source: &SourceDefinition,
-    mut used: BTreeSet<usize>,
-    changes: &BTreeSet<ChangesRead>,
-) -> Result<()> {
-    used.extend(&source.key);
-    used.extend(source.event_time);
-    if has_changes(changes, &source.name) || used.is_empty() {
-        used.extend(0..source.columns.len());
-    }
-    let columns: Vec<usize> = used.into_iter().collect();
-    let position = |c: &usize| columns.iter().position(|u| u == c);
-    let schema = Arc::new(source.schema_with_records(builder.zone).project(&columns)?);
-    let key: Vec<usize> = source.key.iter().filter_map(position).collect();
-    let event_time = source.event_time.as_ref().and_then(position);
-    let definition = Arc::new(source.clone());
-    let (operator, distribution) = match source.kind {
-        RelationKind::Table => {
-            let retention = source.retention_ms.zip(event_time);
-            let retention = retention.map(|(retention_ms, event_time)| RowRetention { event_time, retention_ms });
-            let spec = SourceTableSpec { key: key.clone(), schema: schema.clone(), retention };
-            (OperatorPlan::SourceTable(definition, spec), key.clone())
-        }
-        RelationKind::Stream => {
-            let spec = source.unique_for_ms.zip(event_time).map(|(unique_for_ms, event_time)| DeduplicateSpec {
-                key: key.clone(),
-                event_time,
-                unique_for_ms,
-                schema: schema.clone(),
-            });
-            (OperatorPlan::SourceStream(definition, spec), key.clone())
-        }
-    };
-    let mut times = vec![None; schema.fields().len()];
-    if let (OperatorPlan::SourceTable(_, spec), Some(column)) = (&operator, event_time)
-        && spec.retention.is_some()
-    {
-        times[column] = Some(TimeOf { source: builder.relations.len(), bucket: None });
-    }
-    let facts = Facts {
-        times,
-        keys: if source.kind == RelationKind::Table { vec![distribution] } else { Vec::new() },
-        event_time,
-        broadcast: source.broadcast,
-        ..Facts::default()
-    };
-    let columns_text: Vec<String> = schema.fields().iter().map(|f| format!("{} {}", f.name(), f.data_type())).collect();
-    let meaning = format!(
-        "source {:?} {} key={key:?} unique={:?} [{}]",
-        source.kind,
-        source.topic.as_deref().or(source.path.as_deref()).unwrap_or(&source.name),
-        source.unique_for_ms,
-        columns_text.join(", ")
-    );
-    let id = builder.relations.len();
-    builder.relations.push(super::Relation {
-        name: source.name.clone(),
-        kind: source.kind,
-        key: (!key.is_empty()).then_some(key),
-        schema,
-        operator,
-        inputs: Vec::new(),
-        watermark_sources: if event_time.is_some() { vec![id] } else { Vec::new() },
-        arrival: false,
-        operator_id: canonical::id(&meaning),
-    });
-    builder.facts.push(facts);
-    builder.scans.insert(source.name.to_string(), id);
-    builder.scans.insert(with_records(&source.name), id);
-    for read in changes_of(changes, &source.name) {
-        sinks::add_changes(builder, read, id)?;
-    }
-    Ok(())
 }
 
 /// Cuts a definition and gives its relation the definition's name; a sink gets its last operator.
@@ -455,6 +385,7 @@ fn name_relation(
 ) -> Result<usize> {
     let mut facts = Facts { keys: super::lineage::keys(builder, &rest), ..Facts::default() };
     facts.event_time = super::lineage::event_time(builder, &rest);
+    facts.event_times = super::lineage::event_times(builder, &rest);
     facts.broadcast = builder.is_broadcast(&rest);
     if let QueryRole::Table { key: Some(key) } = &definition.role {
         facts.keys.insert(0, declared_key(definition, key, &rest)?);

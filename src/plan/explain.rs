@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::pipeline::{Distribution, OperatorPlan, Pipeline, Relation, RelationId};
 use crate::catalog::RelationKind;
+use crate::operators::LookupJoinSpec;
 
 /// Describes the relations of a pipeline, or those of one name.
 pub fn explain(pipeline: &Pipeline, relation: Option<&str>) -> String {
@@ -72,6 +73,16 @@ fn state(relation: &Relation) -> String {
             format!("logged; accumulators until the bucket closes (allowed lateness {} ms)", spec.allowed_lateness_ms)
         }
         OperatorPlan::WindowAggregate(_) => "logged; accumulators per key, without end".into(),
+        OperatorPlan::LookupJoin(LookupJoinSpec { wait: Some(wait), .. }) => {
+            format!(
+                "logged; rows of the stream that find nothing, for {} seconds of the clock",
+                wait.wait_ms as f64 / 1e3
+            )
+        }
+        OperatorPlan::IntervalJoin(spec) => format!(
+            "logged; rows of both sides until the other side's watermark is past their bounds (allowed lateness {} ms)",
+            spec.allowed_lateness_ms
+        ),
         OperatorPlan::FrozenRows(_) => "logged; the rows that the input last had from frozen groups".into(),
         OperatorPlan::Changes(_) => "logged; last row handed on and revision per key".into(),
         OperatorPlan::Upsert(_) => "logged; last row written per key, as long as the table has it".into(),

@@ -5,8 +5,9 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 use datafusion::scalar::ScalarValue;
 
-use super::RelationId;
 use super::builder::Builder;
+use super::time_columns::TimeColumn;
+use super::{RelationId, time_columns};
 
 /// A column of a relation.
 pub(super) type Origin = (RelationId, usize);
@@ -192,9 +193,17 @@ fn columns_equal_to_one(builder: &Builder<'_>, plan: &LogicalPlan) -> Vec<usize>
     found
 }
 
-/// The output column of a stateless plan over a stream that holds its event time.
+/// The output column of a stateless plan over a stream that holds its event time; the first where there are several.
 pub(super) fn event_time(builder: &Builder<'_>, plan: &LogicalPlan) -> Option<usize> {
-    let leaf = only_leaf(builder, plan)?;
-    let column = builder.facts[leaf].event_time?;
-    (0..plan.schema().fields().len()).find(|idx| origin(builder, plan, *idx) == Some((leaf, column)))
+    let leaf = only_leaf(builder, plan);
+    let column = leaf.and_then(|leaf| Some((leaf, builder.facts[leaf].event_time?)));
+    let first = (0..plan.schema().fields().len()).find(|idx| column.is_some() && origin(builder, plan, *idx) == column);
+    let instant = |time: &Option<TimeColumn>| *time == Some(TimeColumn::Instant);
+    first.or_else(|| time_columns::of_plan(builder, plan).iter().position(instant))
+}
+
+/// All output columns of a stateless plan over a stream that hold event times.
+pub(super) fn event_times(builder: &Builder<'_>, plan: &LogicalPlan) -> Vec<(usize, TimeColumn)> {
+    let times = time_columns::of_plan(builder, plan).into_iter().enumerate();
+    times.filter_map(|(column, time)| Some((column, time?))).collect()
 }

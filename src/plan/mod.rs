@@ -24,10 +24,12 @@ mod rewrite;
 mod segment;
 mod session;
 mod sinks;
+mod sources;
 mod top_n;
 mod using;
 #[cfg(test)]
 mod tests;
+mod time_columns;
 
 pub use definitions::plan;
 pub use error::{UNKNOWN_COLUMN, UNKNOWN_RELATION};

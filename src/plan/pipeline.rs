@@ -9,8 +9,9 @@ use super::retention::Retention;
 use super::segment::Segment;
 use crate::catalog::{Format, Headers, Rate, RelationKind, SourceDefinition};
 use crate::operators::{
-    ChangesSpec, ConstantSpec, DeduplicateSpec, FrozenRowsSpec, LookupJoinSpec, Operator, OperatorError,
-    SourceTableSpec, TableAggregateSpec, TableJoinSpec, TableWindowSpec, UpsertSpec, WindowAggregateSpec,
+    ChangesSpec, ConstantSpec, DeduplicateSpec, FrozenRowsSpec, IntervalJoinSpec, LookupJoinSpec, Operator,
+    OperatorError, SourceTableSpec, TableAggregateSpec, TableJoinSpec, TableWindowSpec, UpsertSpec,
+    WindowAggregateSpec,
 };
 
 /// The index of a relation in its pipeline.
@@ -91,6 +92,8 @@ pub enum OperatorPlan {
     TableWindow(TableWindowSpec),
     /// A stream with a table.
     LookupJoin(LookupJoinSpec),
+    /// Two streams.
+    IntervalJoin(IntervalJoinSpec),
     /// A grouped stream.
     WindowAggregate(WindowAggregateSpec),
     /// What an input had last from frozen groups.
@@ -117,6 +120,7 @@ impl OperatorPlan {
             Self::TableAggregate(spec) => Some(Box::new(op::TableAggregate::new(spec.clone())?)),
             Self::TableWindow(spec) => Some(Box::new(op::TableWindow::new(spec.clone())?)),
             Self::LookupJoin(spec) => Some(Box::new(op::LookupJoin::new(spec.clone())?)),
+            Self::IntervalJoin(spec) => Some(Box::new(op::IntervalJoin::new(spec.clone())?)),
             Self::WindowAggregate(spec) => Some(Box::new(op::WindowAggregate::new(spec.clone())?)),
             Self::FrozenRows(spec) => Some(Box::new(op::FrozenRows::new(spec.clone())?)),
             Self::Changes(spec) => Some(Box::new(op::Changes::new(spec.clone())?)),
@@ -136,6 +140,7 @@ impl OperatorPlan {
             Self::TableAggregate(_) => "table_aggregate",
             Self::TableWindow(_) => "table_window",
             Self::LookupJoin(_) => "lookup_join",
+            Self::IntervalJoin(_) => "interval_join",
             Self::WindowAggregate(_) => "window_aggregate",
             Self::FrozenRows(_) => "frozen_rows",
             Self::Changes(_) => "changes",
@@ -152,7 +157,7 @@ impl OperatorPlan {
                 | Self::TableJoin(_)
                 | Self::TableAggregate(_)
                 | Self::TableWindow(_)
-                | Self::LookupJoin(_)
+                | Self::LookupJoin(LookupJoinSpec { wait: None, .. })
                 | Self::SourceStream(_, None)
         )
     }

@@ -48,6 +48,7 @@ fn of_relation(builder: &Builder<'_>, known: &[BTreeSet<String>], relation: &Rel
         | OperatorPlan::TableAggregate(_)
         | OperatorPlan::TableWindow(_)
         | OperatorPlan::LookupJoin(_)
+        | OperatorPlan::IntervalJoin(_)
         | OperatorPlan::WindowAggregate(_)
         | OperatorPlan::Changes(_) => {
             let any = inputs().flatten().any(|private| private);

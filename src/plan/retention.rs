@@ -154,6 +154,7 @@ fn fate(builder: &Builder<'_>, paths: &Paths, relation: &Relation, idx: usize, s
         | OperatorPlan::SourceStream(..)
         | OperatorPlan::Constant(_)
         | OperatorPlan::LookupJoin(_)
+        | OperatorPlan::IntervalJoin(_)
         | OperatorPlan::WindowAggregate(_)
         | OperatorPlan::FrozenRows(_) => Fate::Ends,
     }

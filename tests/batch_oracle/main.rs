@@ -10,6 +10,7 @@
 mod batch;
 mod ends;
 mod file_tables;
+mod interval_join_shapes;
 mod pack;
 mod published;
 mod refusals;
@@ -242,4 +243,14 @@ fn structs_and_arrays_of_tables_equal_batch() {
 #[test]
 fn queries_over_streams_equal_batch() {
     run_shapes(stream_shapes::all(), 6);
+}
+
+#[test]
+fn joins_of_streams_equal_batch() {
+    run_shapes(interval_join_shapes::all(), 6);
+}
+
+#[test]
+fn joins_of_buckets_equal_batch() {
+    run_shapes(interval_join_shapes::of_buckets(), 6);
 }

@@ -29,6 +29,12 @@ fn queries_that_cannot_be_streamed_are_refused_with_a_hint() {
     refused("C0310", "SELECT id, now() AS n FROM t");
     refused("C0402", "SELECT id FROM t UNION ALL SELECT id FROM s");
     refused("C0410", "SELECT s.id FROM s JOIN q ON s.id = q.id");
+    refused("C0410", "SELECT s.id FROM s JOIN q ON s.id = q.id AND q.at >= s.at");
+    refused("C0410", "SELECT s.id FROM s JOIN q ON s.id = q.id AND q.at <= s.at + INTERVAL '1 hour'");
+    refused("C0410", "SELECT s.id FROM s JOIN q ON s.id = q.id AND date_trunc('day', s.at) = date_trunc('day', q.at)");
+    refused("C0410", "SELECT id FROM s WHERE NOT EXISTS (SELECT 1 FROM q WHERE q.g = s.g)");
+    refused("C0461", "SELECT id FROM s WHERE g NOT IN (SELECT g FROM q)");
+    refused("C0462", "SELECT s.id FROM s JOIN (SELECT after.id AS id FROM CHANGES(t)) AS c ON c.id = s.id");
     refused("C0413", "SELECT t.id FROM t LEFT JOIN s ON s.id = t.id");
     refused("C0414", "SELECT t.id, v.val FROM t JOIN v FOR SYSTEM_TIME AS OF t.at ON TRUE");
     refused("C0430", "SELECT id, row_number() OVER (PARTITION BY g ORDER BY at) AS r FROM s");
@@ -45,4 +51,21 @@ fn queries_that_cannot_be_streamed_are_refused_with_a_hint() {
     refused("C0416", "SELECT t.id, v.val FROM t JOIN v FOR SYSTEM_TIME AS OF t.n ON v.g = t.g");
     refused("C0417", "SELECT id FROM t WHERE 5 NOT IN (SELECT n FROM u WHERE u.g = t.g)");
     refused("C0446", "SELECT g FROM t");
+}
+
+#[test]
+fn a_join_of_streams_without_bounds_says_what_is_missing() {
+    let text = |condition: &str| {
+        let rules = format!(
+            "CREATE SINK k WITH (topic = 'k', format = 'json') AS\nSELECT s.id FROM s JOIN q ON s.g = q.g AND {condition};"
+        );
+        pack::compile(&rules).expect_err("was planned")
+    };
+    let one_sided = text("q.at >= s.at");
+    assert!(one_sided.contains("no condition says up to which `q.at` rows may match a given `s.at`"), "{one_sided}");
+    assert!(one_sided.contains("s.at BETWEEN q.at - INTERVAL '1 hour' AND q.at + INTERVAL '1 hour'"), "{one_sided}");
+    let other = text("q.at <= s.at");
+    assert!(other.contains("no condition says up to which `s.at` rows may match a given `q.at`"), "{other}");
+    let without = text("q.n > s.n");
+    assert!(without.contains("no condition bounds `s.at` and `q.at` by one another"), "{without}");
 }

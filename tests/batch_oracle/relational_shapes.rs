@@ -221,7 +221,8 @@ pub(crate) fn first_rows() -> Vec<Shape> {
             "SELECT count(*) AS c FROM (SELECT id FROM t WHERE n > 0 ORDER BY id LIMIT 4) AS x",
         ),
         inferred("top_of_cte", "id", "WITH c AS (SELECT id, n FROM t ORDER BY n DESC, id LIMIT 3) SELECT id, n FROM c"),
-        inferred("top_fetch_first", "id", "SELECT id FROM t ORDER BY id FETCH FIRST 2 ROWS ONLY").batch("SELECT id FROM t ORDER BY id LIMIT 2"),
+        inferred("top_fetch_first", "id", "SELECT id FROM t ORDER BY id FETCH FIRST 2 ROWS ONLY")
+            .batch("SELECT id FROM t ORDER BY id LIMIT 2"),
         bag(
             "top_of_both",
             "id",
@@ -254,7 +255,11 @@ pub(crate) fn values() -> Vec<Shape> {
             "id, a",
             "SELECT s['id'] AS id, s['n'] AS a FROM (SELECT unnest(l) AS s FROM (SELECT g, array_agg(named_struct('id', id, 'n', n) ORDER BY id) AS l FROM t GROUP BY g) AS x) AS y",
         ),
-        bag("distinct_arrays", "text", "SELECT array_to_string(tags, ',', '-') AS text FROM (SELECT DISTINCT tags FROM t WHERE tags IS NOT NULL) AS a"),
+        bag(
+            "distinct_arrays",
+            "text",
+            "SELECT array_to_string(tags, ',', '-') AS text FROM (SELECT DISTINCT tags FROM t WHERE tags IS NOT NULL) AS a",
+        ),
         inferred(
             "searched_case",
             "g",

@@ -345,3 +345,67 @@ def shuffled_and_late_records(context):
 def shuffled(context, start, n):
     """Records of some hours, on two partitions."""
     return [(f"e{i}", context.choose.randrange(2), start + i * 5 * HOUR // n) for i in range(n)]
+
+
+IDLE_PACK = """
+SET TIME ZONE = 'Asia/Shanghai';
+CREATE STREAM events (event_id VARCHAR NOT NULL, at TIMESTAMP WITH TIME ZONE NOT NULL)
+WITH (topic = 'events', format = 'json', event_time = 'at', watermark_delay = '2 seconds', idle_timeout = '2 seconds');
+CREATE SINK counted WITH (topic = 'counted', format = 'json') AS
+SELECT window_start, count(*) AS n FROM events GROUP BY tumble(at, INTERVAL '2 seconds') EMIT FINAL;
+"""
+
+
+@scenario("F15", seconds=60)
+def idle_partitions(context):
+    """A partition that is silent holds no window back; one that lags is not silent, also after an outage.
+
+    Guards: idle is only who was read to the end the broker confirms, behind the timeout (kafka/partition_progress.rs), and
+    a partition that was not read since the start is not (engine/watermark.rs).
+    """
+    rig = context.rig(Rig("idle", context.place(), IDLE_PACK))
+    rig.create("events", 3)
+    sent = []
+    n_counted = lambda: sum(r["value"]["n"] for r in rig.read("counted"))  # noqa: E731
+
+    def send(partition, ago_ms=0):
+        sent.append(partition)
+        at_ms = int(time.time() * 1000) - ago_ms
+        rig.send("events", [(None, json.dumps({"event_id": f"e{len(sent)}", "at": instant(at_ms)}).encode(), {"partition": partition})])
+
+    worker = rig.start(environment=LOG)
+    # Partition 2 never has a record, and 1 falls silent; 0 goes on.
+    send(1)
+    until = time.monotonic() + 30
+    while not rig.read("counted"):
+        context.expect(time.monotonic() < until, f"no window closed while partitions were silent: {rig.log()[-2000:]}")
+        send(0)
+        time.sleep(0.2)
+    # All are silent: the clock closes what is left.
+    rig.wait_for("all windows, by the clock", lambda: n_counted() == len(sent), 30)
+    # Who wakes up is in time, and holds the watermark from then on.
+    send(1)
+    send(0)
+    rig.wait_for("the windows of who woke up", lambda: n_counted() == len(sent), 30)
+    for _ in range(context.size(2, 10)):
+        worker.kill()
+        worker.wait()
+        context.ran()
+        # An outage: records of one partition are older than those of the other by far more than delay and timeout.
+        for _ in range(5):
+            send(0)
+            time.sleep(0.3)
+        for ago_ms in (1400, 1000, 600):
+            send(1, ago_ms)
+        time.sleep(3 * context.choose.random())
+        worker = rig.start(environment=LOG)
+        rig.wait_for("the windows of the backlog", lambda: n_counted() == len(sent), 60)
+    context.equal(rig.read("events.late"), [], "late records")
+    context.equal(repeated_ids({"counted": rig.read("counted")}), [], "ids")
+    # Too late is who comes when the clock has closed its window.
+    send(2, ago_ms=60_000)
+    rig.wait_for("a late record", lambda: len(rig.read("events.late")) == 1, 30)
+    worker.kill()
+    worker.wait()
+    last_pass(context, rig, ["events"])
+    context.note(f"{len(sent)} records over three partitions, one of them empty for long")

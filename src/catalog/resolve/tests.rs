@@ -131,14 +131,14 @@ fn every_option_of_a_sink_is_kept_and_the_rest_has_defaults() {
 #[test]
 fn a_query_keeps_its_lateness_its_key_and_when_it_emits() {
     let catalog = catalog(
-        "CREATE STREAM a WITH (allowed_lateness = '10 min') AS SELECT 1 EMIT FINAL;
+        "CREATE STREAM a WITH (allowed_lateness = '10 min', wait = '1 minute') AS SELECT 1 EMIT FINAL;
          CREATE TABLE b (PRIMARY KEY (Id, \"Of\")) AS SELECT 1 EMIT CHANGES EVERY '5 seconds';
          CREATE VIEW c AS WITH x AS (SELECT 1) SELECT * FROM x",
     );
     let [a, b, c] = catalog.queries.as_slice() else { panic!() };
     assert_eq!((a.allowed_lateness_ms, a.emit, a.emit_every_ms), (600_000, Some(Emit::Final), None));
     assert_eq!((b.allowed_lateness_ms, b.emit, b.emit_every_ms), (0, Some(Emit::Changes), Some(5_000)));
-    assert_eq!(c.emit, None);
+    assert_eq!((c.emit, c.wait_ms, a.wait_ms), (None, 0, 60_000));
     let QueryRole::Table { key: Some(key) } = &b.role else { panic!() };
     assert_eq!(
         key.iter().map(|ident| (ident.value.as_str(), ident.quote_style)).collect::<Vec<_>>(),
@@ -885,7 +885,7 @@ fn a_table_has_one_key() {
 fn option_text() -> impl Strategy<Value = String> {
     let name = prop::sample::select(
         "topic path format event_time watermark_delay idle_timeout retention unique_for max_future broadcast valid_from partitioned_by \
-         key headers allow_private mode max_rate settle emit_time allowed_lateness colour"
+         key headers allow_private mode max_rate settle emit_time allowed_lateness wait colour"
             .split_whitespace()
             .collect::<Vec<_>>(),
     );

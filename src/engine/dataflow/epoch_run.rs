@@ -36,8 +36,19 @@ pub struct EpochRun {
     pub rows_in: Vec<u64>,
     /// For each relation how many rows it handed on.
     pub rows_out: Vec<u64>,
+    /// The watermark of each relation.
+    pub reached: Vec<Reached>,
     /// For each relation its rows that were forgotten.
     pub(in super::super) gone: Vec<Gone>,
+}
+
+/// The watermark of a relation before and after the rows of an epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct Reached {
+    /// Before: no row of the epoch has an event time before it, unless it is late.
+    pub before: Watermark,
+    /// After: no row of later epochs will have an event time before it, unless it is late.
+    pub after: Watermark,
 }
 
 impl EpochRun {
@@ -50,6 +61,7 @@ impl EpochRun {
             duplicate: vec![Vec::new(); n],
             rows_in: vec![0; n],
             rows_out: vec![0; n],
+            reached: vec![Reached { before: Watermark::MIN, after: Watermark::MIN }; n],
             gone: vec![Gone::new(); n],
         }
     }
@@ -61,7 +73,13 @@ impl EpochRun {
         self.changes[id] = step.changes;
         self.refused[id] = step.refused;
         self.duplicate[id] = step.duplicate;
+        self.reached[id] = step.reached;
         self.gone[id] = step.gone;
+    }
+
+    /// The watermark of each relation after the epoch.
+    pub fn watermarks(&self) -> Vec<Watermark> {
+        self.reached.iter().map(|reached| reached.after).collect()
     }
 }
 
@@ -71,6 +89,7 @@ pub(in super::super) struct RelationRun {
     pub(super) refused: Vec<u64>,
     pub(super) duplicate: Vec<u64>,
     pub(super) rows_in: u64,
+    pub(super) reached: Reached,
     pub(super) gone: Gone,
 }
 
@@ -78,6 +97,8 @@ pub(in super::super) struct RelationRun {
 pub(in super::super) struct Upstream<'f, 'c> {
     /// Their changes.
     pub(in super::super) changes: &'f dyn Fn(RelationId) -> Option<&'c ChangeBatch>,
+    /// Their watermarks.
+    pub(in super::super) reached: &'f dyn Fn(RelationId) -> Option<Reached>,
     /// Their rows that were forgotten before.
     pub(in super::super) gone: &'f dyn Fn(RelationId) -> Option<&'c Gone>,
 }

@@ -21,7 +21,7 @@ impl Dataflow {
     /// Whether an epoch of these times forgets rows.
     pub(super) fn forgets(&self, pipeline: &Pipeline, times: &EpochTimes) -> bool {
         let is_due = |(source, expiry): (&RelationId, &Expiry)| {
-            let watermark = times.before.get(*source).copied().unwrap_or(Watermark::MIN);
+            let watermark = before(pipeline, *source, times, self.reached.get(*source).copied());
             self.shards
                 .get(*source)
                 .and_then(|shards| oldest(shards))
@@ -44,7 +44,7 @@ impl Cell<'_> {
         let relation = &pipeline.relations[self.id];
         let mut gone = Gone::new();
         if let Some(expiry) = pipeline.retention.expiries.get(&self.id) {
-            let watermark = times.before.get(self.id).copied().unwrap_or(Watermark::MIN);
+            let watermark = before(pipeline, self.id, times, Some(*self.reached));
             let own = self.forget_due(relation, expiry, watermark).map_err(|e| failed(relation, e))?;
             gone.insert(self.id, own);
         }
@@ -54,7 +54,7 @@ impl Cell<'_> {
         for source in sources {
             let of_leaf = |leaf: RelationId| (upstream.gone)(leaf).and_then(|gone| gone.get(&source));
             let rows = inputs(relation, None, &of_leaf).map_err(|e| failed(relation, e))?;
-            let ctx = context(pipeline, relation, self.id, times);
+            let ctx = context(pipeline, self.id, times, upstream.reached);
             let passes = matches!(relation.operator, OperatorPlan::FrozenRows(_))
                 && pipeline.retention.expiries.get(&source).is_some_and(|e| !e.ends_at.contains(&self.id));
             let follows = self.forget_rows(relation, rows, &ctx, passes).map_err(|e| failed(relation, e))?;
@@ -107,6 +107,13 @@ impl Cell<'_> {
         }
         Ok(join(relation, outputs)?.changes)
     }
+}
+
+/// The watermark of a relation before an epoch: of a source that of the times, else what it had reached.
+fn before(pipeline: &Pipeline, id: RelationId, times: &EpochTimes, reached: Option<Watermark>) -> Watermark {
+    let is_source = pipeline.relations.get(id).is_none_or(|relation| relation.inputs.is_empty());
+    let known = if is_source { times.before.get(id).copied() } else { reached };
+    known.unwrap_or(Watermark::MIN)
 }
 
 /// The event time that no row of any shard goes before.

@@ -85,7 +85,7 @@ impl Worker {
                 number: sealed.number,
                 loaded: computed.times.loaded,
                 run: &computed.run,
-                watermarks: &computed.times.after,
+                watermarks: &computed.run.watermarks(),
                 counts: &counts,
                 sink_rows: &sink_rows,
                 latencies_ms: &mut std::iter::empty(),

@@ -1,6 +1,7 @@
 //! The loop over files and memory: epochs, failed commits, restores, shards.
 
 mod retention;
+mod streams;
 
 use std::collections::VecDeque;
 use std::fs;

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 use futures::executor::block_on;
 use rdkafka::ClientConfig;
 use rdkafka::Message;
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::Headers;
@@ -759,4 +761,40 @@ fn state_is_looked_at_and_deleted_from_outside() {
         assert!(started.elapsed() < PATIENCE, "the topic is still there");
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+#[test]
+#[ignore = "needs a real broker: tests/run starts one"]
+fn partitions_that_are_added_while_the_worker_runs_are_read_from_their_beginning() {
+    let mut rig = Rig::start("grown", 2);
+    rig.settings.properties.insert("topic.metadata.refresh.interval.ms".to_owned(), "300".to_owned());
+    rig.send("events", 0, 10);
+    let mut worker = rig.worker();
+    commit(&mut worker, &["a"]).unwrap();
+    let topic = rig.topic("events");
+    let more = NewPartitions::new(&topic, 5);
+    block_on(rig.admin().create_partitions([&more], &AdminOptions::new())).unwrap()[0].as_ref().unwrap();
+    // The producer must know of the new partitions, so that some records lie there before the worker does.
+    let started = Instant::now();
+    let admin = rig.admin();
+    let n_partitions = || admin.inner().fetch_metadata(Some(&topic), PATIENCE).unwrap().topics()[0].partitions().len();
+    while n_partitions() < 5 {
+        assert!(started.elapsed() < PATIENCE, "the partitions were not added");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    rig.send("events", 10, 100);
+    while worker.poll(&[]).is_ok() {
+        assert!(started.elapsed() < PATIENCE, "the new partitions were not found");
+    }
+    let restored = worker.restore().unwrap();
+    assert_eq!((restored.epoch, restored.positions.len()), (1, 4), "the new partitions have no position yet");
+    worker.poll_until(|w| w.values("events").len() >= 100);
+    let sent: Vec<String> = (10..110).map(|i| format!("events {i:04}")).collect();
+    assert_eq!(worker.values("events"), sent, "each once, those in the new partitions too");
+    assert_eq!(worker.statuses.keys().filter(|p| &*p.relation == "events").count(), 5);
+    commit(&mut worker, &["b"]).unwrap();
+    drop(worker);
+    let restored = Worker::start(rig.settings.clone());
+    assert_eq!(restored.epoch, 2);
+    assert_eq!(rig.committed("out"), ["a", "b"]);
 }

@@ -1,6 +1,6 @@
 //! The right side of a join alone: what rows of a stream are looked up in.
 
-use arrow::array::{BinaryArray, RecordBatch};
+use arrow::array::RecordBatch;
 
 use super::output::Emitted;
 use super::probe::{Seekers, probe};
@@ -9,7 +9,7 @@ use super::shape::{NONE, Shape};
 use super::{TableJoinSpec, empty_right, two_inputs};
 use crate::operators::{OperatorError, StateSize};
 use crate::state::KeyIndex;
-use crate::stream::{ChangeBatch, Order};
+use crate::stream::ChangeBatch;
 
 /// The rows of a table by key, for rows that only pass by.
 pub(in crate::operators) struct Lookup {
@@ -25,20 +25,39 @@ impl Lookup {
         Ok(Self { shape, keys, right })
     }
 
-    /// Takes the table's changes in, then looks the stream's rows up. Rows come out in the order of the stream's.
-    pub(in crate::operators) fn process(&mut self, inputs: &[ChangeBatch]) -> Result<ChangeBatch, OperatorError> {
-        let (stream, table) = two_inputs(&self.shape, inputs)?;
-        if !table.is_empty() {
-            let taken = self.right.take_in(&self.shape, &mut self.keys, table)?;
-            self.forget(taken.loose_keys);
-        }
-        if stream.is_empty() {
-            return Ok(ChangeBatch::empty(self.shape.spec.schema.clone()));
-        }
-        self.look_up(stream)
+    /// The two inputs: the stream's rows and the table's changes.
+    pub(in crate::operators) fn inputs<'a>(
+        &self,
+        inputs: &'a [ChangeBatch],
+    ) -> Result<(&'a ChangeBatch, &'a ChangeBatch), OperatorError> {
+        two_inputs(&self.shape, inputs)
     }
 
-    fn look_up(&mut self, stream: &ChangeBatch) -> Result<ChangeBatch, OperatorError> {
+    /// Takes the table's changes in. Returns the bytes of the keys that they touched, which rows are looked up by.
+    pub(in crate::operators) fn take_in(&mut self, table: &ChangeBatch) -> Result<Vec<Vec<u8>>, OperatorError> {
+        if table.is_empty() {
+            return Ok(Vec::new());
+        }
+        let taken = self.right.take_in(&self.shape, &mut self.keys, table)?;
+        let mut touched: Vec<u32> = taken.changes.iter().map(|change| change.key).collect();
+        touched.dedup();
+        let touched = touched.into_iter().map(|key| self.keys.key(key).to_vec()).collect();
+        self.forget(taken.loose_keys);
+        Ok(touched)
+    }
+
+    /// Looks rows of a stream up. Rows come out in the order of the stream's.
+    ///
+    /// Of rows for which `may_wait` holds nothing comes out while they have no match; they are returned by their places.
+    pub(in crate::operators) fn look_up(
+        &mut self,
+        stream: &ChangeBatch,
+        may_wait: bool,
+    ) -> Result<LookedUp, OperatorError> {
+        if stream.is_empty() {
+            let rows = RecordBatch::new_empty(self.shape.spec.schema.clone());
+            return Ok(LookedUp { rows, from: Vec::new(), waiting: Vec::new() });
+        }
         let columns = self.shape.columns(&stream.rows)?;
         let mut keys = Vec::with_capacity(columns.n_rows);
         let mut loose_keys = Vec::new();
@@ -58,9 +77,17 @@ impl Lookup {
         let seekers = Seekers { own: &columns.own, keys: &keys, times: &columns.times, weights: &stream.weights };
         let found = probe(&self.shape, &mut self.right, &seekers)?;
         self.forget(loose_keys);
-        let emitted = Emitted::new(self.shape.spec.kind, &found.outcomes(&stream.weights), &found.pairs).repeated();
+        let mut outcomes = found.outcomes(&stream.weights);
+        let mut waiting = Vec::new();
+        for (row, outcome) in outcomes.iter_mut().enumerate() {
+            if may_wait && !outcome.after && !columns.cannot_match(row) {
+                outcome.weight = 0;
+                waiting.push(row as u32);
+            }
+        }
+        let emitted = Emitted::new(self.shape.spec.kind, &outcomes, &found.pairs).repeated();
         let rows = self.shape.output((&columns.own, &emitted.left), (&found.right, &emitted.right), emitted.marks)?;
-        Ok(ordered(rows, &stream.order, &emitted.left))
+        Ok(LookedUp { rows, from: emitted.left, waiting })
     }
 
     fn forget(&mut self, mut loose_keys: Vec<u32>) {
@@ -78,12 +105,13 @@ impl Lookup {
     }
 }
 
-/// Rows of a stream, each in the place of the row that it follows from.
-fn ordered(rows: RecordBatch, order: &Order, from: &[u32]) -> ChangeBatch {
-    let order = match order {
-        Order::Unordered => Order::Unordered,
-        Order::Sequence(s) => Order::Sequence(from.iter().map(|i| s[*i as usize]).collect()),
-        Order::Key(k) => Order::Key(from.iter().map(|i| Some(k.value(*i as usize))).collect::<BinaryArray>()),
-    };
-    ChangeBatch { weights: vec![1; rows.num_rows()].into(), rows, order }
+/// What rows of a stream found.
+#[derive(Debug)]
+pub(in crate::operators) struct LookedUp {
+    /// The output rows.
+    pub(in crate::operators) rows: RecordBatch,
+    /// For each of them the place of the row that it follows from.
+    pub(in crate::operators) from: Vec<u32>,
+    /// The places of rows that found nothing and may wait.
+    pub(in crate::operators) waiting: Vec<u32>,
 }

@@ -26,7 +26,7 @@ use crate::state::KeyIndex;
 use crate::stream::ChangeBatch;
 
 pub use self::full::FullJoin;
-pub(super) use self::lookup::Lookup;
+pub(super) use self::lookup::{LookedUp, Lookup};
 
 /// What a join of tables matches and yields.
 ///

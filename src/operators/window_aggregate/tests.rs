@@ -91,6 +91,7 @@ impl Shape {
             n_keys: self.keys(),
             bucket: (self.keys() == 2).then_some(1),
             bucket_end: Arc::new(|start| start + WIDTH_MS),
+            bucket_start: Arc::new(|instant| instant - instant.rem_euclid(WIDTH_MS)),
             allowed_lateness_ms: lateness,
             aggregates: aggregates().into_iter().map(|(call, _)| call).collect(),
             emit_final: self == Self::Final,
@@ -308,6 +309,7 @@ fn speed_of_final_hours_with_1000_keys() {
         n_keys: 2,
         bucket: Some(1),
         bucket_end: Arc::new(|start| start + 3_600_000),
+        bucket_start: Arc::new(|instant| instant - instant.rem_euclid(3_600_000)),
         allowed_lateness_ms: 0,
         aggregates: vec![
             call(AggregateFunction::Count, None),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::DataType;
-use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
+use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan};
 use datafusion::scalar::ScalarValue;
 
 use super::super::builder::{Builder, Facts, NewRelation, arrow_schema, leaf, normalise, schema_of};
@@ -15,12 +15,12 @@ use super::super::error::{Result, refuse};
 use super::super::event_times::TimeOf;
 use super::super::pipeline::{Distribution, OperatorPlan};
 use super::super::segment::Runner;
-use super::super::{canonical, event_times, lineage};
+use super::super::{canonical, event_times, lineage, time_columns};
 use super::table_window;
 use crate::catalog::{Emit, RelationKind};
 use crate::functions::Width;
 use crate::operators::{
-    AggregateCall, AggregateFunction, BatchFunction, BucketEnd, TableAggregateSpec, TableWindowSpec,
+    AggregateCall, AggregateFunction, BatchFunction, BucketEdge, TableAggregateSpec, TableWindowSpec,
     WindowAggregateSpec, WindowStep,
 };
 
@@ -236,22 +236,29 @@ fn window_aggregate(
         (Some(Emit::Changes), _) | (None, None) => false,
         (Some(Emit::Final) | None, Some(_)) => true,
     };
-    let zone = builder.zone;
+    let (zone, width) = (builder.zone, bucket.map(|(_, width)| width));
     let mut facts = facts(&aggregate);
     facts.times = vec![None; aggregate.schema.fields().len()];
     if let Some((idx, width)) = bucket.filter(|_| !emit_final) {
         // A table's rows leave after their bucket, as those of a source do after their retention.
         facts.times[idx] = Some(TimeOf { source: builder.relations.len(), bucket: Some(width) });
     }
-    let (bucket, bucket_end): (Option<usize>, BucketEnd) = match bucket {
+    // Buckets are event times of what reads them.
+    facts.event_time = bucket.filter(|_| emit_final).map(|(idx, _)| idx);
+    let (bucket, bucket_end): (Option<usize>, BucketEdge) = match bucket {
         Some((idx, width)) => (Some(idx), Arc::new(move |start| width.end_of(start, zone))),
         None => (None, Arc::new(|_| i64::MAX)),
+    };
+    let bucket_start: BucketEdge = match width {
+        Some(width) => Arc::new(move |instant| width.start_of(instant, zone)),
+        None => Arc::new(|instant| instant),
     };
     let plan = normalise(input, aggregate.group_expr.iter().cloned().chain(args).collect())?;
     let spec = WindowAggregateSpec {
         n_keys,
         bucket,
         bucket_end,
+        bucket_start,
         allowed_lateness_ms: builder.allowed_lateness_ms,
         aggregates: calls,
         emit_final,
@@ -274,7 +281,6 @@ fn window_aggregate(
 
 /// Which group key is the bucket, and how wide it is.
 fn bucket(builder: &Builder<'_>, aggregate: &Aggregate, input: &LogicalPlan) -> Result<Option<(usize, Width)>> {
-    let event_time = lineage::event_time(builder, input);
     for (idx, key) in aggregate.group_expr.iter().enumerate() {
         let source = lineage::source_expr(input, key);
         let Expr::ScalarFunction(call) = source.unalias() else { continue };
@@ -297,7 +303,7 @@ fn bucket(builder: &Builder<'_>, aggregate: &Aggregate, input: &LogicalPlan) -> 
             Ok(width) => width,
             Err(reason) => return refuse("C0427", reason, "Write tumble(<event time>, INTERVAL '1 hour')."),
         };
-        if event_time.is_some() && is_event_time(builder, input, time) {
+        if is_event_time(builder, input, time) {
             return Ok(Some((idx, width)));
         }
         return refuse(
@@ -309,13 +315,10 @@ fn bucket(builder: &Builder<'_>, aggregate: &Aggregate, input: &LogicalPlan) -> 
     Ok(None)
 }
 
-/// Whether an expression, written in the columns of the leaf, is the leaf's event time.
+/// Whether an expression, written in the columns of the leaf, is an event time of the leaf.
 fn is_event_time(builder: &Builder<'_>, plan: &LogicalPlan, time: &Expr) -> bool {
-    let Expr::Column(column) = time else { return false };
-    let Some(leaf) = lineage::only_leaf(builder, plan) else { return false };
-    let name = builder.facts[leaf].event_time.map(|i| builder.relations[leaf].schema.field(i).name().clone());
-    let is_time = |c: &DataType| matches!(c, DataType::Timestamp(_, _));
-    let of_type =
-        builder.facts[leaf].event_time.is_some_and(|i| is_time(builder.relations[leaf].schema.field(i).data_type()));
-    of_type && name.as_deref() == Some(column.name.as_str())
+    let leaf = time_columns::bottom(plan);
+    let is_time = matches!(time.get_type(leaf.schema().as_ref()), Ok(DataType::Timestamp(_, _)));
+    let times = time_columns::of_plan(builder, leaf);
+    is_time && time_columns::of_expr(time, leaf.schema(), &times).is_some()
 }

@@ -8,24 +8,26 @@ use datafusion::common::{Column, DFSchemaRef, NullEquality};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Expr, ExprSchemable, Join, JoinType, LogicalPlan, Operator};
 
-use super::super::builder::{Builder, NewRelation, arrow_schema, normalise, project_columns, schema_of};
+use super::super::builder::{Builder, Facts, NewRelation, arrow_schema, normalise, project_columns, schema_of};
 use super::super::cut::{Needed, columns_of, cut, unwrap};
 use super::super::error::{Result, refuse};
 use super::super::pipeline::{Distribution, OperatorPlan};
 use super::super::session::AS_OF;
+use super::super::time_columns::TimeColumn;
 use super::super::{canonical, lineage};
+use super::interval_join;
 use super::join_keys::{self, KeySide};
 use crate::catalog::RelationKind;
-use crate::operators::{JoinKind, LookupJoinSpec, OperatorError, Predicate, TableJoinSpec};
+use crate::operators::{JoinKind, LookupJoinSpec, LookupWait, OperatorError, Predicate, TableJoinSpec};
 
 /// One side of a join.
-struct Side {
+pub(super) struct Side {
     /// The stateless plan that yields the side's rows.
-    plan: LogicalPlan,
+    pub(super) plan: LogicalPlan,
     /// The key expressions.
-    on: Vec<Expr>,
+    pub(super) on: Vec<Expr>,
     /// The columns that the join hands on or its filter reads.
-    own: Vec<Column>,
+    pub(super) own: Vec<Column>,
     kind: RelationKind,
 }
 
@@ -51,6 +53,10 @@ pub(in super::super) fn cut_join(builder: &mut Builder<'_>, join: Join, needed: 
     let (time, version) = as_of.clone().unzip();
     let left = cut_side(builder, &join.left, left_on, time.as_ref(), &read)?;
     let right = cut_side(builder, &join.right, right_on, version.as_ref(), &read)?;
+    if left.kind == RelationKind::Stream && right.kind == RelationKind::Stream {
+        let leaf = interval_join::join_streams(builder, &join, kind, [left, right], filter.as_ref())?;
+        return project_columns(leaf, wanted);
+    }
     let (left, right, kind, swapped) = put_table_right(left, right, kind)?;
     let (left, right) = put_broadcast_right(builder, left, right, kind, as_of.is_some());
     if swapped && as_of.is_some() {
@@ -65,7 +71,10 @@ pub(in super::super) fn cut_join(builder: &mut Builder<'_>, join: Join, needed: 
     }
     let schema = output_schema(&join, &left, &right, kind)?;
     let spec = spec(builder, &join, kind, &left, &right, filter.as_ref(), as_of.is_some(), &schema)?;
-    let facts = join_keys::facts(builder, &left.keys(), &right.keys(), kind, as_of.is_some());
+    let facts = Facts {
+        event_times: own_times(builder, &left),
+        ..join_keys::facts(builder, &left.keys(), &right.keys(), kind, as_of.is_some())
+    };
     let meaning = meaning(&spec, &join, filter.as_ref());
     let (left_distribution, right_distribution) = match spec.null_aware {
         // One null on the right decides about all rows on the left.
@@ -73,13 +82,15 @@ pub(in super::super) fn cut_join(builder: &mut Builder<'_>, join: Join, needed: 
         false => distributions(builder, &left, &right, &spec)?,
     };
     let is_stream = left.kind == RelationKind::Stream;
-    let (node, operator) = if is_stream {
-        ("lookup_join", OperatorPlan::LookupJoin(LookupJoinSpec { join: spec }))
+    let (left_plan, right_plan) = (input_plan(&left, time)?, input_plan(&right, version)?);
+    let (node, operator, meaning) = if is_stream {
+        let wait = lookup_wait(builder, &left, &left_plan);
+        let meaning = format!("{meaning}{}", if wait.is_some() { " wait" } else { "" });
+        ("lookup_join", OperatorPlan::LookupJoin(LookupJoinSpec { join: spec, wait }), meaning)
     } else {
-        ("table_join", OperatorPlan::TableJoin(spec))
+        ("table_join", OperatorPlan::TableJoin(spec), meaning)
     };
-    let inputs =
-        vec![(input_plan(&left, time)?, left_distribution), (input_plan(&right, version)?, right_distribution)];
+    let inputs = vec![(left_plan, left_distribution), (right_plan, right_distribution)];
     let relation = NewRelation {
         node,
         kind: left.kind,
@@ -187,11 +198,6 @@ fn cut_side(
 /// A stream looks up a table, never the other way round.
 fn put_table_right(left: Side, right: Side, kind: JoinKind) -> Result<(Side, Side, JoinKind, bool)> {
     match (left.kind, right.kind, kind) {
-        (RelationKind::Stream, RelationKind::Stream, _) => refuse(
-            "C0410",
-            "a join of two streams is not supported",
-            "Declare one of them as a table with a key and a retention, or group both by the same bucket.",
-        ),
         (RelationKind::Stream, RelationKind::Table, JoinKind::Full) => refuse(
             "C0412",
             "FULL JOIN keeps the rows of a table, but its other side is a stream",
@@ -293,7 +299,7 @@ fn spec(
     })
 }
 
-fn own_schema(side: &Side) -> Result<DFSchemaRef> {
+pub(super) fn own_schema(side: &Side) -> Result<DFSchemaRef> {
     let schema = side.plan.schema();
     let mut fields = Vec::new();
     for column in &side.own {
@@ -303,7 +309,7 @@ fn own_schema(side: &Side) -> Result<DFSchemaRef> {
     schema_of(fields)
 }
 
-fn predicate(builder: &Builder<'_>, filter: Expr, schema: &DFSchemaRef) -> Result<Predicate> {
+pub(super) fn predicate(builder: &Builder<'_>, filter: Expr, schema: &DFSchemaRef) -> Result<Predicate> {
     let physical = builder.state.create_physical_expr(filter, schema)?;
     Ok(Arc::new(move |rows: &RecordBatch| {
         let failed = |e: datafusion::error::DataFusionError| OperatorError::Function(e.strip_backtrace());
@@ -314,6 +320,25 @@ fn predicate(builder: &Builder<'_>, filter: Expr, schema: &DFSchemaRef) -> Resul
             None => Err(OperatorError::Function("the condition of a join is not Boolean".into())),
         }
     }))
+}
+
+/// How long the stream's rows wait, if the definition says so.
+fn lookup_wait(builder: &Builder<'_>, left: &Side, input: &LogicalPlan) -> Option<LookupWait> {
+    let n_before = input.schema().fields().len() - left.own.len();
+    let times = own_times(builder, left).into_iter();
+    (builder.wait_ms > 0).then(|| LookupWait {
+        wait_ms: builder.wait_ms,
+        input: arrow_schema(input.schema()),
+        event_times: times.map(|(idx, time)| (idx + n_before, time.offset_ms())).collect(),
+    })
+}
+
+/// Which of a side's own columns are event times.
+pub(super) fn own_times(builder: &Builder<'_>, side: &Side) -> Vec<(usize, TimeColumn)> {
+    let columns = side.plan.schema().columns();
+    let times = lineage::event_times(builder, &side.plan).into_iter();
+    let own = |idx: usize| side.own.iter().position(|own| Some(own) == columns.get(idx));
+    times.filter_map(|(idx, time)| Some((own(idx)?, time))).collect()
 }
 
 /// Key columns, then the time column if there is one, then the side's own columns.

@@ -4,6 +4,8 @@ pub(super) mod aggregate;
 pub(super) mod constant;
 pub(super) mod first_rows;
 mod group_step;
+mod interval_bounds;
+mod interval_join;
 pub(super) mod join;
 mod join_keys;
 pub(super) mod table_window;
