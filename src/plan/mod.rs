@@ -30,6 +30,7 @@ mod using;
 #[cfg(test)]
 mod tests;
 mod time_columns;
+mod working_days;
 
 pub use definitions::plan;
 pub use error::{UNKNOWN_COLUMN, UNKNOWN_RELATION};

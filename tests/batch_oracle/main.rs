@@ -10,6 +10,7 @@
 mod batch;
 mod ends;
 mod file_tables;
+mod function_shapes;
 mod interval_join_shapes;
 mod pack;
 mod published;
@@ -206,38 +207,8 @@ fn windows_over_tables_equal_batch() {
 }
 
 #[test]
-fn outer_joins_of_tables_equal_batch() {
-    run_shapes(relational_shapes::outer_joins(), 8);
-}
-
-#[test]
-fn joins_with_small_tables_equal_batch() {
-    run_shapes(relational_shapes::small_tables(), 8);
-}
-
-#[test]
-fn subqueries_over_tables_equal_batch() {
-    run_shapes(relational_shapes::subqueries(), 8);
-}
-
-#[test]
-fn joined_tables_whose_key_is_found_equal_batch() {
-    run_shapes(relational_shapes::keys(), 6);
-}
-
-#[test]
-fn constant_rows_equal_batch() {
-    run_shapes(relational_shapes::constants(), 6);
-}
-
-#[test]
-fn first_rows_of_tables_equal_batch() {
-    run_shapes(relational_shapes::first_rows(), 8);
-}
-
-#[test]
-fn structs_and_arrays_of_tables_equal_batch() {
-    run_shapes(relational_shapes::values(), 6);
+fn functions_of_whole_groups_and_calendars_equal_batch() {
+    run_shapes(function_shapes::all(), 6);
 }
 
 #[test]

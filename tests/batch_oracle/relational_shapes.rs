@@ -1,6 +1,7 @@
 //! What else relational algebra has over tables: rows of both sides kept, small tables without an equality, keys that
 //! follow from what is equated, constant rows, and the first rows of an order.
 
+use crate::run_shapes;
 use crate::shapes::{KeyOf, Shape};
 
 fn bag(name: &'static str, columns: &'static str, query: &'static str) -> Shape {
@@ -16,7 +17,7 @@ fn inferred(name: &'static str, key: &'static str, query: &'static str) -> Shape
 }
 
 /// Joins that keep the rows of the right side, or of both.
-pub(crate) fn outer_joins() -> Vec<Shape> {
+fn outer_joins() -> Vec<Shape> {
     vec![
         bag("full_by_group", "a, b, g, h", "SELECT t.id AS a, u.id AS b, t.g, u.g AS h FROM t FULL JOIN u ON t.g = u.g"),
         bag("full_with_residual", "a, b", "SELECT t.id AS a, u.id AS b FROM t FULL JOIN u ON t.g = u.g AND t.n < u.n"),
@@ -56,7 +57,7 @@ pub(crate) fn outer_joins() -> Vec<Shape> {
 }
 
 /// Joins without an equality, where one side is declared small.
-pub(crate) fn small_tables() -> Vec<Shape> {
+fn small_tables() -> Vec<Shape> {
     vec![
         bag("small_on_the_left", "a, b", "SELECT t.id AS a, w.id AS b FROM w JOIN t ON t.n BETWEEN w.lo AND w.hi"),
         bag(
@@ -93,7 +94,7 @@ pub(crate) fn small_tables() -> Vec<Shape> {
 }
 
 /// Subqueries in conditions, with nulls.
-pub(crate) fn subqueries() -> Vec<Shape> {
+fn subqueries() -> Vec<Shape> {
     let not_in = "SELECT id FROM t WHERE NOT EXISTS (SELECT 1 FROM u WHERE u.g = t.g AND (u.n = t.n OR u.n IS NULL OR t.n IS NULL))";
     vec![
         inferred("not_in_correlated", "id", "SELECT id FROM t WHERE n NOT IN (SELECT n FROM u WHERE u.g = t.g)").batch(not_in),
@@ -112,7 +113,7 @@ pub(crate) fn subqueries() -> Vec<Shape> {
 }
 
 /// Results whose key must be found from what the query equates.
-pub(crate) fn keys() -> Vec<Shape> {
+fn keys() -> Vec<Shape> {
     vec![
         inferred("key_of_rest", "id, since", "SELECT t.id, v.since, v.val FROM t JOIN v ON v.g = t.g"),
         inferred("key_of_rest_left", "id, since", "SELECT t.id, v.since, v.val FROM t LEFT JOIN v ON v.g = t.g"),
@@ -148,7 +149,7 @@ pub(crate) fn keys() -> Vec<Shape> {
 }
 
 /// Constant rows beside those of tables.
-pub(crate) fn constants() -> Vec<Shape> {
+fn constants() -> Vec<Shape> {
     vec![
         bag(
             "join_with_values",
@@ -199,7 +200,7 @@ pub(crate) fn constants() -> Vec<Shape> {
 }
 
 /// The first rows of an order, of the whole table.
-pub(crate) fn first_rows() -> Vec<Shape> {
+fn first_rows() -> Vec<Shape> {
     vec![
         inferred("top_three", "id", "SELECT id, n FROM t ORDER BY n DESC NULLS LAST, id LIMIT 3"),
         inferred("top_with_offset", "id", "SELECT id, n, g FROM t ORDER BY n, id LIMIT 2 OFFSET 3"),
@@ -233,7 +234,7 @@ pub(crate) fn first_rows() -> Vec<Shape> {
 }
 
 /// Structs, arrays and choices as values, keys and arguments.
-pub(crate) fn values() -> Vec<Shape> {
+fn values() -> Vec<Shape> {
     vec![
         inferred(
             "struct_of_columns",
@@ -288,4 +289,39 @@ pub(crate) fn values() -> Vec<Shape> {
             "SELECT many, max(c) AS c FROM (SELECT c, count(*) AS many FROM (SELECT g, b, count(*) AS c FROM t GROUP BY g, b) AS a GROUP BY c) AS e GROUP BY many",
         ),
     ]
+}
+
+#[test]
+fn outer_joins_of_tables_equal_batch() {
+    run_shapes(outer_joins(), 8);
+}
+
+#[test]
+fn joins_with_small_tables_equal_batch() {
+    run_shapes(small_tables(), 8);
+}
+
+#[test]
+fn subqueries_over_tables_equal_batch() {
+    run_shapes(subqueries(), 8);
+}
+
+#[test]
+fn joined_tables_whose_key_is_found_equal_batch() {
+    run_shapes(keys(), 6);
+}
+
+#[test]
+fn constant_rows_equal_batch() {
+    run_shapes(constants(), 6);
+}
+
+#[test]
+fn first_rows_of_tables_equal_batch() {
+    run_shapes(first_rows(), 8);
+}
+
+#[test]
+fn structs_and_arrays_of_tables_equal_batch() {
+    run_shapes(values(), 6);
 }
