@@ -61,3 +61,6 @@ fn print_findings(diagnostics: &[Diagnostic], pack: &Pack, form: OutputForm) -> 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

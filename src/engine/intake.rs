@@ -63,6 +63,8 @@ pub(super) struct Intake {
 struct IntakeSource {
     relation: RelationId,
     decoder: Decoder,
+    /// How the records of the table's own file look; none if it has none.
+    file_decoder: Option<Decoder>,
     /// The column of decoded rows that holds the event time.
     event_time: Option<usize>,
     /// How many columns handed on are decoded; those behind them are what records say of themselves.
@@ -153,8 +155,6 @@ impl IntakeSource {
         definition: &Arc<SourceDefinition>,
         wire: Wire,
     ) -> Result<Self, IntakeError> {
-        // A file has no keys beside its records, wherever the others come from.
-        let wire = if definition.topic.is_none() { Wire::Lines } else { wire };
         let failed = |reason: String| IntakeError { relation: relation.name.clone(), reason };
         let place = |name: &str| relation.schema.fields().iter().position(|f| f.name() == name);
         let mut columns = Vec::new();
@@ -175,7 +175,7 @@ impl IntakeSource {
         let names = definition.key.iter().filter_map(|k| definition.columns.get(*k));
         // A stream's key is decoded only where something uses it.
         let key = names.filter_map(|c| place(&c.name)).collect();
-        let decoder = Decoder::new(DecodeSpec {
+        let spec = DecodeSpec {
             columns,
             key,
             is_table: definition.kind == RelationKind::Table,
@@ -183,8 +183,12 @@ impl IntakeSource {
             // Files have no timestamps of their own to compare with.
             max_future_ms: (wire == Wire::Kafka).then_some(definition.max_future_ms),
             wire,
-        })
-        .map_err(|e| failed(e.to_string()))?;
+        };
+        // A file has no keys beside its records, nor timestamps.
+        let of_file = || DecodeSpec { wire: Wire::Lines, max_future_ms: None, ..spec.clone() };
+        let file_decoder = definition.file.as_ref().map(|_| Decoder::new(of_file())).transpose();
+        let file_decoder = file_decoder.map_err(|e| failed(e.to_string()))?;
+        let decoder = Decoder::new(spec).map_err(|e| failed(e.to_string()))?;
         let schema = match definition.kind {
             RelationKind::Stream => relation.schema.clone(),
             // Tombstones have nulls where the relation has none.
@@ -195,7 +199,7 @@ impl IntakeSource {
                 Arc::new(Schema::new(fields))
             }
         };
-        Ok(Self { relation: id, decoder, event_time, n_declared, schema, definition: definition.clone() })
+        Ok(Self { relation: id, decoder, file_decoder, event_time, n_declared, schema, definition: definition.clone() })
     }
 
     /// Decoded rows without the columns that were decoded for the event time alone, and with what records say of themselves.
@@ -213,7 +217,8 @@ impl IntakeSource {
         raw: &RecordBatchBytes,
         watermarks: &mut Watermarks,
     ) -> Result<(ChangeBatch, Vec<Rejected>), String> {
-        let decoded = self.decoder.decode(raw).map_err(|e| e.to_string())?;
+        let decoder = self.file_decoder.as_mut().filter(|_| raw.is_whole).unwrap_or(&mut self.decoder);
+        let decoded = decoder.decode(raw).map_err(|e| e.to_string())?;
         let meta = |record: &u32| raw.records.get(*record as usize);
         let sequence: Vec<u64> = decoded.record.iter().map(|r| meta(r).map_or(0, |m| m.sequence)).collect();
         if let Some(times) = self.event_time.map(|c| decoded.rows.column(c)) {

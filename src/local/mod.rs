@@ -7,6 +7,7 @@ mod file_source;
 mod file_tables;
 mod line_reader;
 mod memory;
+mod memory_topics;
 mod snapshot_dir;
 mod summary;
 
@@ -15,5 +16,6 @@ pub use file_source::{EventTimes, FileInput, FileSource};
 pub use file_tables::{FileTable, WithFileTables};
 pub use line_reader::LineReader;
 pub use memory::{Collected, MemorySink, MemoryStateLog};
+pub use memory_topics::{MemorySource, MemoryTopics, TopicRecord};
 pub use snapshot_dir::{SnapshotDir, SnapshotError, SnapshotWriter};
 pub use summary::{SinkSummary, SourceSummary, Summary};

@@ -17,9 +17,9 @@ fn refused(code: &str, query: &str) {
 #[test]
 fn queries_that_cannot_be_streamed_are_refused_with_a_hint() {
     refused("C0412", "SELECT s.id FROM s FULL JOIN t ON s.id = t.id");
-    refused("C0313", "SELECT id, n FROM t LEFT JOIN u ON t.g = u.g RIGHT JOIN v USING (g)");
-    refused("C0313", "SELECT * FROM t NATURAL LEFT JOIN u");
-    refused("C0313", "SELECT * EXCLUDE (x) FROM t FULL JOIN v USING (g)");
+    refused("C0318", "SELECT id, n FROM t LEFT JOIN u ON t.g = u.g RIGHT JOIN v USING (g)");
+    refused("C0318", "SELECT * FROM t NATURAL LEFT JOIN u");
+    refused("C0318", "SELECT * EXCLUDE (x) FROM t FULL JOIN v USING (g)");
     refused("C0415", "SELECT t.id, u.id AS b FROM t JOIN u ON t.n < u.n");
     refused("C0415", "SELECT t.id, u.id AS b FROM t CROSS JOIN u");
     refused("C0303", "SELECT id FROM t ORDER BY id");
