@@ -8,6 +8,8 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod batch;
+mod compositions;
+mod conservation;
 mod ends;
 mod file_tables;
 mod function_shapes;
