@@ -55,16 +55,8 @@ impl Source for SharedTopics {
             if let Some(records) = polled.records.get(first).cloned() {
                 polled.records.extend(others.iter().map(|other| (other.clone(), records.clone())));
             }
-            let own: Vec<_> = polled.partitions.iter().filter(|(p, _)| p.relation == *first).collect();
-            let copies: Vec<_> = others
-                .iter()
-                .flat_map(|other| {
-                    let copy =
-                        |p: &SourcePartition| SourcePartition { relation: other.clone(), partition: p.partition };
-                    own.iter().map(move |(p, status)| (copy(p), (*status).clone()))
-                })
-                .collect();
-            polled.partitions.extend(copies);
+            copy_to_others(&mut polled.partitions, first, others);
+            copy_to_others(&mut polled.reached, first, others);
         }
         Ok(polled)
     }
@@ -73,6 +65,16 @@ impl Source for SharedTopics {
         let is_other = |p: &SourcePartition| self.others.values().flatten().any(|other| *other == p.relation);
         let own = positions.iter().filter(|(p, _)| !is_other(p)).map(|(p, at)| (p.clone(), *at)).collect();
         self.inner.rewind(&own)
+    }
+}
+
+/// Says of the partitions of the others what is said of those of the first.
+fn copy_to_others<V: Clone>(of: &mut BTreeMap<SourcePartition, V>, first: &Arc<str>, others: &[Arc<str>]) {
+    let own: Vec<(i32, V)> =
+        of.iter().filter(|(p, _)| p.relation == *first).map(|(p, value)| (p.partition, value.clone())).collect();
+    for other in others {
+        let copy = |partition| SourcePartition { relation: other.clone(), partition };
+        of.extend(own.iter().map(|(partition, value)| (copy(*partition), value.clone())));
     }
 }
 
@@ -96,7 +98,7 @@ mod tests {
             Ok(Polled {
                 records: BTreeMap::from([("a".into(), records)]),
                 partitions: BTreeMap::from([(partition, status)]),
-                end_of_input: false,
+                ..Polled::default()
             })
         }
 
