@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::{
     Expr, ExprFunctionExt, FetchType, Filter, Limit, LogicalPlan, Projection, SkipType, Sort, SubqueryAlias, Window,
@@ -40,7 +40,8 @@ fn bounds(limit: &Limit) -> datafusion::common::Result<Option<(u64, u64)>> {
 /// The first rows of a sort, below what only renames its columns; none where nothing is sorted.
 fn first_rows(plan: &LogicalPlan, skip: u64, fetch: u64) -> datafusion::common::Result<Option<LogicalPlan>> {
     Ok(match plan {
-        LogicalPlan::Sort(sort) => Some(ranked(sort, skip, fetch)?),
+        // What an outer query's row chooses is sorted for that row alone: its numbers are not those of the whole.
+        LogicalPlan::Sort(sort) if !reads_outer_row(&sort.input)? => Some(ranked(sort, skip, fetch)?),
         LogicalPlan::Projection(p) => match first_rows(&p.input, skip, fetch)? {
             Some(input) => Some(LogicalPlan::Projection(Projection::try_new(p.expr.clone(), Arc::new(input))?)),
             None => None,
@@ -53,6 +54,15 @@ fn first_rows(plan: &LogicalPlan, skip: u64, fetch: u64) -> datafusion::common::
         },
         _ => None,
     })
+}
+
+fn reads_outer_row(plan: &LogicalPlan) -> datafusion::common::Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found |= node.contains_outer_reference();
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
 }
 
 fn ranked(sort: &Sort, skip: u64, fetch: u64) -> datafusion::common::Result<LogicalPlan> {

@@ -16,6 +16,7 @@ mod function_shapes;
 mod interval_join_shapes;
 mod pack;
 mod published;
+mod records;
 mod refusals;
 mod relational_shapes;
 mod safe_riding;

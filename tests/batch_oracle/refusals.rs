@@ -46,6 +46,7 @@ fn queries_that_cannot_be_streamed_are_refused_with_a_hint() {
     refused("C0312", "WITH c AS (SELECT t.id, u.n, u.id FROM t JOIN u ON t.id = u.id) SELECT n FROM c");
     refused("C0405", "SELECT id, n FROM t WHERE false");
     refused("C0405", "SELECT count(*) AS c FROM t WHERE n > 1 AND 1 = 2");
+    refused("C0304", "SELECT id FROM t WHERE n IN (SELECT n FROM u WHERE u.g = t.g ORDER BY n LIMIT 1)");
     refused("C0406", "SELECT t.id, e.tag FROM t CROSS JOIN UNNEST(t.tags) AS e(tag)");
     refused("C0404", "SELECT id, CASE WHEN id IN (SELECT id FROM u) THEN 1 ELSE 0 END AS known FROM t");
     refused("C0416", "SELECT t.id, v.val FROM t JOIN v FOR SYSTEM_TIME AS OF t.n ON v.g = t.g");
