@@ -27,6 +27,7 @@ mod segment;
 mod session;
 mod sinks;
 mod sources;
+mod table_read;
 mod top_n;
 mod using;
 #[cfg(test)]

@@ -41,9 +41,10 @@ fn of_relation(builder: &Builder<'_>, known: &[BTreeSet<String>], relation: &Rel
         OperatorPlan::SourceTable(definition, _) | OperatorPlan::SourceStream(definition, _) => of_source(definition),
         OperatorPlan::Constant(_) => BTreeSet::new(),
         // What these give out has the columns of their only input.
-        OperatorPlan::Select | OperatorPlan::Upsert(_) | OperatorPlan::FrozenRows(_) => {
-            named(&inputs().next().unwrap_or_default())
-        }
+        OperatorPlan::Select
+        | OperatorPlan::TemporalFilter(_)
+        | OperatorPlan::Upsert(_)
+        | OperatorPlan::FrozenRows(_) => named(&inputs().next().unwrap_or_default()),
         OperatorPlan::TableJoin(_)
         | OperatorPlan::TableAggregate(_)
         | OperatorPlan::TableWindow(_)

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::builder::{Builder, Facts};
-use super::definitions::{changes_of, has_changes};
+use super::canonical;
+use super::definitions::{is_followed, reads_of};
 use super::error::Result;
 use super::event_times::TimeOf;
 use super::pipeline::OperatorPlan;
 use super::pseudo_columns::with_records;
-use super::rewrite::ChangesRead;
-use super::{canonical, sinks};
+use super::table_read::{TableRead, add_read};
 use crate::catalog::{RelationKind, SourceDefinition};
 use crate::operators::{DeduplicateSpec, RowRetention, SourceTableSpec};
 
@@ -19,11 +19,11 @@ pub(super) fn add_source(
     builder: &mut Builder<'_>,
     source: &SourceDefinition,
     mut used: BTreeSet<usize>,
-    changes: &BTreeSet<ChangesRead>,
+    followed: &BTreeSet<TableRead>,
 ) -> Result<()> {
     used.extend(&source.key);
     used.extend(source.event_time);
-    if has_changes(changes, &source.name) || used.is_empty() {
+    if is_followed(followed, &source.name) || used.is_empty() {
         used.extend(0..source.columns.len());
     }
     let columns: Vec<usize> = used.into_iter().collect();
@@ -85,8 +85,8 @@ pub(super) fn add_source(
     builder.facts.push(facts);
     builder.scans.insert(source.name.to_string(), id);
     builder.scans.insert(with_records(&source.name), id);
-    for read in changes_of(changes, &source.name) {
-        sinks::add_changes(builder, read, id)?;
+    for read in reads_of(followed, &source.name) {
+        add_read(builder, read, id)?;
     }
     Ok(())
 }

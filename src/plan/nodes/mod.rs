@@ -9,3 +9,4 @@ mod interval_join;
 pub(super) mod join;
 mod join_keys;
 pub(super) mod table_window;
+pub(super) mod temporal_filter;
