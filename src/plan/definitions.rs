@@ -27,6 +27,7 @@ use super::sources::add_source;
 use super::table_read::{TableRead, add_read};
 use super::top_n::limits_to_ranks;
 use super::{session, sinks};
+use crate::catalog::{Catalog, Emit, QueryDefinition, QueryRole, RelationKind};
 use crate::dialect::Diagnostic;
 
 /// Plans a pack. All findings are returned, not only the first; what depends on a definition that failed is left out.
