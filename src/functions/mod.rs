@@ -15,6 +15,7 @@ mod civil;
 mod collected;
 mod gi_star;
 mod h3;
+mod hopping;
 mod memo;
 mod plate;
 mod polygon;
@@ -23,6 +24,7 @@ mod position;
 #[cfg(test)]
 mod reference;
 mod resident_id;
+mod rounding;
 mod scalar;
 mod statistics;
 mod tail;
@@ -36,13 +38,17 @@ mod zone;
 use chrono_tz::Tz;
 use datafusion::logical_expr::ScalarUDF;
 
-pub use bucket::{Buckets, Width, WidthError};
+pub use bucket::{BUCKETS_MAX, Buckets, Hop, TooManyBuckets, Width, WidthError};
 pub use collected::{Collected, aggregates};
+pub use hopping::{bucket_marks, hop_end, hop_pane, hop_starts, session_end, session_instant};
+pub use tumble::window_end;
 pub use zone::Zone;
 
 /// All scalar functions, for a pack whose time zone is `zone`.
 pub fn all(zone: Tz) -> Vec<ScalarUDF> {
     let mut functions = tumble::functions(zone);
+    functions.extend(hopping::functions(zone));
+    functions.extend(rounding::functions(zone));
     functions.extend(calendar::functions(zone));
     functions.extend(working_days::functions(zone));
     functions.extend(text::functions());
@@ -55,4 +61,37 @@ pub fn all(zone: Tz) -> Vec<ScalarUDF> {
     functions.extend(statistics::functions());
     functions.extend(header::functions());
     functions
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use datafusion::logical_expr::Documentation;
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+
+    /// The README lists every function, so that an analyst finds it; none takes the name of one of DataFusion's.
+    #[test]
+    fn every_function_is_documented_listed_and_has_a_name_of_its_own() {
+        let readme = include_str!("../../README.md");
+        let stock = SessionContext::new().state();
+        let mut names = BTreeSet::new();
+        let mut check = |name: &str, documentation: Option<&Documentation>| {
+            let documentation = documentation.unwrap_or_else(|| panic!("{name} is not documented"));
+            assert!(documentation.syntax_example.starts_with(&format!("{name}(")), "{name}");
+            assert!(documentation.description.len() > 40, "{name}");
+            assert!(readme.contains(&format!("`{name}`")), "{name} is not in the README");
+            assert!(!stock.scalar_functions().contains_key(name) && !stock.aggregate_functions().contains_key(name));
+            assert!(names.insert(name.to_owned()), "{name} twice");
+        };
+        for function in all(Tz::UTC) {
+            check(function.name(), function.documentation());
+        }
+        for function in aggregates() {
+            check(function.name(), function.documentation());
+        }
+        assert!(names.len() > 40, "{}", names.len());
+    }
 }

@@ -1,8 +1,8 @@
 //! Rewrites of a query's syntax before DataFusion sees it.
 //!
-//! `FOR SYSTEM_TIME AS OF` becomes a marker in the join's condition, `CHANGES(t)` a table of that name, `window_start`
-//! and `window_end` the bucket they stand for, calls that lack the calendar get it, and common table expressions become
-//! named queries of their own, so that
+//! `FOR SYSTEM_TIME AS OF` becomes a marker in the join's condition, `CHANGES(t)` a table of that name, `window_start`,
+//! `window_end` and `window_time` the bucket they stand for (`bucket_names`), calls that lack the calendar get it, and
+//! common table expressions become named queries of their own, so that
 //! one that keeps state keeps it once. What cannot be streamed and can be seen in the syntax is refused here, where the
 //! position is known.
 
@@ -11,15 +11,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, JoinConstraint, JoinOperator,
-    LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectItem, Spanned, TableAlias, TableAliasColumnDef,
-    TableFactor, TableVersion, Value, VisitMut, VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinConstraint, JoinOperator, LimitClause,
+    ObjectName, ObjectNamePart, Query, Select, Spanned, TableAlias, TableAliasColumnDef, TableFactor, TableVersion,
+    Value, VisitMut, VisitorMut,
 };
 
 use super::pseudo_columns::{own_name, read_records};
 use super::table_read::{ReadBy, TableRead};
 use super::using::rewrite_using;
-use super::working_days;
+use super::{bucket_names, working_days};
 use crate::catalog::{Catalog, QueryDefinition, QueryRole};
 use crate::dialect::{Diagnostic, Span};
 
@@ -298,7 +298,11 @@ impl VisitorMut for Rewriter<'_> {
             let hint = "Write them before AS: CREATE SINK name WITH (..) AS SELECT ..";
             self.find("C0313", name.span(), format!("options `WITH (..)` stand behind `{name}`"), hint);
         }
-        let Some(table) = object_name(name) else { return ControlFlow::Continue(()) };
+        let Some(table) = object_name(name) else {
+            let hint = "A pack has no schemas: write the relation's name alone.";
+            self.find("C0315", name.span(), format!("`{name}` has more than one part"), hint);
+            return ControlFlow::Continue(());
+        };
         match args.take() {
             Some(given) if table == "changes" => match identifiers(&given.args).as_deref() {
                 Some([of]) => {
@@ -377,9 +381,7 @@ impl VisitorMut for Rewriter<'_> {
             let hint = "Name the columns, or write `a.*` for each relation.";
             self.find("C0319", at, "`*` leaves columns out beside a pseudo-column".into(), hint);
         }
-        if let Some(bucket) = bucket_of(select) {
-            let _ = substitute_bucket(select, bucket);
-        }
+        bucket_names::substitute(select);
         if let Err(refused) = working_days::give_calendar(self.catalog, select) {
             self.find(refused.code, refused.at, refused.message, refused.hint);
         }
@@ -398,67 +400,5 @@ fn fetch_as_limit(query: &mut Query) {
         }
         Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => *limit = Some(first()),
         Some(_) => query.fetch = Some(fetch),
-    }
-}
-
-/// The bucket that a SELECT groups by: a call of `tumble`, by itself or under a name of the select list.
-fn bucket_of(select: &Select) -> Option<Function> {
-    let GroupByExpr::Expressions(keys, _) = &select.group_by else { return None };
-    let of = |e: &Expr| match e {
-        Expr::Function(f) if object_name(&f.name).as_deref() == Some("tumble") => Some(f.clone()),
-        _ => None,
-    };
-    keys.iter().find_map(|key| match key {
-        Expr::Identifier(alias) => select.projection.iter().find_map(|item| match item {
-            SelectItem::ExprWithAlias { expr, alias: a } if a.value == alias.value => of(expr),
-            _ => None,
-        }),
-        Expr::Value(number) => {
-            let idx: usize = number.value.to_string().parse().ok()?;
-            match select.projection.get(idx.checked_sub(1)?)? {
-                SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr) => of(expr),
-                _ => None,
-            }
-        }
-        other => of(other),
-    })
-}
-
-fn substitute_bucket(select: &mut Select, bucket: Function) -> ControlFlow<()> {
-    // A column that only says `window_start` keeps that name.
-    for item in &mut select.projection {
-        if let SelectItem::UnnamedExpr(Expr::Identifier(ident)) = item
-            && matches!(normalise(ident).as_str(), "window_start" | "window_end")
-        {
-            *item = SelectItem::ExprWithAlias { expr: Expr::Identifier(ident.clone()), alias: ident.clone() };
-        }
-    }
-    let mut substitute = Substitute(bucket);
-    for item in &mut select.projection {
-        VisitMut::visit(item, &mut substitute)?;
-    }
-    VisitMut::visit(&mut select.having, &mut substitute)
-}
-
-struct Substitute(Function);
-
-impl VisitorMut for Substitute {
-    type Break = ();
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        let Expr::Identifier(ident) = expr else { return ControlFlow::Continue(()) };
-        let start = Expr::Function(self.0.clone());
-        match normalise(ident).as_str() {
-            "window_start" => *expr = start,
-            "window_end" => {
-                if let FunctionArguments::List(list) = &self.0.args
-                    && let [_, FunctionArg::Unnamed(FunctionArgExpr::Expr(width))] = list.args.as_slice()
-                {
-                    *expr = call("window_end", vec![start, width.clone()]);
-                }
-            }
-            _ => {}
-        }
-        ControlFlow::Continue(())
     }
 }

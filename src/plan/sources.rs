@@ -50,9 +50,7 @@ pub(super) fn add_source(
         }
     };
     let mut times = vec![None; schema.fields().len()];
-    if let (OperatorPlan::SourceTable(_, spec), Some(column)) = (&operator, event_time)
-        && spec.retention.is_some()
-    {
+    if let (OperatorPlan::SourceTable(..), Some(column)) = (&operator, event_time) {
         times[column] = Some(TimeOf { source: builder.relations.len(), bucket: None });
     }
     let facts = Facts {
