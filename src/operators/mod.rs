@@ -7,6 +7,7 @@
 mod accumulators;
 mod bucket_window;
 mod changes;
+mod constant;
 mod deadline;
 mod deduplicate;
 mod event_time;
@@ -52,6 +53,7 @@ use crate::stream::{ChangeBatch, Watermark};
 
 pub use bucket_window::{BucketWindow, BucketWindowSpec};
 pub use changes::{Changes, ChangesSpec, KeyText};
+pub use constant::{Constant, ConstantSpec};
 pub use deadline::{BucketEdges, Deadline};
 pub use deduplicate::{Deduplicate, DeduplicateSpec};
 pub use final_rows::{FinalRows, FinalRowsSpec};
@@ -65,7 +67,7 @@ pub use running_window::{
 };
 pub use source_table::{RowRetention, SourceTable, SourceTableSpec};
 pub use table_aggregate::{AggregateCall, AggregateFunction, TableAggregate, TableAggregateSpec};
-pub use table_join::{JoinKind, TableJoin, TableJoinSpec};
+pub use table_join::{FullJoin, JoinKind, TableJoin, TableJoinSpec};
 pub use table_window::{
     Frame, GroupAggregate, GroupStep, KernelStep, TableWindow, TableWindowSpec, WindowKernel, WindowStep,
 };

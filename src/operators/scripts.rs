@@ -10,10 +10,10 @@ use super::script::{Input, check, check_any, columns};
 use super::{
     AggregateCall, AggregateFunction, Bucket, BucketEdge, BucketEdges, BucketWindow, BucketWindowSpec, Changes,
     ChangesSpec, Deadline, Deduplicate, DeduplicateSpec, FinalRows, FinalRowsSpec, FirstBy, FirstRow, FirstRowSpec,
-    FrameBound, IntervalJoin, IntervalJoinSpec, IntervalKind, IntervalSide, JoinKind, KernelStep, KeyText, LookupJoin,
-    LookupJoinSpec, RunningFrame, RunningFunction, RunningOrder, RunningWindow, RunningWindowSpec, TableAggregate,
-    TableAggregateSpec, TableJoin, TableJoinSpec, TemporalFilter, TemporalFilterSpec, Upsert, UpsertSpec, ValuePlace,
-    Window, WindowAggregateSpec, WindowKernel, WindowStep, window_aggregate,
+    FrameBound, FullJoin, IntervalJoin, IntervalJoinSpec, IntervalKind, IntervalSide, JoinKind, KernelStep, KeyText,
+    LookupJoin, LookupJoinSpec, RunningFrame, RunningFunction, RunningOrder, RunningWindow, RunningWindowSpec,
+    TableAggregate, TableAggregateSpec, TableJoin, TableJoinSpec, TemporalFilter, TemporalFilterSpec, Upsert,
+    UpsertSpec, ValuePlace, Window, WindowAggregateSpec, WindowKernel, WindowStep, window_aggregate,
 };
 use crate::functions::{Hop, Width, Zone};
 
@@ -48,6 +48,11 @@ fn inner_join() {
 #[test]
 fn left_join() {
     check("table_join_left.txt", &rides_and_visits(), || TableJoin::new(by_person(JoinKind::Left)).unwrap());
+}
+
+#[test]
+fn full_join() {
+    check("table_join_full.txt", &rides_and_visits(), || FullJoin::new(by_person(JoinKind::Full)).unwrap());
 }
 
 #[test]

@@ -25,6 +25,8 @@ use crate::functions::Width;
 pub(super) struct Facts {
     /// Sets of columns that identify a row, the declared or shortest one first.
     pub(super) keys: Vec<Vec<usize>>,
+    /// Pairs of columns of which one or both are set: the values that are, taken together, identify a row.
+    pub(super) coalesced: Option<Vec<(usize, usize)>>,
     /// Whether the first key was declared, not found.
     pub(super) declared: bool,
     /// (column, key): the key identifies a row among those where the column is 1.

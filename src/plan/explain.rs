@@ -62,6 +62,7 @@ fn state(relation: &Relation) -> String {
             format!("logged; keys seen within {}", days(source.unique_for_ms.unwrap_or_default()))
         }
         OperatorPlan::SourceStream(_, None) | OperatorPlan::Select => "none".into(),
+        OperatorPlan::Constant(_) => "the rows of the query itself".into(),
         OperatorPlan::WindowAggregate(spec) if spec.bucket.is_some() && !spec.emit_final => {
             format!(
                 "logged; accumulators, fixed when the bucket closes (allowed lateness {} ms)",

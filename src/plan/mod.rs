@@ -24,12 +24,16 @@ mod order;
 mod pipeline;
 mod place;
 mod private;
+mod pseudo_columns;
 mod retention;
 mod rewrite;
 mod segment;
 mod session;
 mod sinks;
+mod sources;
 mod table_read;
+mod top_n;
+mod using;
 #[cfg(test)]
 mod tests;
 mod time_columns;

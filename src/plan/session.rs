@@ -20,6 +20,7 @@ use datafusion::sql::sqlparser::ast::{Query, Statement};
 use futures::executor::block_on;
 
 use super::bucket_marks::expand_bucket_marks;
+use super::top_n::limits_to_ranks;
 
 /// The function that stands for `FOR SYSTEM_TIME AS OF` in the condition of a join until the cut.
 pub(super) const AS_OF: &str = "as_of";
@@ -66,6 +67,7 @@ pub(super) fn read(ctx: &SessionContext, zone: Tz, query: &Query) -> super::erro
     let statement = Statement::Query(Box::new(query.clone()));
     let plan = block_on(ctx.state().statement_to_plan(DataFusionStatement::Statement(Box::new(statement))))?;
     let plan = super::distinct_on::rewrite(plan)?;
+    let plan = limits_to_ranks(plan)?;
     let rules = Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]);
     let plan = rules.execute_and_check(plan, ctx.state().config_options(), |_, _| {})?;
     expand_bucket_marks(plan, zone)

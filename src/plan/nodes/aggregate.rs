@@ -221,7 +221,8 @@ fn whole_groups(builder: &mut Builder<'_>, aggregate: Aggregate, input: LogicalP
     let inner = Aggregate::try_new(Arc::new(leaf(ROWS, schema)), keys, aggregate.aggr_expr.clone())?;
     let output = arrow_schema(&aggregate.schema);
     let step = WindowStep::Function(function(builder, &LogicalPlan::Aggregate(inner), ROWS, output.clone())?);
-    let spec = TableWindowSpec { n_keys, steps: vec![step], input: arrow_schema(plan.schema()), schema: output };
+    let spec =
+        TableWindowSpec { n_keys, steps: vec![step], input: arrow_schema(plan.schema()), schema: output, limit: None };
     let mut facts = facts(&aggregate);
     facts.partition = Some((0..n_keys).collect());
     facts.times = event_times::of_plan(builder, &plan).into_iter().take(n_keys).collect();

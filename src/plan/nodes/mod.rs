@@ -2,11 +2,14 @@
 
 pub(super) mod aggregate;
 mod buckets;
+pub(super) mod constant;
 mod final_rows;
+pub(super) mod first_rows;
 mod group_step;
 mod interval_bounds;
 mod interval_join;
 pub(super) mod join;
+mod join_keys;
 pub(super) mod pace;
 mod running_function;
 mod running_window;

@@ -122,6 +122,7 @@ pub(in super::super) fn cut_window(
         steps: steps_after,
         input: arrow_schema(plan.schema()),
         schema: arrow_schema(&schema),
+        limit: None,
     };
     let leaf = builder.add(NewRelation {
         node: "table_window",
