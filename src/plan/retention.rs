@@ -146,8 +146,8 @@ fn fate(builder: &Builder<'_>, paths: &Paths, relation: &Relation, idx: usize, s
         | OperatorPlan::TemporalFilter(_)
         | OperatorPlan::Changes(_)
         | OperatorPlan::Upsert(_) => Fate::Passes,
-        OperatorPlan::TableJoin(_) if idx == 0 => Fate::Passes,
-        // Without a match a left row would come back; a version would give way to the one before it.
+        OperatorPlan::TableJoin(spec) if idx == 0 && spec.kind != JoinKind::Full => Fate::Passes,
+        // Without a match a row of the other side would come back; a version would give way to the one before it.
         OperatorPlan::TableJoin(spec) => {
             let only_here = !paths.of_input(relation, 0).contains(&source);
             let passes = spec.kind == JoinKind::Inner && !spec.as_of && only_here;
@@ -157,9 +157,13 @@ fn fate(builder: &Builder<'_>, paths: &Paths, relation: &Relation, idx: usize, s
         OperatorPlan::TableWindow(spec) => groups(builder, paths, relation, spec.n_keys, source),
         OperatorPlan::SourceTable(..)
         | OperatorPlan::SourceStream(..)
+        | OperatorPlan::Constant(_)
         | OperatorPlan::LookupJoin(_)
         | OperatorPlan::IntervalJoin(_)
         | OperatorPlan::WindowAggregate(_)
+        | OperatorPlan::RunningWindow(_)
+        | OperatorPlan::BucketWindow(_)
+        | OperatorPlan::FirstRow(_)
         | OperatorPlan::FrozenRows(_) => Fate::Ends,
     }
 }
