@@ -138,9 +138,11 @@ fn plain(text: &str) -> &str {
         "This feature is not implemented: ",
         "SQL error: ",
         "Internal error: ",
+        "Arrow error: ",
+        "Cast error: ",
     ];
-    let lines = text.lines().map(str::trim);
-    let line = lines.into_iter().find(|line| !headings[..2].contains(line)).unwrap_or_default();
+    let is_told = |line: &&str| !headings[..2].contains(line) && !line.starts_with("Optimizer rule '");
+    let line = text.lines().map(str::trim).find(is_told).unwrap_or_default();
     headings.iter().fold(line, |line, heading| line.strip_prefix(heading).unwrap_or(line))
 }
 

@@ -229,6 +229,11 @@ fn every_record_of_a_stream_is_counted_once_by_each_operator() {
         .batch("SELECT tumble(at, INTERVAL '1 hour') AS h, k, count(*) AS c, max(n) AS m FROM e GROUP BY tumble(at, INTERVAL '1 hour'), k"),
         law("group_without_bucket", "SELECT k, count(*) AS c, sum(n) AS s, count(DISTINCT n) AS d FROM e GROUP BY k").takes_late(),
         law("distinct", "SELECT DISTINCT k FROM e").takes_late(),
+        law("interval_join", "SELECT e.id, f.id AS fid FROM e LEFT JOIN f ON f.k = e.k AND f.at BETWEEN e.at - INTERVAL '20 minutes' AND e.at + INTERVAL '20 minutes'"),
+        law("interval_join_inner", "SELECT e.id, f.id AS fid FROM e JOIN f ON f.k = e.k AND f.at BETWEEN e.at - INTERVAL '20 minutes' AND e.at + INTERVAL '20 minutes'"),
+        law("interval_join_right", "SELECT e.id, f.id AS fid FROM e RIGHT JOIN f ON f.k = e.k AND f.at >= e.at AND f.at <= e.at + INTERVAL '5 minutes'"),
+        law("interval_join_semi", "SELECT id FROM e WHERE EXISTS (SELECT 1 FROM f WHERE f.k = e.k AND f.at >= e.at AND f.at <= e.at + INTERVAL '20 minutes')"),
+        law("interval_join_anti", "SELECT id FROM e WHERE NOT EXISTS (SELECT 1 FROM f WHERE f.k = e.k AND f.at >= e.at AND f.at <= e.at + INTERVAL '20 minutes')"),
     ];
     check_all(&laws, "e", &stream_records());
 }

@@ -67,3 +67,10 @@ fn a_join_of_streams_without_bounds_says_what_is_missing() {
     let without = text("q.n > s.n");
     assert!(without.contains("no condition bounds `s.at` and `q.at` by one another"), "{without}");
 }
+
+#[test]
+fn an_instant_that_the_clocks_skip_is_refused_in_words() {
+    let text =
+        pack::compile("CREATE TABLE r AS SELECT id FROM t WHERE at > TIMESTAMP '2024-03-31T01:30:00';").unwrap_err();
+    assert!(text.contains("hint: ") && !text.contains("ptimizer"), "{text}");
+}

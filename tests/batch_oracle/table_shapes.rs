@@ -84,6 +84,8 @@ pub(crate) fn joins() -> Vec<Shape> {
         bag("by_two_columns", "a, b", "SELECT t.id AS a, u.id AS b FROM t JOIN u ON t.g = u.g AND t.n = u.n"),
         bag("by_expression", "a, b", "SELECT t.id AS a, u.id AS b FROM t JOIN u ON t.n + 1 = u.k AND upper(t.g) = upper(u.g)"),
         bag("by_null_safe_equality", "a, b", "SELECT t.id AS a, u.id AS b FROM t JOIN u ON t.g IS NOT DISTINCT FROM u.g"),
+        bag("by_null_safe_equalities", "a, b", "SELECT t.id AS a, u.id AS b FROM t JOIN u ON t.g IS NOT DISTINCT FROM u.g AND t.n IS NOT DISTINCT FROM u.n AND t.id IS DISTINCT FROM u.id")
+            .batch("SELECT t.id AS a, u.id AS b FROM t JOIN u ON (t.g IS NOT DISTINCT FROM u.g) AND (t.n IS NOT DISTINCT FROM u.n) AND (t.id IS DISTINCT FROM u.id)"),
         bag("using", "g, a", "SELECT g, t.id AS a FROM t JOIN u USING (g)"),
         inferred("exists", "id", "SELECT id, n FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.g = t.g)"),
         inferred("not_exists", "id", "SELECT id, n FROM t WHERE NOT EXISTS (SELECT 1 FROM u WHERE u.g = t.g AND u.n > t.n)"),
