@@ -23,7 +23,7 @@ use super::pipeline::{Distribution, OperatorPlan, Pipeline};
 use super::place::place;
 use super::retention::{Retention, plan_retention};
 use super::rewrite::{ChangesRead, Rewritten, rewrite};
-use super::{canonical, session, sinks};
+use super::{canonical, session, shields, sinks};
 use crate::catalog::{Catalog, Emit, QueryDefinition, QueryRole, RelationKind, SourceDefinition};
 use crate::dialect::Diagnostic;
 use crate::operators::{DeduplicateSpec, RowRetention, SourceTableSpec};
@@ -207,7 +207,7 @@ fn optimise(
         let used = usage.columns.get(&name).cloned().unwrap_or_default();
         let optimised = (|| {
             let plan = if all_read { plan } else { keep_columns(&definition, plan, &used)? };
-            let plan = state.optimize(&plan)?;
+            let plan = shields::unshielded(state.optimize(&shields::shielded(plan)?)?)?;
             check_subqueries(&plan)?;
             Ok(plan)
         })();

@@ -24,10 +24,12 @@ mod retention;
 mod rewrite;
 mod segment;
 mod session;
+mod shields;
 mod sinks;
 #[cfg(test)]
 mod tests;
 mod time_columns;
+
 mod working_days;
 
 pub use definitions::plan;

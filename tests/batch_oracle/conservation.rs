@@ -185,7 +185,7 @@ fn check(law: &Law, under_test: &str, records: &[(Record, Fate)], n_shards: u32,
     for (record, _) in records.iter().filter(|(_, fate)| fate_of(*fate) == Fate::Used) {
         content.entry(record.relation.clone()).or_default().extend(record.value.clone());
     }
-    let want = batch::run_sql(&catalog, &[], law.batch.unwrap_or(law.query), &content)?;
+    let want = batch::run_steps(&catalog, &[], law.batch.unwrap_or(law.query), &content)?;
     let got = committed.epochs.last().and_then(|e| e.content.get("result_sink")).cloned().unwrap_or_default();
     if got != want || want.is_empty() {
         return Err(format!("streamed: {got:#?}\nin batch: {want:#?}"));
