@@ -26,6 +26,7 @@ mod segment;
 mod session;
 mod shields;
 mod sinks;
+mod table_read;
 #[cfg(test)]
 mod tests;
 mod time_columns;
