@@ -88,8 +88,8 @@ fn tried(case: &Case) -> Outcome {
         Ok(committed) => committed,
         Err(reason) => return failed(Manner::Ended, reason),
     };
-    let text = &committed.text;
     name_by_key(&pipeline, &mut committed);
+    let text = &committed.text;
     if let Err(reason) = check_changes(&committed) {
         return failed(Manner::Differs, format!("{reason}\n({text})"));
     }
