@@ -296,7 +296,11 @@ impl VisitorMut for Rewriter<'_> {
             let hint = "Write them before AS: CREATE SINK name WITH (..) AS SELECT ..";
             self.find("C0313", name.span(), format!("options `WITH (..)` stand behind `{name}`"), hint);
         }
-        let Some(table) = object_name(name) else { return ControlFlow::Continue(()) };
+        let Some(table) = object_name(name) else {
+            let hint = "A pack has no schemas: write the relation's name alone.";
+            self.find("C0315", name.span(), format!("`{name}` has more than one part"), hint);
+            return ControlFlow::Continue(());
+        };
         match args.take() {
             Some(given) if table == "changes" => match identifiers(&given.args).as_deref() {
                 Some([of]) => {

@@ -13,6 +13,7 @@ mod conservation;
 mod ends;
 mod function_shapes;
 mod interval_join_shapes;
+mod nexmark;
 mod pack;
 mod refusals;
 mod safe_riding;

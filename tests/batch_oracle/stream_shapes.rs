@@ -72,7 +72,7 @@ pub(crate) fn all() -> Vec<Shape> {
         // Who had no answer when its time had come.
         Shape::inferred("passed_unanswered", "g", "SELECT g FROM PASSED(e, due)")
             .view("a", "SELECT g, min(at) AS due FROM s WHERE n > 0 GROUP BY g")
-            .view("b", "SELECT DISTINCT g FROM q WHERE b")
+            .view("b", "SELECT DISTINCT g FROM q WHERE n > 3")
             .view("e", "SELECT a.g, a.due FROM a LEFT JOIN b ON b.g = a.g WHERE b.g IS NULL")
             .batch("SELECT g FROM e WHERE due IS NOT NULL"),
     ]
