@@ -229,6 +229,14 @@ fn every_record_of_a_stream_is_counted_once_by_each_operator() {
         .batch("SELECT tumble(at, INTERVAL '1 hour') AS h, k, count(*) AS c, max(n) AS m FROM e GROUP BY tumble(at, INTERVAL '1 hour'), k"),
         law("group_without_bucket", "SELECT k, count(*) AS c, sum(n) AS s, count(DISTINCT n) AS d FROM e GROUP BY k").takes_late(),
         law("distinct", "SELECT DISTINCT k FROM e").takes_late(),
+        law("hop", "SELECT window_start, k, count(*) AS c FROM e GROUP BY hop(at, INTERVAL '20 minutes', INTERVAL '1 hour'), k")
+            .batch("SELECT start AS window_start, k, count(*) AS c FROM (SELECT *, unnest(hop_starts(at, INTERVAL '20 minutes', INTERVAL '1 hour')) AS start FROM e) AS a
+                    GROUP BY start, k"),
+        law("session", "SELECT window_start, k, count(*) AS c, sum(n) AS s FROM e GROUP BY session(at, INTERVAL '30 minutes'), k")
+            .batch("SELECT min(at) AS window_start, k, count(*) AS c, sum(n) AS s
+                    FROM (SELECT *, sum(f) OVER (PARTITION BY k ORDER BY at) AS number
+                          FROM (SELECT *, CASE WHEN at <= session_end(lag(at) OVER (PARTITION BY k ORDER BY at), INTERVAL '30 minutes') THEN 0 ELSE 1 END AS f FROM e) AS a) AS b
+                    GROUP BY k, number"),
         law("interval_join", "SELECT e.id, f.id AS fid FROM e LEFT JOIN f ON f.k = e.k AND f.at BETWEEN e.at - INTERVAL '20 minutes' AND e.at + INTERVAL '20 minutes'"),
         law("interval_join_inner", "SELECT e.id, f.id AS fid FROM e JOIN f ON f.k = e.k AND f.at BETWEEN e.at - INTERVAL '20 minutes' AND e.at + INTERVAL '20 minutes'"),
         law("interval_join_right", "SELECT e.id, f.id AS fid FROM e RIGHT JOIN f ON f.k = e.k AND f.at >= e.at AND f.at <= e.at + INTERVAL '5 minutes'"),
@@ -254,6 +262,15 @@ fn every_record_of_a_table_is_counted_once_by_each_operator() {
                     ON p.k = d.k AND p.since <= d.at AND (p.until IS NULL OR d.at < p.until)"),
         law("table_aggregate", "SELECT k, count(*) AS c, sum(n) AS s, avg(n) AS a, max(n) AS m, count(DISTINCT n) AS d FROM d GROUP BY k"),
         law("table_aggregate_by_bucket", "SELECT tumble(at, INTERVAL '1 hour') AS h, count(*) AS c FROM d GROUP BY tumble(at, INTERVAL '1 hour')"),
+        law("hop_of_table", "SELECT window_start, k, count(*) AS c FROM d GROUP BY hop(at, INTERVAL '1 hour', INTERVAL '2 hours'), k")
+            .batch("SELECT start AS window_start, k, count(*) AS c FROM (SELECT *, unnest(hop_starts(at, INTERVAL '1 hour', INTERVAL '2 hours')) AS start FROM d) AS a
+                    GROUP BY start, k"),
+        law("session_of_table", "SELECT window_start, k, count(*) AS c FROM d GROUP BY session(at, INTERVAL '3 hours'), k")
+            .batch("SELECT min(at) AS window_start, k, count(*) AS c
+                    FROM (SELECT *, sum(f) OVER (PARTITION BY k ORDER BY at) AS number
+                          FROM (SELECT *, CASE WHEN at <= session_end(lag(at) OVER (PARTITION BY k ORDER BY at), INTERVAL '3 hours') THEN 0 ELSE 1 END AS f
+                                FROM d WHERE at IS NOT NULL) AS a) AS b
+                    GROUP BY k, number"),
         law("table_window_groups", "SELECT k, array_agg(id ORDER BY id) AS ids FROM d GROUP BY k"),
         law("table_window", "SELECT id, sum(n) OVER (PARTITION BY k ORDER BY id) AS s, lag(n) OVER (PARTITION BY k ORDER BY id) AS l FROM d"),
         law("table_window_top", "SELECT k, id FROM d QUALIFY row_number() OVER (PARTITION BY k ORDER BY n DESC NULLS LAST, id) = 1"),
