@@ -21,7 +21,7 @@ use super::retention::{Retention, plan_retention};
 use super::rewrite::{Rewritten, rewrite};
 use super::sources::add_source;
 use super::table_read::{TableRead, add_read};
-use super::{session, sinks};
+use super::{session, shields, sinks};
 use crate::catalog::{Catalog, Emit, QueryDefinition, QueryRole, RelationKind};
 use crate::dialect::Diagnostic;
 
@@ -198,7 +198,7 @@ fn optimise(
         let used = usage.columns.get(&name).cloned().unwrap_or_default();
         let optimised = (|| {
             let plan = if all_read { plan } else { keep_columns(&definition, plan, &used)? };
-            let plan = state.optimize(&plan)?;
+            let plan = shields::unshielded(state.optimize(&shields::shielded(plan)?)?)?;
             check_subqueries(&plan)?;
             Ok(plan)
         })();

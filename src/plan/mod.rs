@@ -29,6 +29,7 @@ mod retention;
 mod rewrite;
 mod segment;
 mod session;
+mod shields;
 mod sinks;
 mod sources;
 mod table_read;
@@ -37,6 +38,7 @@ mod using;
 #[cfg(test)]
 mod tests;
 mod time_columns;
+
 mod working_days;
 
 pub use definitions::plan;

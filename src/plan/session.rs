@@ -28,8 +28,10 @@ pub(super) const AS_OF: &str = "as_of";
 /// The function that stands for `arrival` in the ORDER BY of OVER: the order in which rows are handled.
 pub(super) const ARRIVAL: &str = "arrival";
 
-/// One shape for `count(DISTINCT x)` whatever stands beside it, so that there is one operator for it.
-const DROPPED_RULES: [&str; 1] = ["single_distinct_aggregation_to_group_by"];
+/// Rules that hide what is asked for. The first: `count(DISTINCT x)` has one shape whatever stands beside it, so that there is
+/// one operator for it. The second makes an inner join under DISTINCT one that keeps rows of one side, also where that is a
+/// table and the other a stream, of which nothing of the kind can be kept.
+const DROPPED_RULES: [&str; 2] = ["single_distinct_aggregation_to_group_by", "eliminate_join"];
 
 /// A session with our functions and with the stock rules, less those that hide state from the cut.
 pub(super) fn session(zone: Tz) -> SessionContext {

@@ -97,6 +97,13 @@ fn a_join_of_streams_without_bounds_says_what_is_missing() {
 }
 
 #[test]
+fn an_instant_that_the_clocks_skip_is_refused_in_words() {
+    let text =
+        pack::compile("CREATE TABLE r AS SELECT id FROM t WHERE at > TIMESTAMP '2024-03-31T01:30:00';").unwrap_err();
+    assert!(text.contains("hint: ") && !text.contains("ptimizer"), "{text}");
+}
+
+#[test]
 fn buckets_that_cannot_be_streamed_are_refused_with_a_hint() {
     refused(
         "C0460",

@@ -93,7 +93,7 @@ fn calls(aggregate: &Aggregate) -> Option<(Vec<AggregateCall>, Vec<Expr>)> {
     let mut args: Vec<Expr> = Vec::new();
     let mut calls = Vec::new();
     for expr in &aggregate.aggr_expr {
-        let Expr::AggregateFunction(f) = expr.clone().unalias() else { return None };
+        let Expr::AggregateFunction(f) = expr.clone().unalias_nested().data else { return None };
         let p = &f.params;
         let function = match f.func.name() {
             "count" => AggregateFunction::Count,

@@ -263,7 +263,7 @@ fn extend(
 pub(super) fn functions(window: &Window) -> Result<Vec<WindowFunction>> {
     let mut functions = Vec::new();
     for expr in &window.window_expr {
-        match expr.clone().unalias() {
+        match expr.clone().unalias_nested().data {
             Expr::WindowFunction(f) => functions.push(*f),
             _ => return refuse("C0431", "an OVER expression could not be read", "Write it as function(..) OVER (..)."),
         }
