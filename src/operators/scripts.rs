@@ -130,6 +130,7 @@ fn changes_of_a_table() {
         input: input.clone(),
         schema: schema.clone(),
         settle_ms: 0,
+        gone_until: None,
     };
     check("changes.txt", &[Input::table("rows", input.clone())], || Changes::new(spec()).unwrap());
 }
@@ -137,7 +138,8 @@ fn changes_of_a_table() {
 #[test]
 fn rows_of_a_sink() {
     let schema = columns("person text, score int");
-    let spec = || UpsertSpec { key: vec![0], key_text: key_text(), schema: schema.clone(), settle_ms: 0 };
+    let spec =
+        || UpsertSpec { key: vec![0], key_text: key_text(), schema: schema.clone(), settle_ms: 0, gone_until: None };
     check("upsert.txt", &[Input::table("rows", schema.clone())], || Upsert::new(spec()).unwrap());
 }
 

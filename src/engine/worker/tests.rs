@@ -1,5 +1,6 @@
 //! The loop over files and memory: epochs, failed commits, restores, shards.
 
+mod bounded;
 mod pace;
 mod retention;
 mod streams;
