@@ -1,4 +1,4 @@
-//! The scalar functions that rules may call beside DataFusion's own: calendar and text.
+//! The functions that rules may call beside DataFusion's own: calendar, working days, identity, places and statistics.
 //!
 //! All of them are total: a null argument yields null, and so does a value for which there is no answer (an instant outside
 //! the years 1 to 9999). No row makes a plan fail. Calendar functions follow the zone of a zoned timestamp, else the pack's.
@@ -10,21 +10,47 @@
 mod arguments;
 mod bucket;
 mod calendar;
+mod chainage;
 mod civil;
+mod collected;
+mod gi_star;
+mod h3;
+mod memo;
+mod plate;
+mod polygon;
+mod polygon_text;
+mod position;
+#[cfg(test)]
+mod reference;
+mod resident_id;
+mod scalar;
+mod statistics;
+mod tail;
 mod text;
 mod tumble;
+mod working_calendar;
+mod working_days;
 mod zone;
 
 use chrono_tz::Tz;
 use datafusion::logical_expr::ScalarUDF;
 
 pub use bucket::{Buckets, Width, WidthError};
+pub use collected::{Collected, aggregates};
 pub use zone::Zone;
 
-/// All functions, for a pack whose time zone is `zone`.
+/// All scalar functions, for a pack whose time zone is `zone`.
 pub fn all(zone: Tz) -> Vec<ScalarUDF> {
     let mut functions = tumble::functions(zone);
     functions.extend(calendar::functions(zone));
+    functions.extend(working_days::functions(zone));
     functions.extend(text::functions());
+    functions.extend(resident_id::functions());
+    functions.extend(plate::functions());
+    functions.extend(h3::functions());
+    functions.extend(position::functions());
+    functions.extend(polygon::functions());
+    functions.extend(chainage::functions());
+    functions.extend(statistics::functions());
     functions
 }

@@ -48,6 +48,11 @@ impl<V: Ord + Clone + Default> OrderedMultiset<V> {
         self.weights.range(start..end).map(|((_, value), weight)| (value, *weight))
     }
 
+    /// The weight of a value; 0 if it is not there.
+    pub fn weight(&self, group: u32, value: &V) -> i64 {
+        self.weights.get(&(group, value.clone())).copied().unwrap_or_default()
+    }
+
     /// The smallest value that is present.
     pub fn min(&self, group: u32) -> Option<&V> {
         self.values(group).find(|(_, weight)| *weight > 0).map(|(value, _)| value)

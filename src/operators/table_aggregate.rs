@@ -7,6 +7,7 @@ use arrow::datatypes::SchemaRef;
 use super::accumulators::Rows;
 use super::groups::{Groups, GroupsSpec, Snapshot, Touched, difference};
 use super::{EpochContext, Operator, OperatorError, Output, StateSize};
+use crate::functions::Collected;
 use crate::stream::ChangeBatch;
 
 /// What a grouped table computes.
@@ -55,6 +56,8 @@ pub enum AggregateFunction {
     BoolAnd,
     /// Whether any argument is true.
     BoolOr,
+    /// A function of the whole group; its argument is a struct of those in SQL.
+    Collected(Collected),
 }
 
 /// Groups a table with accumulators that retract exactly.

@@ -26,6 +26,7 @@ mod sinks;
 #[cfg(test)]
 mod tests;
 mod time_columns;
+mod working_days;
 
 pub use definitions::plan;
 pub use error::{UNKNOWN_COLUMN, UNKNOWN_RELATION};

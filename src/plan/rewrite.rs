@@ -1,11 +1,12 @@
 //! Rewrites of a query's syntax before DataFusion sees it.
 //!
 //! `FOR SYSTEM_TIME AS OF` becomes a marker in the join's condition, `CHANGES(t)` a table of that name, `window_start`
-//! and `window_end` the bucket they stand for, and common table expressions become named queries of their own, so that
+//! and `window_end` the bucket they stand for, calls that lack the calendar get it, and common table expressions become
+//! named queries of their own, so that
 //! one that keeps state keeps it once. What cannot be streamed and can be seen in the syntax is refused here, where the
 //! position is known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use datafusion::sql::sqlparser::ast::{
     VisitorMut,
 };
 
+use super::working_days;
 use crate::catalog::{Catalog, QueryDefinition, QueryRole};
 use crate::dialect::{Diagnostic, Span};
 
@@ -96,6 +98,10 @@ pub(super) fn rewrite(catalog: &Catalog, findings: &mut Vec<Diagnostic>) -> Vec<
         for lifted in lift_ctes(definition, findings) {
             out.push(rewrite_one(catalog, lifted, findings));
         }
+    }
+    let reads: BTreeSet<&String> = out.iter().flat_map(|r| &r.reads).collect();
+    if let Some(view) = working_days::view(catalog, &reads) {
+        out.push(rewrite_one(catalog, view, findings));
     }
     out
 }
@@ -325,6 +331,9 @@ impl VisitorMut for Rewriter<'_> {
         }
         if let Some(bucket) = bucket_of(select) {
             let _ = substitute_bucket(select, bucket);
+        }
+        if let Err(refused) = working_days::give_calendar(self.catalog, select) {
+            self.find(refused.code, refused.at, refused.message, refused.hint);
         }
         ControlFlow::Continue(())
     }

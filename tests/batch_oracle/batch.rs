@@ -25,6 +25,9 @@ pub(crate) fn run(catalog: &Catalog, shape: &Shape, content: &Content) -> Result
     for function in curb::functions::all(catalog.time_zone) {
         ctx.register_udf(function);
     }
+    for function in curb::functions::aggregates() {
+        ctx.register_udaf(function);
+    }
     for source in &catalog.sources {
         let rows = content.get(&source.name).map_or(&[][..], Vec::as_slice);
         let batch = rows_of(source, rows)?;

@@ -9,6 +9,7 @@
 
 mod batch;
 mod ends;
+mod function_shapes;
 mod interval_join_shapes;
 mod pack;
 mod refusals;
@@ -200,6 +201,11 @@ fn grouped_tables_equal_batch() {
 #[test]
 fn windows_over_tables_equal_batch() {
     run_shapes(table_shapes::windows(), 6);
+}
+
+#[test]
+fn functions_of_whole_groups_and_calendars_equal_batch() {
+    run_shapes(function_shapes::all(), 6);
 }
 
 #[test]

@@ -20,6 +20,7 @@ CREATE TABLE v (g VARCHAR, since TIMESTAMP WITH TIME ZONE, val BIGINT, PRIMARY K
     WITH (topic = 'v', format = 'json', valid_from = 'since');
 CREATE TABLE p (since TIMESTAMP WITH TIME ZONE PRIMARY KEY, val BIGINT)
     WITH (topic = 'p', format = 'json', valid_from = 'since', broadcast = true);
+CREATE TABLE calendar (day DATE PRIMARY KEY, working BOOLEAN) WITH (topic = 'calendar', format = 'json');
 CREATE STREAM s (id VARCHAR NOT NULL, g VARCHAR, n BIGINT, x DOUBLE, b BOOLEAN, at TIMESTAMP WITH TIME ZONE NOT NULL)
     WITH (topic = 's', format = 'json', event_time = 'at', watermark_delay = '30 minutes');
 CREATE STREAM q (id VARCHAR PRIMARY KEY, g VARCHAR, n BIGINT, at TIMESTAMP WITH TIME ZONE NOT NULL)

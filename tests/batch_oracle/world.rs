@@ -129,6 +129,11 @@ fn table_row(relation: &str, rng: &mut Rng) -> (String, Value) {
             let id = rng.i64(0..5);
             (id.to_string(), json!({"id": id, "lo": integer(rng), "hi": integer(rng)}))
         }
+        "calendar" => {
+            // Around the instants of the other relations.
+            let day = format!("2024-{}", ["03-30", "03-31", "04-01", "04-02", "04-03"][rng.usize(0..5)]);
+            (day.clone(), json!({"day": day, "working": truth(rng)}))
+        }
         "v" => {
             let (g, since) = (format!("g{}", rng.u32(0..3)), random_instant(rng));
             (json!([g, since]).to_string(), json!({"g": g, "since": since, "val": integer(rng)}))

@@ -4,6 +4,7 @@
 //! kernel by changing weights: a row left out has weight 0, a repeated value of DISTINCT too. So kernels know only
 //! groups, values and weights. Kernels hold columns by group id, never an object per group.
 
+mod collected;
 mod counts;
 mod distinct;
 mod extremes;
@@ -17,6 +18,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 
 use super::{AggregateCall, AggregateFunction, OperatorError};
+use collected::CollectedRows;
 use counts::{Booleans, Count};
 use distinct::{Distinct, distinct};
 use extremes::extreme;
@@ -41,6 +43,14 @@ trait Kernel: Send {
 
     /// Appends a group's state as bytes; extremes only where rows are never retracted.
     fn write(&self, group: u32, out: &mut Vec<u8>);
+
+    /// As [`Kernel::write`], but where a state is large only what changed in it since [`Kernel::written`].
+    fn write_fresh(&mut self, group: u32, out: &mut Vec<u8>) {
+        self.write(group, out);
+    }
+
+    /// Says that what changed has been written.
+    fn written(&mut self) {}
 
     /// Replaces a group's state by what [`Kernel::write`] wrote; none if the bytes are not such.
     fn read(&mut self, group: u32, bytes: &[u8]) -> Option<()>;
@@ -123,15 +133,15 @@ impl Accumulator {
         }
     }
 
-    /// Appends a group's state as bytes. Of the values of DISTINCT only those that are new since [`Self::written`].
+    /// Appends a group's state as bytes; of what can be large only what changed since [`Self::written`].
     pub fn write(&mut self, group: u32, out: &mut Vec<u8>) {
         if let Some(distinct) = &mut self.distinct {
             with_length(out, |out| distinct.write_fresh(group, out));
         }
-        self.kernel.write(group, out);
+        self.kernel.write_fresh(group, out);
     }
 
-    /// Appends a group's state as bytes, with all values of DISTINCT.
+    /// Appends a group's whole state as bytes.
     pub fn write_whole(&self, group: u32, out: &mut Vec<u8>) {
         if let Some(distinct) = &self.distinct {
             with_length(out, |out| distinct.write_all(group, out));
@@ -144,6 +154,7 @@ impl Accumulator {
         if let Some(distinct) = &mut self.distinct {
             distinct.forget_fresh();
         }
+        self.kernel.written();
     }
 
     /// Applies what [`Self::write`] wrote, in the order in which it was written.
@@ -181,7 +192,7 @@ fn kernel(
     output: &DataType,
     rows: Rows,
 ) -> Result<Box<dyn Kernel>, OperatorError> {
-    use AggregateFunction::{Avg, BoolAnd, BoolOr, Count as CountOf, Max, Min, Sum};
+    use AggregateFunction::{Avg, BoolAnd, BoolOr, Collected as Whole, Count as CountOf, Max, Min, Sum};
     let unknown = || {
         let text = format!("{function:?} of {argument:?} as {output}");
         OperatorError::Arrow(ArrowError::NotYetImplemented(text))
@@ -189,6 +200,7 @@ fn kernel(
     Ok(match (function, argument) {
         (CountOf, _) => Box::new(Count::default()),
         (Min | Max, Some(argument)) => extreme(argument, function == Max, rows)?,
+        (Whole(function), Some(argument)) => Box::new(CollectedRows::new(function, argument, output, rows)?),
         (BoolAnd | BoolOr, Some(DataType::Boolean)) => Box::new(Booleans::new(function == BoolAnd)),
         (Sum | Avg, Some(argument)) => {
             let how = SumOutput::new(function == Avg, argument, output).ok_or_else(unknown)?;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::DataType;
-use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan};
+use datafusion::functions::core::expr_fn::named_struct;
+use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan, lit};
 use datafusion::scalar::ScalarValue;
 
 use super::super::builder::{Builder, Facts, NewRelation, arrow_schema, leaf, normalise, schema_of};
@@ -18,7 +19,7 @@ use super::super::segment::Runner;
 use super::super::{canonical, event_times, lineage, time_columns};
 use super::table_window;
 use crate::catalog::{Emit, RelationKind};
-use crate::functions::Width;
+use crate::functions::{Collected, Width};
 use crate::operators::{
     AggregateCall, AggregateFunction, BatchFunction, BucketEdge, TableAggregateSpec, TableWindowSpec,
     WindowAggregateSpec, WindowStep,
@@ -40,7 +41,7 @@ pub(in super::super) fn cut_aggregate(builder: &mut Builder<'_>, mut aggregate: 
             None => refuse(
                 "C0421",
                 format!("{} is not supported over a stream", unsupported(&aggregate)),
-                "Use count, sum, avg, min, max, bool_and or bool_or, or aggregate a table.",
+                "Use count, sum, avg, min, max, bool_and, bool_or or gi_star, or aggregate a table.",
             ),
         };
     }
@@ -72,10 +73,14 @@ fn calls(aggregate: &Aggregate) -> Option<(Vec<AggregateCall>, Vec<Expr>)> {
             "max" => AggregateFunction::Max,
             "bool_and" => AggregateFunction::BoolAnd,
             "bool_or" => AggregateFunction::BoolOr,
-            _ => return None,
+            name => AggregateFunction::Collected(Collected::of_name(name)?),
         };
         let argument = match p.args.as_slice() {
             [Expr::Literal(value, _)] if function == AggregateFunction::Count && !value.is_null() => None,
+            many if matches!(function, AggregateFunction::Collected(_)) => {
+                args.push(as_struct(many));
+                Some(n_keys + args.len() - 1)
+            }
             [one] => {
                 args.push(one.clone());
                 Some(n_keys + args.len() - 1)
@@ -91,6 +96,12 @@ fn calls(aggregate: &Aggregate) -> Option<(Vec<AggregateCall>, Vec<Expr>)> {
     Some((calls, args))
 }
 
+/// Several arguments as one.
+fn as_struct(args: &[Expr]) -> Expr {
+    let named = |(idx, arg): (usize, &Expr)| [lit(format!("a{idx}")), arg.clone()];
+    named_struct(args.iter().enumerate().flat_map(named).collect())
+}
+
 /// The name of the aggregate that [`calls`] stumbled over.
 fn unsupported(aggregate: &Aggregate) -> String {
     let names = aggregate.aggr_expr.iter().filter_map(|e| match e.clone().unalias() {
@@ -98,7 +109,8 @@ fn unsupported(aggregate: &Aggregate) -> String {
         _ => None,
     });
     let known = ["count", "sum", "avg", "min", "max", "bool_and", "bool_or"];
-    names.into_iter().find(|n| !known.contains(&n.as_str())).unwrap_or_else(|| "this aggregate".into())
+    let is_known = |name: &str| known.contains(&name) || Collected::of_name(name).is_some();
+    names.into_iter().find(|n| !is_known(n)).unwrap_or_else(|| "this aggregate".into())
 }
 
 fn meaning(word: &str, aggregate: &Aggregate) -> String {
