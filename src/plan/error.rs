@@ -16,7 +16,7 @@ use crate::operators::OperatorError;
 pub(super) enum PlanError {
     /// What cannot be streamed, with code, reason and the rewrite that would work.
     #[error("{message}")]
-    Refused { code: &'static str, message: String, hint: String },
+    Refused { code: &'static str, message: String, hint: String, at: Option<datafusion::common::Span> },
     /// DataFusion's word, with a span where it knows one.
     #[error("{0}")]
     DataFusion(#[from] DataFusionError),
@@ -35,7 +35,19 @@ pub(super) type Result<T> = std::result::Result<T, PlanError>;
 
 /// Refuses a query: the code, the reason, and the rewrite that would work.
 pub(super) fn refuse<T>(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Result<T> {
-    Err(PlanError::Refused { code, message: message.into(), hint: hint.into() })
+    Err(PlanError::Refused { code, message: message.into(), hint: hint.into(), at: None })
+}
+
+/// Refuses a query as [`refuse`] does, at the place of the columns that expressions read, if that is known.
+pub(super) fn refuse_at<'e, T>(
+    exprs: impl Iterator<Item = &'e datafusion::logical_expr::Expr>,
+    code: &'static str,
+    message: impl Into<String>,
+    hint: impl Into<String>,
+) -> Result<T> {
+    let columns = exprs.flat_map(|e| e.column_refs());
+    let at = columns.filter_map(|c| c.spans.first()).reduce(|a, b| a.union(&b));
+    Err(PlanError::Refused { code, message: message.into(), hint: hint.into(), at })
 }
 
 impl PlanError {
@@ -44,11 +56,31 @@ impl PlanError {
     /// `relations` are the names that the pack declares, for suggestions.
     pub(super) fn into_diagnostic(self, definition: &QueryDefinition, relations: &[String]) -> Diagnostic {
         match self {
-            Self::Refused { code, message, hint } => Diagnostic::new(code, definition.span, message).hint(hint),
+            Self::Refused { code, message, hint, at } => {
+                Diagnostic::new(code, place(definition, at), message).hint(hint)
+            }
             Self::Operator(error) => Diagnostic::new("C0290", definition.span, error.to_string()),
             Self::DataFusion(error) => from_datafusion(&error, definition, relations),
         }
     }
+}
+
+/// Where something of a definition stands; the definition itself where that is not known, or lies in another one that was put
+/// in its place.
+fn place(definition: &QueryDefinition, at: Option<datafusion::common::Span>) -> Span {
+    let whole = definition.query.span();
+    let is_within = |at: &datafusion::common::Span| {
+        let position = |of: datafusion::common::Location| (of.line, of.column);
+        (whole.start.line, whole.start.column) <= position(at.start)
+            && position(at.end) <= (whole.end.line, whole.end.column)
+    };
+    at.filter(is_within).map_or(definition.span, |at| Span {
+        file: definition.file,
+        line: at.start.line,
+        column: at.start.column,
+        end_line: at.end.line,
+        end_column: at.end.column,
+    })
 }
 
 /// A column that none of the relations read has.
