@@ -69,7 +69,7 @@ pub mod plan;
 pub mod engine;
 /// Layer 5: HTTP: health, measurements, status, and the console page.
 pub mod server;
-/// Layer 5: what stands in for the roadside.
+/// Layer 5: tests of rule packs, and what stands in for the roadside.
 pub mod testing;
 /// Layer 6: the commands, and the only place that prints.
 pub mod cli;

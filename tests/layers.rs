@@ -29,7 +29,7 @@ const LAYERS: [(&str, u8); 17] = [
 ];
 
 /// Crates that one folder alone may name.
-const CONFINED: [(&str, &str); 8] = [
+const CONFINED: [(&str, &str); 9] = [
     ("rdkafka", "kafka"),
     ("rdkafka_sys", "kafka"),
     ("axum", "server"),
@@ -38,6 +38,7 @@ const CONFINED: [(&str, &str); 8] = [
     ("indicatif", "cli"),
     ("metrics_exporter_prometheus", "server"),
     ("mimalloc", "main"),
+    ("sqllogictest", "testing"),
 ];
 
 /// Lines of a file outside its tests.

@@ -14,7 +14,7 @@ const CALENDAR_UNITS: &[&str] = &["mon", "mons", "month", "months", "quarter", "
 
 /// Why a text is no duration or rate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum DurationError {
+pub enum DurationError {
     /// Nothing is there.
     #[error("it is empty")]
     Empty,
@@ -40,7 +40,7 @@ pub(super) enum DurationError {
 
 impl DurationError {
     /// What to write instead.
-    pub(super) fn hint(&self) -> &'static str {
+    pub fn hint(&self) -> &'static str {
         match self {
             Self::Calendar("month") => "Write days, as '30 days' or '31 days'.",
             Self::Calendar("quarter") => "Write days, as '92 days'.",
@@ -52,7 +52,7 @@ impl DurationError {
 }
 
 /// Reads a duration: whole numbers with units, added up. The result is in milliseconds.
-pub(super) fn parse_duration_ms(text: &str) -> Result<i64, DurationError> {
+pub fn parse_duration_ms(text: &str) -> Result<i64, DurationError> {
     let mut rest = text.trim();
     if rest.is_empty() {
         return Err(DurationError::Empty);

@@ -17,6 +17,7 @@ use datafusion::sql::sqlparser::ast;
 
 use crate::dialect::Span;
 
+pub use duration::{DurationError, parse_duration_ms};
 pub use resolve::{resolve, resolve_all};
 pub use source::PSEUDO_COLUMNS;
 

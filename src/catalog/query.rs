@@ -79,6 +79,7 @@ fn one_column(reader: &mut OptionReader<'_>, name: &str, hint: &str) -> Option<I
     let columns = reader.columns(name)?;
     if let ([_, _, ..], Some(option)) = (columns.as_slice(), reader.given(name)) {
         reader.refuse(option, "names more than one column", hint);
+        return None;
     }
     columns.into_iter().next()
 }

@@ -59,3 +59,6 @@ fn print_findings(diagnostics: &[Diagnostic], pack: &Pack, form: OutputForm) -> 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ mod replay;
 mod run;
 mod service;
 mod state;
+mod test;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -39,6 +40,7 @@ enum Command {
     // Boxed: it has many options.
     Run(Box<run::RunArgs>),
     State(state::StateArgs),
+    Test(test::TestArgs),
 }
 
 /// How a command prints.
@@ -135,6 +137,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Resume(args) => pause::run(args, pause::Wish::Resume),
         Command::Run(args) => run::run(args),
         Command::State(args) => state::run(args),
+        Command::Test(args) => test::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -245,10 +245,10 @@ impl Grammar<'_> {
             error.hint("`WITH (..)` stands before `AS`.")
         } else if ["CREATE", "SET", "STREAM", "TABLE", "VIEW", "SINK"].iter().any(|w| is_word(&word, w)) {
             error.hint("End every statement with `;`.")
-        } else if is_word(&word, "EMIT") {
+        } else if self.words.iter().any(|w| is_word(w, "EMIT")) {
             error.hint(EMIT_LAST)
         } else {
-            error
+            error.hint(CLAUSES)
         }))
     }
 
@@ -316,7 +316,7 @@ impl Grammar<'_> {
 
     pub(super) fn unexpected(&self, word: &TokenWithSpan, wanted: &str) -> Box<Diagnostic> {
         let message = format!("expected {wanted}, found {}", found(&word.token));
-        Box::new(Diagnostic::new(codes::SYNTAX, self.span_of(word), message))
+        Box::new(Diagnostic::new(codes::SYNTAX, self.span_of(word), message).hint(syntax_hint(wanted, Some(word))))
     }
 
     /// An error of the SQL parser, which says its place at the end of its message.
@@ -355,13 +355,30 @@ impl Grammar<'_> {
             }
             _ => lower_first(&shorten_to(message, 200)),
         };
-        let error = Diagnostic::new(codes::SYNTAX, span, message);
         let is_emit = word.is_some_and(|word| is_word(word, "EMIT"));
-        Box::new(if is_emit { error.hint(EMIT_LAST) } else { error })
+        let hint = if is_emit { EMIT_LAST } else { syntax_hint(&message, word) };
+        Box::new(Diagnostic::new(codes::SYNTAX, span, message).hint(hint))
     }
 }
 
 const EMIT_LAST: &str = "`EMIT FINAL` or `EMIT CHANGES` stands once, at the end of the statement.";
+
+const CLAUSES: &str = "The statement is complete before this word. Clauses stand in this order: WITH, SELECT, FROM and JOIN, WHERE, GROUP BY, HAVING, QUALIFY, EMIT.";
+
+/// What to do about a word where another is expected; none where the statement ends.
+fn syntax_hint(wanted: &str, word: Option<&TokenWithSpan>) -> &'static str {
+    match word {
+        None => "The statement ends too early: complete it, or look for a `;` too many.",
+        Some(word) if word.token == Token::EOF => {
+            "The statement ends too early: complete it, or look for a `;` too many."
+        }
+        Some(word) if is_word(word, "SYSTEM_TIME") => "Write FOR SYSTEM_TIME AS OF <event time>.",
+        Some(_) if wanted.starts_with("`)`") || wanted.starts_with("expected `)`") => {
+            "Close the parenthesis that is open here, or look for a comma or an operator too few."
+        }
+        Some(_) => "Write what is expected in its place, or look before it for a word too many or a comma too few.",
+    }
+}
 
 /// What the parser expected: a sign or keyword is quoted, a description is not.
 fn quoted(wanted: &str) -> String {

@@ -260,6 +260,11 @@ impl Dataflow {
         self.shards.iter().map(of_relation).collect()
     }
 
+    /// How many keys of each relation have more than one row, so that the greatest stands for them.
+    pub fn double_keys(&self) -> Vec<u64> {
+        self.shards.iter().map(|shards| shards.iter().flatten().map(|s| s.double_keys()).sum()).collect()
+    }
+
     /// A part of the rows of a logged table, over all shards; none if no shard has such a part.
     fn contents(&self, id: RelationId, relation: &Relation, part: usize) -> Result<Option<ChangeBatch>, OperatorError> {
         if !relation.operator.is_logged() {

@@ -302,6 +302,11 @@ impl Worker {
                 self.watermarks.set_idle(relation, partition.partition, status.idle);
             }
         }
+        for (partition, event_ms) in &polled.reached {
+            if let Some(relation) = self.pipeline.relations.iter().position(|r| r.name == partition.relation) {
+                self.watermarks.observe(relation, partition.partition, *event_ms);
+            }
+        }
         Ok(self.intake.decode(self.pipeline.relations.len(), polled.records, &mut self.watermarks)?)
     }
 
@@ -406,7 +411,7 @@ impl Worker {
             self.upkeep.restored(&resumed, log.as_ref());
         }
         self.reached = resumed.watermarks.of_relations(&self.pipeline);
-        self.control = Control::new(&self.pipeline, resumed.control);
+        self.control.restored(&self.pipeline, resumed.control);
         self.dataflow = resumed.dataflow;
         self.watermarks = resumed.watermarks;
         self.positions = resumed.positions;

@@ -170,7 +170,7 @@ impl Source for FileSource {
             .filter(|(_, batch)| !batch.is_empty())
             .map(|(file, batch)| (file.relation.clone(), batch))
             .collect();
-        Ok(Polled { records, partitions, end_of_input })
+        Ok(Polled { records, partitions, end_of_input, ..Polled::default() })
     }
 
     fn rewind(&mut self, positions: &BTreeMap<SourcePartition, i64>) -> Result<(), SourceError> {

@@ -6,11 +6,13 @@ mod file_sink;
 mod file_source;
 mod line_reader;
 mod memory;
+mod memory_topics;
 mod snapshot_dir;
 mod summary;
 
 pub use file_sink::FileSink;
 pub use file_source::{EventTimes, FileInput, FileSource};
 pub use memory::{Collected, MemorySink, MemoryStateLog};
+pub use memory_topics::{MemorySource, MemoryTopics, TopicRecord};
 pub use snapshot_dir::{SnapshotDir, SnapshotError, SnapshotWriter};
 pub use summary::{SinkSummary, SourceSummary, Summary};

@@ -15,10 +15,12 @@ use futures::executor::block_on;
 use super::builder::{Builder, Facts, NewRelation, project_columns};
 use super::checks::{check_subqueries, check_syntax};
 use super::cut::{all_columns, cut};
-use super::error::{PlanError, Result, refuse};
+use super::error::{DEFECT, PlanError, Result, refuse};
 use super::event_times::TimeOf;
 use super::leaf::EpochTable;
+use super::order::in_order;
 use super::pipeline::{Distribution, OperatorPlan, Pipeline};
+use super::place::place;
 use super::retention::{Retention, plan_retention};
 use super::rewrite::{ChangesRead, Rewritten, rewrite};
 use super::{canonical, session, sinks};
@@ -30,6 +32,7 @@ use crate::operators::{DeduplicateSpec, RowRetention, SourceTableSpec};
 pub fn plan(catalog: &Catalog) -> std::result::Result<Pipeline, Vec<Diagnostic>> {
     let mut findings = Vec::new();
     let rewritten = rewrite(catalog, &mut findings);
+    let definitions = rewritten.iter().map(|r| (r.definition.name.to_string(), r.clone())).collect();
     let ordered = in_order(catalog, rewritten, &mut findings);
     let ctx = session::session(catalog.time_zone);
     let changes: BTreeSet<ChangesRead> = ordered.iter().flat_map(|r| &r.changes).cloned().collect();
@@ -39,6 +42,7 @@ pub fn plan(catalog: &Catalog) -> std::result::Result<Pipeline, Vec<Diagnostic>>
     if findings.is_empty() {
         return Ok(pipeline);
     }
+    let mut findings: Vec<Diagnostic> = findings.into_iter().map(|finding| place(finding, &definitions)).collect();
     findings.sort_by_key(|f| f.span);
     Err(findings)
 }
@@ -56,31 +60,6 @@ struct Planned {
     plan: LogicalPlan,
     /// Whether it becomes a relation of its own; else it is put in the place of its name.
     stands_alone: bool,
-}
-
-/// Sorts definitions so that each comes behind what it reads.
-fn in_order(catalog: &Catalog, rewritten: Vec<Rewritten>, findings: &mut Vec<Diagnostic>) -> Vec<Rewritten> {
-    let names: BTreeSet<String> = rewritten.iter().map(|r| r.definition.name.to_string()).collect();
-    let mut done: BTreeSet<String> = catalog.sources.iter().map(|s| s.name.to_string()).collect();
-    let mut waiting = rewritten;
-    let mut ordered = Vec::new();
-    loop {
-        let (ready, rest): (Vec<_>, Vec<_>) =
-            waiting.into_iter().partition(|r| r.all_reads().all(|name| done.contains(name) || !names.contains(name)));
-        if ready.is_empty() {
-            for left in rest {
-                let cycle: Vec<&str> = left.all_reads().map(String::as_str).filter(|n| !done.contains(*n)).collect();
-                let message = format!("`{}` refers to itself by way of `{}`", left.definition.name, cycle.join("`, `"));
-                findings.push(Diagnostic::new("C0311", left.definition.span, message).hint(
-                    "Break the circle: a relation cannot be computed from its own rows; OVER looks at earlier rows.",
-                ));
-            }
-            return ordered;
-        }
-        done.extend(ready.iter().map(|r| r.definition.name.to_string()));
-        ordered.extend(ready);
-        waiting = rest;
-    }
 }
 
 /// Plans the syntax of every definition, in order.
@@ -167,6 +146,10 @@ fn register(
 ) {
     let table = EpochTable { relation: name.to_owned(), schema, view };
     let reference = datafusion::common::TableReference::bare(name.to_owned());
+    if ctx.table_exist(reference.clone()).unwrap_or_default() {
+        // Declared twice, which the catalog has told.
+        return;
+    }
     if let Err(error) = ctx.register_table(reference, Arc::new(table)) {
         findings.push(Diagnostic::new("C0200", crate::dialect::Span::default(), error.strip_backtrace()));
     }
@@ -290,7 +273,7 @@ fn build(
     for source in &catalog.sources {
         let used = usage.columns.get(source.name.as_ref()).cloned().unwrap_or_default();
         let made = add_source(&mut builder, source, used, &changes);
-        findings.extend(made.err().map(|e| Diagnostic::new("C0290", source.span, e.to_string())));
+        findings.extend(made.err().map(|e| Diagnostic::new("C0290", source.span, e.to_string()).hint(DEFECT)));
     }
     let mut sink_plans = Vec::new();
     for Optimised { definition, plan } in usage.definitions {
@@ -308,7 +291,8 @@ fn build(
     let order: BTreeMap<&str, usize> = catalog.queries.iter().enumerate().map(|(i, q)| (q.name.as_ref(), i)).collect();
     sink_plans.sort_by_key(|s: &super::SinkPlan| order.get(s.name.as_ref()).copied());
     let retention = plan_retention(&mut builder, &mut sink_plans).unwrap_or_else(|error| {
-        findings.extend(catalog.sources.first().map(|s| Diagnostic::new("C0291", s.span, error.to_string())));
+        findings
+            .extend(catalog.sources.first().map(|s| Diagnostic::new("C0291", s.span, error.to_string()).hint(DEFECT)));
         Retention::default()
     });
     Pipeline { time_zone: catalog.time_zone, relations: builder.relations, sinks: sink_plans, retention }

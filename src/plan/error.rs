@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::common::SchemaError;
+use datafusion::common::{Diagnostic as Diagnosed, SchemaError};
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser;
 use datafusion::sql::sqlparser::ast::{Expr, Spanned, Visit, Visitor};
@@ -16,7 +16,7 @@ use crate::operators::OperatorError;
 pub(super) enum PlanError {
     /// What cannot be streamed, with code, reason and the rewrite that would work.
     #[error("{message}")]
-    Refused { code: &'static str, message: String, hint: String, at: Option<datafusion::common::Span> },
+    Refused { code: &'static str, message: String, hint: String },
     /// DataFusion's word, with a span where it knows one.
     #[error("{0}")]
     DataFusion(#[from] DataFusionError),
@@ -35,19 +35,7 @@ pub(super) type Result<T> = std::result::Result<T, PlanError>;
 
 /// Refuses a query: the code, the reason, and the rewrite that would work.
 pub(super) fn refuse<T>(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Result<T> {
-    Err(PlanError::Refused { code, message: message.into(), hint: hint.into(), at: None })
-}
-
-/// Refuses a query as [`refuse`] does, at the place of the columns that expressions read, if that is known.
-pub(super) fn refuse_at<'e, T>(
-    exprs: impl Iterator<Item = &'e datafusion::logical_expr::Expr>,
-    code: &'static str,
-    message: impl Into<String>,
-    hint: impl Into<String>,
-) -> Result<T> {
-    let columns = exprs.flat_map(|e| e.column_refs());
-    let at = columns.filter_map(|c| c.spans.first()).reduce(|a, b| a.union(&b));
-    Err(PlanError::Refused { code, message: message.into(), hint: hint.into(), at })
+    Err(PlanError::Refused { code, message: message.into(), hint: hint.into() })
 }
 
 impl PlanError {
@@ -56,32 +44,16 @@ impl PlanError {
     /// `relations` are the names that the pack declares, for suggestions.
     pub(super) fn into_diagnostic(self, definition: &QueryDefinition, relations: &[String]) -> Diagnostic {
         match self {
-            Self::Refused { code, message, hint, at } => {
-                Diagnostic::new(code, place(definition, at), message).hint(hint)
-            }
-            Self::Operator(error) => Diagnostic::new("C0290", definition.span, error.to_string()),
+            Self::Refused { code, message, hint } => Diagnostic::new(code, definition.span, message).hint(hint),
+            Self::Operator(error) => Diagnostic::new("C0290", definition.span, error.to_string()).hint(DEFECT),
             Self::DataFusion(error) => from_datafusion(&error, definition, relations),
         }
     }
 }
 
-/// Where something of a definition stands; the definition itself where that is not known, or lies in another one that was put
-/// in its place.
-fn place(definition: &QueryDefinition, at: Option<datafusion::common::Span>) -> Span {
-    let whole = definition.query.span();
-    let is_within = |at: &datafusion::common::Span| {
-        let position = |of: datafusion::common::Location| (of.line, of.column);
-        (whole.start.line, whole.start.column) <= position(at.start)
-            && position(at.end) <= (whole.end.line, whole.end.column)
-    };
-    at.filter(is_within).map_or(definition.span, |at| Span {
-        file: definition.file,
-        line: at.start.line,
-        column: at.start.column,
-        end_line: at.end.line,
-        end_column: at.end.column,
-    })
-}
+/// What to do about a finding that no pack should be able to cause.
+pub(super) const DEFECT: &str =
+    "The rules are not to blame: this is a defect of Curb. Please report it, with the pack.";
 
 /// A column that none of the relations read has.
 pub const UNKNOWN_COLUMN: &str = "C0201";
@@ -91,13 +63,28 @@ const UNKNOWN_FUNCTION: &str = "C0203";
 const WRONG_ARGUMENTS: &str = "C0206";
 
 /// The stable code of each other kind of message that DataFusion's planner gives, by a part of its text.
-const CODES: [(&str, &str); 5] = [
-    ("GROUP BY", "C0204"),
-    ("coerc", "C0205"),
-    ("Cannot infer common argument type", "C0205"),
-    ("ambiguous", "C0207"),
-    ("UNION", "C0208"),
+const KINDS: [Kind; 6] = [
+    Kind("not allowed in the WHERE clause", "C0209", "Ask it of the groups instead: HAVING stands behind GROUP BY."),
+    Kind("GROUP BY", "C0204", "Add the column to GROUP BY, or aggregate it, as in max(column)."),
+    Kind("Cannot infer common argument type", "C0205", "Cast one of the two sides, as in CAST(column AS BIGINT)."),
+    Kind("coerc", "C0205", "Cast one of the two sides, as in CAST(column AS BIGINT)."),
+    Kind("mbiguous", "C0207", "Say whose column it is: put the relation's name or alias and a dot before it."),
+    Kind(
+        "UNION",
+        "C0208",
+        "Give all sides the same number of columns, in one order; NULL AS name stands for one that is missing.",
+    ),
 ];
+
+/// What else DataFusion's planner refuses.
+const OTHER: Kind = Kind(
+    "",
+    "C0200",
+    "The reason is DataFusion's. Name the steps of the query with CREATE VIEW, and the message is about one of them.",
+);
+
+/// A part of a message of DataFusion, the code that it gets, and what to do about it.
+struct Kind(&'static str, &'static str, &'static str);
 
 fn from_datafusion(error: &DataFusionError, definition: &QueryDefinition, relations: &[String]) -> Diagnostic {
     let found = error.diagnostic();
@@ -112,16 +99,33 @@ fn from_datafusion(error: &DataFusionError, definition: &QueryDefinition, relati
     if let Some(finding) = unknown_name(error, span.unwrap_or(definition.span), relations) {
         return finding;
     }
+    if let Some(finding) = wrong_bucket(&text, definition) {
+        return finding;
+    }
     if let Some(finding) = wrong_function(&text, span, definition) {
         return finding;
     }
-    let message = found.map_or_else(|| plain(&text).to_owned(), |d| d.message.clone());
-    let code = CODES.iter().find(|(part, _)| text.contains(part)).map_or("C0200", |(_, code)| code);
-    let finding = Diagnostic::new(code, span.unwrap_or(definition.span), lower_first(&message));
-    match found.and_then(|d| d.helps.first()) {
-        Some(help) => finding.hint(help.message.clone()),
-        None => finding,
+    let is_told_better = |d: &&Diagnosed| d.message != "expressions have incompatible types";
+    let message = found.filter(is_told_better).map_or_else(|| plain(&text).to_owned(), |d| d.message.clone());
+    // What follows a full stop is DataFusion's own advice.
+    let message = message.split(". ").next().unwrap_or_default();
+    let kind = KINDS.iter().find(|kind| text.contains(kind.0) || message.contains(kind.0)).unwrap_or(&OTHER);
+    Diagnostic::new(kind.1, span.unwrap_or(definition.span), lower_first(message)).hint(kind.2)
+}
+
+/// A width or time of a bucket that its function refuses.
+fn wrong_bucket(text: &str, definition: &QueryDefinition) -> Option<Diagnostic> {
+    let message = plain(text);
+    let (name, reason) = message.split_once(": ")?;
+    if !["tumble", "hop", "session"].contains(&name) {
+        return None;
     }
+    let code = if reason.contains("constant") { "C0424" } else { "C0427" };
+    let hint = match name {
+        "hop" => "Write hop(<event time>, INTERVAL '15 minutes', INTERVAL '1 hour').",
+        _ => &format!("Write {name}(<event time>, INTERVAL '1 hour')."),
+    };
+    Some(Diagnostic::new(code, call_of(definition, name), message).hint(hint))
 }
 
 /// The first line of a message without DataFusion's own headings.
@@ -146,7 +150,11 @@ fn unknown_name(error: &DataFusionError, span: Span, relations: &[String]) -> Op
         && let SchemaError::FieldNotFound { field, valid_fields } = schema.as_ref()
     {
         let known: Vec<&str> = valid_fields.iter().map(|c| c.name.as_str()).collect();
-        let finding = Diagnostic::new(UNKNOWN_COLUMN, span, format!("column `{}` does not exist", field.name));
+        let finding = Diagnostic::new(UNKNOWN_COLUMN, span, format!("column `{field}` does not exist"));
+        // Another relation may have it.
+        if let Some(other) = valid_fields.iter().find(|c| c.name == field.name) {
+            return Some(finding.hint(format!("Did you mean `{}`?", other.flat_name())));
+        }
         return Some(finding.hint(suggest(&field.name, &known, "Columns here are")));
     }
     let message = error.diagnostic()?.message.clone();
@@ -177,7 +185,7 @@ fn wrong_function(text: &str, span: Option<Span>, definition: &QueryDefinition) 
         );
     }
     let name = quoted("unction '")?;
-    let about_arguments = ["signature", "requires", "expects", "expected", "coerce", "arguments"];
+    let about_arguments = ["signature", "requires", "expects", "expected", "coerce", "coercion", "arguments"];
     if !about_arguments.iter().any(|word| text.contains(word)) {
         return None;
     }
@@ -185,10 +193,22 @@ fn wrong_function(text: &str, span: Option<Span>, definition: &QueryDefinition) 
     let takes: Vec<&str> = text.split(" requires ").skip(1).filter_map(|part| part.split([',', '.']).next()).collect();
     let hint = match (given, takes.is_empty()) {
         (Some(given), false) => format!("It was given {given}; it takes {}: cast the argument.", takes.join(", ")),
-        _ => plain(text).to_owned(),
+        _ => of_signature(text, &name),
     };
     let message = format!("function `{name}` does not take these arguments");
     Some(Diagnostic::new(WRONG_ARGUMENTS, span.unwrap_or_else(|| call_of(definition, &name)), message).hint(hint))
+}
+
+/// What a function says of the arguments that it was given, without DataFusion's headings.
+fn of_signature(text: &str, name: &str) -> String {
+    let said = text.rsplit_once("Error during planning: ").map_or_else(|| plain(text), |(_, said)| said);
+    let said = said.lines().next().unwrap_or_default();
+    let said = said.split(". ").next().unwrap_or(said).trim_end_matches('.');
+    match said.split_once(" cannot take ") {
+        Some((takes, given)) => format!("It was given {given}; it takes {takes}: cast the argument."),
+        None if said.contains(name) => format!("{said}."),
+        None => format!("{name}: {said}."),
+    }
 }
 
 /// Where a query calls a function.

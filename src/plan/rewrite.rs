@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, JoinConstraint, JoinOperator,
-    ObjectName, ObjectNamePart, Query, Select, SelectItem, Spanned, TableAlias, TableFactor, TableVersion, VisitMut,
-    VisitorMut,
+    ObjectName, ObjectNamePart, Query, Select, SelectItem, Spanned, TableAlias, TableAliasColumnDef, TableFactor,
+    TableVersion, VisitMut, VisitorMut,
 };
 
 use super::working_days;
@@ -124,16 +124,6 @@ fn lift_ctes(definition: &QueryDefinition, findings: &mut Vec<Diagnostic>) -> Ve
         let full = format!("{}.{name}", definition.name);
         let mut query = *cte.query;
         let _ = VisitMut::visit(&mut query, &mut Rename(&renamed));
-        if let [first, ..] = cte.alias.columns.as_slice() {
-            findings.push(
-                Diagnostic::new(
-                    "C0302",
-                    span(definition, first.name.span),
-                    format!("`{name}` renames its columns in WITH"),
-                )
-                .hint("Name the columns with AS inside the query."),
-            );
-        }
         out.push(QueryDefinition {
             name: Arc::from(full.as_str()),
             role: QueryRole::View,
@@ -142,7 +132,7 @@ fn lift_ctes(definition: &QueryDefinition, findings: &mut Vec<Diagnostic>) -> Ve
             span: span(definition, cte.alias.name.span),
             ..definition.clone()
         });
-        renamed.insert(name, full);
+        renamed.insert(name, (full, cte.alias.columns));
     }
     let _ = VisitMut::visit(&mut main.query, &mut Rename(&renamed));
     out.push(main);
@@ -150,7 +140,9 @@ fn lift_ctes(definition: &QueryDefinition, findings: &mut Vec<Diagnostic>) -> Ve
 }
 
 /// Points references to a common table expression at the view it became; the alias keeps its columns' names valid.
-struct Rename<'a>(&'a BTreeMap<String, String>);
+///
+/// Names that WITH gives to its columns are given by the reference.
+struct Rename<'a>(&'a BTreeMap<String, (String, Vec<TableAliasColumnDef>)>);
 
 impl VisitorMut for Rename<'_> {
     type Break = ();
@@ -158,10 +150,13 @@ impl VisitorMut for Rename<'_> {
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         if let TableFactor::Table { name, alias, args: None, .. } = factor
             && let Some(short) = object_name(name)
-            && let Some(full) = self.0.get(&short)
+            && let Some((full, columns)) = self.0.get(&short)
         {
             *name = quoted(full);
-            alias.get_or_insert_with(|| alias_of(&short));
+            let alias = alias.get_or_insert_with(|| alias_of(&short));
+            if alias.columns.is_empty() {
+                alias.columns.clone_from(columns);
+            }
         }
         ControlFlow::Continue(())
     }
@@ -215,6 +210,15 @@ impl Rewriter<'_> {
         }
     }
 
+    /// Refuses what cannot be read by its name.
+    fn check_read(&mut self, table: &str, at: datafusion::sql::sqlparser::tokenizer::Span) {
+        let is_sink = |q: &&QueryDefinition| *q.name == *table && matches!(q.role, QueryRole::Sink(_));
+        if self.catalog.queries.iter().any(|q| is_sink(&q)) {
+            let hint = "Give its query a name with CREATE VIEW, and let both read that.";
+            self.find("C0314", at, format!("`{table}` is a sink, which rows leave for good"), hint);
+        }
+    }
+
     fn refuse_order(&mut self, query: &Query) {
         if let Some(order) = &query.order_by {
             let hint = "Drop it, or number the rows with row_number() OVER (PARTITION BY .. ORDER BY ..).";
@@ -223,7 +227,13 @@ impl Rewriter<'_> {
         if query.limit_clause.is_some() || query.fetch.is_some() {
             let hint =
                 "Keep the first rows of each key with QUALIFY row_number() OVER (PARTITION BY .. ORDER BY ..) <= n.";
-            self.find("C0304", query.span(), "LIMIT has no meaning for rows that keep changing".into(), hint);
+            let limit = query.limit_clause.as_ref().map(Spanned::span).filter(|span| span.start.line > 0);
+            self.find(
+                "C0304",
+                limit.unwrap_or_else(|| query.span()),
+                "LIMIT has no meaning for rows that keep changing".into(),
+                hint,
+            );
         }
     }
 
@@ -291,7 +301,11 @@ impl VisitorMut for Rewriter<'_> {
     type Break = ();
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        let TableFactor::Table { name, args, alias, .. } = factor else { return ControlFlow::Continue(()) };
+        let TableFactor::Table { name, args, alias, with_hints, .. } = factor else { return ControlFlow::Continue(()) };
+        if !with_hints.is_empty() {
+            let hint = "Write them before AS: CREATE SINK name WITH (..) AS SELECT ..";
+            self.find("C0313", name.span(), format!("options `WITH (..)` stand behind `{name}`"), hint);
+        }
         let Some(table) = object_name(name) else { return ControlFlow::Continue(()) };
         match args.take() {
             Some(given) if table == "changes" => match given.args.as_slice() {
@@ -307,7 +321,10 @@ impl VisitorMut for Rewriter<'_> {
                 }
             },
             given @ Some(_) => *args = given,
-            None => self.reads.push(table),
+            None => {
+                self.check_read(&table, name.span());
+                self.reads.push(table);
+            }
         }
         ControlFlow::Continue(())
     }
@@ -317,7 +334,12 @@ impl VisitorMut for Rewriter<'_> {
             && let Some(name) = object_name(&function.name)
             && REFUSED.contains(&name.as_str())
         {
-            let hint = "Use the event time of the row: a result must be the same when the input is read again.";
+            let hint = match name.as_str() {
+                "random" | "rand" | "uuid" | "gen_random_uuid" => {
+                    "Derive it from the row, as in md5(id): a result must be the same when the input is read again."
+                }
+                _ => "Use the event time of the row: a result must be the same when the input is read again.",
+            };
             self.find("C0310", function.span(), format!("`{name}()` differs from call to call"), hint);
         }
         ControlFlow::Continue(())

@@ -188,7 +188,7 @@ fn emit_time(definition: &QueryDefinition, column: &Ident, rest: &LogicalPlan, n
         DataType::Timestamp(..) => Ok(idx),
         other => refuse(
             "C0453",
-            format!("`emit_time` of sink `{}` names `{name}`, which is {other}", definition.name),
+            format!("`emit_time` of sink `{}` names `{name}`, which is {}", definition.name, json::sql_type(other)),
             "Name a column of type TIMESTAMP WITH TIME ZONE.",
         ),
     }
@@ -262,7 +262,10 @@ fn counted_column(
     if !matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
         return refuse(
             "C0450",
-            format!("sink `{sink}` is counted by column `{name}`, which is {data_type} instead of text"),
+            format!(
+                "sink `{sink}` is counted by column `{name}`, which is {} instead of text",
+                json::sql_type(data_type)
+            ),
             "Count by a text column that takes a few values, such as the kind of action.",
         );
     }

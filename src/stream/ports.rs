@@ -35,7 +35,9 @@ pub struct Polled {
     pub records: BTreeMap<Arc<str>, RecordBatchBytes>,
     /// The partitions whose status changed.
     pub partitions: BTreeMap<SourcePartition, PartitionStatus>,
-    /// Whether the input has ended for good (files only).
+    /// Event times (milliseconds) that partitions have come to although no record says so.
+    pub reached: BTreeMap<SourcePartition, i64>,
+    /// Whether the input has ended for good (files and tests only).
     pub end_of_input: bool,
 }
 

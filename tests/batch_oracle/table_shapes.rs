@@ -19,6 +19,7 @@ pub(crate) fn stateless() -> Vec<Shape> {
         bag("unnest_of_two", "id, a, b", "SELECT id, unnest(tags) AS a, unnest(make_array(n, 1)) AS b FROM t"),
         bag("union_nested", "g, n", "SELECT g, n FROM (SELECT g, n FROM t UNION ALL SELECT g, k FROM u) AS a WHERE n > 0 UNION ALL SELECT g, val FROM v"),
         bag("union_of_other_types", "id, n", "SELECT id, n FROM t UNION ALL SELECT id, CAST(k AS DOUBLE) FROM u UNION ALL SELECT NULL, 7 FROM w"),
+        inferred("cte_with_columns", "k", "WITH c (k, m) AS (SELECT id, n + 1 FROM t) SELECT k, m FROM c WHERE m > 0"),
         inferred("cte_of_its_own_name", "id", "WITH t AS (SELECT * FROM t WHERE n > 0) SELECT id, n FROM t"),
         inferred("identity", "id", "SELECT * FROM t"),
         inferred("filter", "id", "SELECT id, n, x FROM t WHERE n > 1 AND (b OR x < 0)"),

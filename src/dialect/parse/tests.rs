@@ -83,7 +83,7 @@ fn files_of_a_pack_are_parsed_one_by_one_and_spans_say_which() {
     assert_eq!(statements[0].span.file, 0);
     assert_eq!(
         render_lines(&errors, &pack),
-        "b.sql:2:16: error[C0002]: expected `WITH`, `AS` or `;`, found `SELECT`\n"
+        "b.sql:2:16: error[C0002]: expected `WITH`, `AS` or `;`, found `SELECT` (Write what is expected in its place, or look before it for a word too many or a comma too few.)\n"
     );
 }
 
@@ -186,6 +186,8 @@ fn all_errors_of_a_pack_are_found() {
               |
             2 | CREATE VIEW b AS SELECT FROM WHERE;
               |                         ^^^^
+              |
+              = hint: Write what is expected in its place, or look before it for a word too many or a comma too few.
 
             error[C0005]: a pack cannot hold the statement `DROP ..`
              --> rules.sql:4:1
@@ -200,6 +202,8 @@ fn all_errors_of_a_pack_are_found() {
               |
             5 | CREATE SINK d AS SELECT (1;
               |                           ^
+              |
+              = hint: The statement ends too early: complete it, or look for a `;` too many.
         "#]],
     );
 }
@@ -279,6 +283,8 @@ fn text_that_is_not_sql_is_shown_where_it_begins() {
               |
             1 | CREATE VIEW a AS SELECT 1 ␇ 2
               |                           ^
+              |
+              = hint: The statement is complete before this word. Clauses stand in this order: WITH, SELECT, FROM and JOIN, WHERE, GROUP BY, HAVING, QUALIFY, EMIT.
         "#]],
     );
 }
@@ -312,12 +318,14 @@ fn statements_that_a_pack_cannot_hold_say_what_it_can() {
     check(
         "SET TIME ZONE = 8",
         expect![[r#"
-        error[C0002]: expected the name of a time zone in quotes, as 'Asia/Shanghai', found `8`
-         --> rules.sql:1:17
-          |
-        1 | SET TIME ZONE = 8
-          |                 ^
-    "#]],
+            error[C0002]: expected the name of a time zone in quotes, as 'Asia/Shanghai', found `8`
+             --> rules.sql:1:17
+              |
+            1 | SET TIME ZONE = 8
+              |                 ^
+              |
+              = hint: Write what is expected in its place, or look before it for a word too many or a comma too few.
+        "#]],
     );
     check(
         "CREATE INDEX i ON t (a)",
@@ -484,12 +492,14 @@ fn clauses_that_a_relation_does_not_take_say_what_to_write() {
     check(
         "CREATE VIEW v AS SELECT a FROM t EMIT SOMETIMES",
         expect![[r#"
-        error[C0002]: expected `FINAL` or `CHANGES`, found `SOMETIMES`
-         --> rules.sql:1:39
-          |
-        1 | CREATE VIEW v AS SELECT a FROM t EMIT SOMETIMES
-          |                                       ^^^^^^^^^
-    "#]],
+            error[C0002]: expected `FINAL` or `CHANGES`, found `SOMETIMES`
+             --> rules.sql:1:39
+              |
+            1 | CREATE VIEW v AS SELECT a FROM t EMIT SOMETIMES
+              |                                       ^^^^^^^^^
+              |
+              = hint: Write what is expected in its place, or look before it for a word too many or a comma too few.
+        "#]],
     );
     check(
         "CREATE VIEW v AS (SELECT a FROM t EMIT FINAL)",
@@ -558,12 +568,14 @@ fn columns_and_options_that_are_not_well_formed_say_what_was_expected() {
     check(
         "CREATE STREAM s (a DECIMAL(x))",
         expect![[r#"
-        error[C0002]: expected a whole number, found `x`
-         --> rules.sql:1:28
-          |
-        1 | CREATE STREAM s (a DECIMAL(x))
-          |                            ^
-    "#]],
+            error[C0002]: expected a whole number, found `x`
+             --> rules.sql:1:28
+              |
+            1 | CREATE STREAM s (a DECIMAL(x))
+              |                            ^
+              |
+              = hint: Write what is expected in its place, or look before it for a word too many or a comma too few.
+        "#]],
     );
     check(
         "CREATE STREAM s (a INT b INT)",
@@ -580,12 +592,14 @@ fn columns_and_options_that_are_not_well_formed_say_what_was_expected() {
     check(
         "CREATE STREAM s (a INT) WITH (topic 'x')",
         expect![[r#"
-        error[C0002]: expected `=`, found `'x'`
-         --> rules.sql:1:37
-          |
-        1 | CREATE STREAM s (a INT) WITH (topic 'x')
-          |                                     ^^^
-    "#]],
+            error[C0002]: expected `=`, found `'x'`
+             --> rules.sql:1:37
+              |
+            1 | CREATE STREAM s (a INT) WITH (topic 'x')
+              |                                     ^^^
+              |
+              = hint: Write what is expected in its place, or look before it for a word too many or a comma too few.
+        "#]],
     );
     check(
         "CREATE STREAM s (a INT) WITH (topic = x)",
@@ -602,12 +616,14 @@ fn columns_and_options_that_are_not_well_formed_say_what_was_expected() {
     check(
         "CREATE STREAM s (a INT) WITH (topic = 'x'",
         expect![[r#"
-        error[C0002]: expected `,` or `)`, found the end of the statement
-         --> rules.sql:1:42
-          |
-        1 | CREATE STREAM s (a INT) WITH (topic = 'x'
-          |                                          ^
-    "#]],
+            error[C0002]: expected `,` or `)`, found the end of the statement
+             --> rules.sql:1:42
+              |
+            1 | CREATE STREAM s (a INT) WITH (topic = 'x'
+              |                                          ^
+              |
+              = hint: The statement ends too early: complete it, or look for a `;` too many.
+        "#]],
     );
 }
 
@@ -668,12 +684,14 @@ fn places_are_right_behind_wide_characters_and_tabs() {
     check(
         "CREATE VIEW v AS\r\n\tSELECT '违法', '🛵' AS b c FROM t",
         expect![[r#"
-        error[C0002]: expected `;`, found `c`
-         --> rules.sql:2:24
-          |
-        2 |     SELECT '违法', '🛵' AS b c FROM t
-          |                              ^
-    "#]],
+            error[C0002]: expected `;`, found `c`
+             --> rules.sql:2:24
+              |
+            2 |     SELECT '违法', '🛵' AS b c FROM t
+              |                              ^
+              |
+              = hint: The statement is complete before this word. Clauses stand in this order: WITH, SELECT, FROM and JOIN, WHERE, GROUP BY, HAVING, QUALIFY, EMIT.
+        "#]],
     );
     let pack = Pack::from_text("p.sql", "CREATE VIEW v AS SELECT '违法' AS b c FROM t");
     assert!(render_lines(&parse(&pack).1, &pack).starts_with("p.sql:1:35: "));

@@ -14,6 +14,13 @@ use crate::plan::SinkPlan;
 use crate::stream::{OutputTopic, SourcePartition};
 
 impl Worker {
+    /// The relations in which a declared key turned out to belong to more than one row, and how many such keys they have now.
+    pub fn double_keys(&self) -> Vec<(Arc<str>, u64)> {
+        let counts = self.dataflow.double_keys();
+        let named = self.pipeline.relations.iter().zip(counts).map(|(relation, n)| (relation.name.clone(), n));
+        named.filter(|(_, n)| *n > 0).collect()
+    }
+
     /// Says which records of the epoch their topics did not take.
     pub(super) fn note_undeliverable(&mut self) {
         for left_out in self.ends.sink.take_undeliverable() {

@@ -55,6 +55,8 @@ pub(super) struct Control {
     guards: Vec<Option<RateGuard>>,
     /// Whether something was changed that no committed epoch holds yet.
     is_changed: bool,
+    /// What was asked since the last committed epoch: asked again if the next one is lost.
+    unlogged: Vec<Command>,
 }
 
 /// Counts the rows of a sink against its `max_rate`.
@@ -71,9 +73,16 @@ impl Control {
     pub(super) fn new(pipeline: &Pipeline, logged: LoggedControl) -> Self {
         let guard = |rate| RateGuard { rate, since_ms: i64::MIN, n_rows: 0, is_lifted: false };
         let guards = pipeline.sinks.iter().map(|s| s.max_rate.map(guard)).collect();
-        let mut control = Self { logged, held_back: BTreeSet::new(), guards, is_changed: false };
+        let mut control = Self { logged, held_back: BTreeSet::new(), guards, is_changed: false, unlogged: Vec::new() };
         control.hold_back(pipeline);
         control
+    }
+
+    /// Goes on from what is logged. What was asked and is not in the log is done again.
+    pub(super) fn restored(&mut self, pipeline: &Pipeline, logged: LoggedControl) {
+        let unlogged = std::mem::take(&mut self.unlogged);
+        *self = Self::new(pipeline, logged);
+        unlogged.iter().for_each(|command| self.obey(pipeline, command));
     }
 
     pub(super) fn logged(&self) -> &LoggedControl {
@@ -92,6 +101,7 @@ impl Control {
     /// Everything changed so far has been committed.
     pub(super) fn committed(&mut self) {
         self.is_changed = false;
+        self.unlogged.clear();
     }
 
     /// Takes note that the first load has been handed over.
@@ -125,6 +135,7 @@ impl Control {
             }
         }
         tracing::info!(?command, "sink controlled");
+        self.unlogged.push(command.clone());
         self.is_changed = true;
         self.hold_back(pipeline);
     }

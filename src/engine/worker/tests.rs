@@ -733,7 +733,7 @@ fn devices(lines: &[&str], position: i64) -> Polled {
     let position = position + lines.len() as i64;
     let status = PartitionStatus { position, end: Some(position), caught_up: true, idle: false };
     let partitions = [(SourcePartition { relation: name.clone(), partition: 0 }, status)].into();
-    Polled { partitions, records: [(name, batch)].into(), end_of_input: false }
+    Polled { partitions, records: [(name, batch)].into(), ..Polled::default() }
 }
 
 #[test]

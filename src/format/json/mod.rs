@@ -25,5 +25,10 @@ pub use encode::{Encoded, Encoder};
 #[error("type {0} cannot be read from or written to JSON")]
 pub struct UnsupportedType(pub DataType);
 
+/// The name of a type in SQL; Arrow's own where it has none here.
+pub fn sql_type(data_type: &DataType) -> String {
+    cell::Kind::of(data_type).map_or_else(|_| data_type.to_string(), |kind| kind.to_string())
+}
+
 /// The field that marks a line as the deletion of a key.
 const TOMBSTONE: &str = "_tombstone";

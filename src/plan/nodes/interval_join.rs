@@ -5,7 +5,7 @@ use datafusion::common::{Column, DFSchemaRef, NullEquality};
 use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan};
 
 use super::super::builder::{Builder, Facts, NewRelation, arrow_schema, normalise, schema_of};
-use super::super::error::{Result, refuse, refuse_at};
+use super::super::error::{Result, refuse};
 use super::super::pipeline::{Distribution, OperatorPlan};
 use super::super::time_columns::TimeColumn;
 use super::super::{canonical, lineage};
@@ -23,8 +23,7 @@ pub(super) fn join_streams(
     filter: Option<&Expr>,
 ) -> Result<LogicalPlan> {
     if join.null_aware {
-        return refuse_at(
-            conditions(join, filter),
+        return refuse(
             "C0461",
             "NOT IN compares a row of a stream with all rows of another, also those to come",
             "Write NOT EXISTS (SELECT 1 FROM .. WHERE ..) with bounds on both event times.",
@@ -39,7 +38,7 @@ pub(super) fn join_streams(
     };
     let [left_bounds, right_bounds] = match bounds(builder, [&left.plan, &right.plan], &join.on, filter) {
         Ok(found) => found,
-        Err(is_bounded) => return without_bounds(builder, [&left, &right], is_bounded, conditions(join, filter)),
+        Err(is_bounded) => return without_bounds(builder, [&left, &right], is_bounded),
     };
     let schema = output_schema(join, &left, &right, kind)?;
     let (left_own, right_own) = (own_schema(&left)?, own_schema(&right)?);
@@ -81,21 +80,10 @@ pub(super) fn join_streams(
     })
 }
 
-/// What the rows of a join must satisfy.
-fn conditions<'e>(join: &'e Join, filter: Option<&'e Expr>) -> impl Iterator<Item = &'e Expr> {
-    join.on.iter().flat_map(|(l, r)| [l, r]).chain(filter)
-}
-
 /// Says which event time is not bounded, and how it could be.
-fn without_bounds<'e, T>(
-    builder: &Builder<'_>,
-    sides: [&Side; 2],
-    is_bounded: [bool; 2],
-    conditions: impl Iterator<Item = &'e Expr>,
-) -> Result<T> {
+fn without_bounds<T>(builder: &Builder<'_>, sides: [&Side; 2], is_bounded: [bool; 2]) -> Result<T> {
     let [Some(left), Some(right)] = sides.map(|side| time_name(builder, &side.plan)) else {
-        return refuse_at(
-            conditions,
+        return refuse(
             "C0462",
             "a join of two streams needs an event time on both sides, and one has none",
             "Declare event_time in CREATE STREAM, and keep that column where the stream is read by way of a view.",
@@ -107,8 +95,7 @@ fn without_bounds<'e, T>(
         [false, true] => no_end(&left, &right),
         _ => format!("no condition bounds `{left}` and `{right}` by one another"),
     };
-    refuse_at(
-        conditions,
+    refuse(
         "C0410",
         format!("a join of two streams would keep their rows for ever: {reason}"),
         format!(

@@ -155,7 +155,7 @@ fn same_type(join: &Join, time: Expr, version: Expr) -> Result<(Expr, Expr)> {
         }
         other => refuse(
             "C0416",
-            format!("FOR SYSTEM_TIME AS OF needs an instant, not {other}"),
+            format!("FOR SYSTEM_TIME AS OF needs an instant, not {}", crate::format::json::sql_type(&other)),
             "Write FOR SYSTEM_TIME AS OF <timestamp>; CAST(text AS TIMESTAMP) makes one of a text.",
         ),
     }

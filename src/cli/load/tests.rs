@@ -1,0 +1,50 @@
+//! Every way in which a pack is refused, with the exact message: `tests/errors/*.sql` and `tests/errors/expected.txt`.
+//!
+//! `UPDATE_EXPECT=1` writes the messages anew; read each of them aloud before it is committed.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use expect_test::expect_file;
+
+use super::compile;
+use crate::dialect::{Pack, SourceFile, render};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/errors");
+
+/// The cases of a file: a line `--- name` stands above each.
+fn cases(text: &str) -> Vec<(&str, &str)> {
+    let parts = text.split("--- ").skip(1).filter_map(|case| case.split_once('\n'));
+    parts.collect()
+}
+
+#[test]
+fn every_refusal_says_where_why_and_what_to_write_instead() {
+    let sources = std::fs::read_to_string(Path::new(FOLDER).join("sources.sql")).unwrap();
+    let mut paths: Vec<_> = std::fs::read_dir(FOLDER).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|e| e == "sql") && !path.ends_with("sources.sql"));
+    paths.sort();
+    let (mut told, mut n_cases, mut poor) = (String::new(), 0, Vec::new());
+    for path in paths {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (name, sql) in cases(&text) {
+            n_cases += 1;
+            let file = |path: &str, text: &str| SourceFile { path: path.into(), text: text.into() };
+            let pack = Pack { files: vec![file("sources.sql", &sources), file("rules.sql", sql)] };
+            let findings = compile(&pack, None).err().unwrap_or_default();
+            let _ = writeln!(told, "--- {name}\n{}", render(&findings, &pack));
+            if findings.is_empty() {
+                poor.push(format!("{name}: is not refused"));
+            }
+            for finding in &findings {
+                let is_placed = finding.span.is_known() && pack.files.get(finding.span.file as usize).is_some();
+                if !is_placed || finding.hint.as_deref().is_none_or(|hint| !hint.ends_with(['.', '?', ';'])) {
+                    poor.push(format!("{name}: {finding:?}"));
+                }
+            }
+        }
+    }
+    expect_file![format!("{FOLDER}/expected.txt")].assert_eq(&told);
+    assert!(poor.is_empty(), "{poor:#?}");
+    assert!(n_cases >= 60, "{n_cases} cases");
+}

@@ -1,0 +1,23 @@
+--- a join without an equality
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT p.person_id, v.visit_id FROM people AS p JOIN visits AS v ON v.person_id > p.person_id;
+--- every row with every row
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT p.person_id, v.visit_id FROM people AS p CROSS JOIN visits AS v;
+--- a join in a view
+CREATE VIEW pairs AS SELECT p.person_id, v.visit_id FROM people AS p JOIN visits AS v ON v.person_id > p.person_id;
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT person_id, visit_id FROM pairs;
+--- two streams without a bound
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT r.ride_id, s.stop_id FROM rides AS r JOIN stops AS s ON s.ride_id = r.ride_id;
+--- rows of a table kept against a stream
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT p.person_id, r.ride_id FROM people AS p LEFT JOIN rides AS r ON r.person_id = p.person_id;
+--- versions of a table that has none
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT r.ride_id, p.town FROM rides AS r JOIN people FOR SYSTEM_TIME AS OF r.at AS p ON p.person_id = r.person_id;
+--- a version without the rest of the key
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT r.ride_id, o.person_id FROM rides AS r JOIN owners FOR SYSTEM_TIME AS OF r.at AS o ON TRUE;
+--- a version without a condition
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT r.ride_id, p.minimum FROM rides AS r JOIN policy FOR SYSTEM_TIME AS OF r.at AS p;
+--- a version at what is no instant
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT r.ride_id, p.minimum FROM rides AS r JOIN policy FOR SYSTEM_TIME AS OF r.speed AS p ON TRUE;
+--- a version kept on the wrong side
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT r.ride_id, p.minimum FROM rides AS r RIGHT JOIN policy FOR SYSTEM_TIME AS OF r.at AS p ON TRUE;
+--- another way to choose a version
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT r.ride_id, p.minimum FROM rides AS r JOIN policy FOR SYSTEM_TIME BETWEEN r.at AND r.at AS p ON TRUE;

@@ -1,0 +1,23 @@
+--- a table without a key
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT town FROM people;
+--- another key than the table's
+CREATE SINK s WITH (topic = 's', format = 'json', key = 'town') AS SELECT person_id, town FROM people;
+--- a key that is not written
+CREATE SINK s WITH (topic = 's', format = 'json', key = 'persn_id') AS SELECT person_id, town FROM people;
+--- a declared key that is not there
+CREATE TABLE t (PRIMARY KEY (city)) AS SELECT town, count(*) AS n FROM people GROUP BY town;
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT town, n FROM t;
+--- counted by what is not there
+CREATE SINK s WITH (topic = 's', format = 'json', count_by = 'kind') AS SELECT person_id, town FROM people;
+--- counted by a number
+CREATE SINK s WITH (topic = 's', format = 'json', count_by = 'age') AS SELECT person_id, age FROM people;
+--- counted by what is private
+CREATE SINK s WITH (topic = 's', format = 'json', count_by = 'initial', allow_private = true) AS SELECT person_id, substr(name, 1, 1) AS initial FROM people;
+--- rows of a stream that are to settle
+CREATE SINK s WITH (topic = 's', format = 'json', settle = '5 seconds') AS SELECT ride_id FROM rides;
+--- an emit time that is no timestamp
+CREATE SINK s WITH (topic = 's', format = 'json', emit_time = 'town') AS SELECT person_id, town FROM people;
+--- an emit time of two columns
+CREATE SINK s WITH (topic = 's', format = 'json', emit_time = 'person_id, town') AS SELECT person_id, town FROM people;
+--- a topic with a bad name
+CREATE SINK s WITH (topic = 'my topic', format = 'json') AS SELECT person_id FROM people;
