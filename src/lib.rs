@@ -49,7 +49,7 @@ pub mod metrics;
 pub mod fail_point;
 /// Layer 1: text to statements, with spans.
 pub mod dialect;
-/// Layer 1: calendar and text functions.
+/// Layer 1: what rules may call beside DataFusion's functions: calendar, identity, places, statistics.
 pub mod functions;
 /// Layer 1: bytes to Arrow and back.
 pub mod format;

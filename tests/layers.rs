@@ -272,3 +272,22 @@ fn the_reader_of_this_test_sees_imports_and_no_text() {
     assert_eq!(imports(&source), expected);
     assert!(names_crate(&source.code, "rdkafka") && !names_crate(&source.code, "axum"));
 }
+
+/// Codes that are given in more than one file, each time with the same meaning.
+const SHARED_CODES: [&str; 7] = ["C0200", "C0202", "C0290", "C0303", "C0304", "C0424", "C0427"];
+
+/// A code has one meaning. Where two files give the same one, someone took a number that was taken.
+#[test]
+fn the_code_of_a_finding_is_given_in_one_file() {
+    let mut given: std::collections::BTreeMap<String, BTreeSet<String>> = std::collections::BTreeMap::new();
+    for source in sources().iter().filter(|s| !s.is_test && s.module == "plan" && !s.path.ends_with("place.rs")) {
+        for (at, _) in outside_tests(&source.text).match_indices("\"C0") {
+            if let Some(code) = source.text.get(at + 1..at + 6).filter(|c| c[1..].bytes().all(|b| b.is_ascii_digit())) {
+                given.entry(code.to_owned()).or_default().insert(source.path.display().to_string());
+            }
+        }
+    }
+    assert!(given.len() > 30, "the codes were not found");
+    given.retain(|code, files| files.len() > 1 && !SHARED_CODES.contains(&code.as_str()));
+    assert!(given.is_empty(), "{given:#?}");
+}

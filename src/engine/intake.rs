@@ -294,6 +294,7 @@ fn hands_on_records(relation: &Relation) -> bool {
         | OperatorPlan::LookupJoin(_)
         | OperatorPlan::IntervalJoin(_)
         | OperatorPlan::WindowAggregate(_)
+        | OperatorPlan::TemporalFilter(_)
         | OperatorPlan::FrozenRows(_)
         | OperatorPlan::Changes(_)
         | OperatorPlan::Upsert(_) => false,

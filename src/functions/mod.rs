@@ -54,3 +54,36 @@ pub fn all(zone: Tz) -> Vec<ScalarUDF> {
     functions.extend(statistics::functions());
     functions
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use datafusion::logical_expr::Documentation;
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+
+    /// The README lists every function, so that an analyst finds it; none takes the name of one of DataFusion's.
+    #[test]
+    fn every_function_is_documented_listed_and_has_a_name_of_its_own() {
+        let readme = include_str!("../../README.md");
+        let stock = SessionContext::new().state();
+        let mut names = BTreeSet::new();
+        let mut check = |name: &str, documentation: Option<&Documentation>| {
+            let documentation = documentation.unwrap_or_else(|| panic!("{name} is not documented"));
+            assert!(documentation.syntax_example.starts_with(&format!("{name}(")), "{name}");
+            assert!(documentation.description.len() > 40, "{name}");
+            assert!(readme.contains(&format!("`{name}`")), "{name} is not in the README");
+            assert!(!stock.scalar_functions().contains_key(name) && !stock.aggregate_functions().contains_key(name));
+            assert!(names.insert(name.to_owned()), "{name} twice");
+        };
+        for function in all(Tz::UTC) {
+            check(function.name(), function.documentation());
+        }
+        for function in aggregates() {
+            check(function.name(), function.documentation());
+        }
+        assert!(names.len() > 40, "{}", names.len());
+    }
+}

@@ -64,9 +64,11 @@ impl MemoryTopics {
         self.lock().idle.insert(partition);
     }
 
-    /// Says that the event time of a partition has come to an instant (milliseconds), although no record says so.
+    /// Says that the event time of a partition has come to an instant (milliseconds), although no record says so. As a record
+    /// would, this ends its being idle.
     pub fn reach(&self, partition: &SourcePartition, event_ms: i64) {
         let mut held = self.lock();
+        held.idle.remove(partition);
         let reached = held.reached.entry(partition.clone()).or_insert(event_ms);
         *reached = event_ms.max(*reached);
     }
@@ -182,8 +184,8 @@ mod tests {
     fn a_partition_is_idle_until_its_next_record() {
         let topics = MemoryTopics::new([partition(0)]);
         let mut source = topics.source(Arc::default());
-        topics.set_idle(partition(0));
         topics.reach(&partition(0), 7);
+        topics.set_idle(partition(0));
         let (_, polled) = poll(&mut source);
         assert!(polled.partitions[&partition(0)].idle);
         assert_eq!(polled.reached[&partition(0)], 7);

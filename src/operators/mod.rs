@@ -27,6 +27,7 @@ mod source_table;
 mod table_aggregate;
 mod table_join;
 mod table_window;
+mod temporal_filter;
 mod upsert;
 mod waiting_rows;
 mod window_aggregate;
@@ -52,6 +53,7 @@ pub use table_join::{JoinKind, TableJoin, TableJoinSpec};
 pub use table_window::{
     Frame, GroupAggregate, GroupStep, KernelStep, TableWindow, TableWindowSpec, WindowKernel, WindowStep,
 };
+pub use temporal_filter::{TemporalFilter, TemporalFilterSpec};
 pub use upsert::{Upsert, UpsertSpec};
 pub use window_aggregate::{BucketEdge, WindowAggregate, WindowAggregateSpec};
 

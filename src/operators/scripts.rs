@@ -9,7 +9,8 @@ use super::script::{Input, check, columns};
 use super::{
     AggregateCall, AggregateFunction, Changes, ChangesSpec, Deduplicate, DeduplicateSpec, IntervalJoin,
     IntervalJoinSpec, IntervalKind, IntervalSide, JoinKind, KeyText, LookupJoin, LookupJoinSpec, TableAggregate,
-    TableAggregateSpec, TableJoin, TableJoinSpec, Upsert, UpsertSpec, WindowAggregate, WindowAggregateSpec,
+    TableAggregateSpec, TableJoin, TableJoinSpec, TemporalFilter, TemporalFilterSpec, Upsert, UpsertSpec,
+    WindowAggregate, WindowAggregateSpec,
 };
 
 /// A join of rides (person, number) with visits (person, visitor) by person.
@@ -171,6 +172,13 @@ fn stream_with_a_table() {
         wait: None,
     };
     check("lookup_join.txt", &inputs, || LookupJoin::new(spec()).unwrap());
+}
+
+#[test]
+fn rows_that_wait_for_an_instant() {
+    let schema = columns("due timestamp, id text");
+    let spec = || TemporalFilterSpec { time: 0, schema: schema.clone() };
+    check("temporal_filter.txt", &[Input::table("rows", schema.clone())], || TemporalFilter::new(spec()).unwrap());
 }
 
 #[test]

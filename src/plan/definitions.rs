@@ -22,7 +22,8 @@ use super::order::in_order;
 use super::pipeline::{Distribution, OperatorPlan, Pipeline};
 use super::place::place;
 use super::retention::{Retention, plan_retention};
-use super::rewrite::{ChangesRead, Rewritten, rewrite};
+use super::rewrite::{Rewritten, rewrite};
+use super::table_read::{TableRead, add_read};
 use super::{canonical, session, sinks};
 use crate::catalog::{Catalog, Emit, QueryDefinition, QueryRole, RelationKind, SourceDefinition};
 use crate::dialect::Diagnostic;
@@ -35,10 +36,10 @@ pub fn plan(catalog: &Catalog) -> std::result::Result<Pipeline, Vec<Diagnostic>>
     let definitions = rewritten.iter().map(|r| (r.definition.name.to_string(), r.clone())).collect();
     let ordered = in_order(catalog, rewritten, &mut findings);
     let ctx = session::session(catalog.time_zone);
-    let changes: BTreeSet<ChangesRead> = ordered.iter().flat_map(|r| &r.changes).cloned().collect();
-    let planned = read_definitions(&ctx, catalog, ordered, &changes, &mut findings);
-    let optimised = optimise(&ctx, catalog, planned, &changes, &mut findings);
-    let pipeline = build(&ctx, catalog, optimised, &changes, &mut findings);
+    let followed: BTreeSet<TableRead> = ordered.iter().flat_map(|r| &r.followed).cloned().collect();
+    let planned = read_definitions(&ctx, catalog, ordered, &followed, &mut findings);
+    let optimised = optimise(&ctx, catalog, planned, &followed, &mut findings);
+    let pipeline = build(&ctx, catalog, optimised, &followed, &mut findings);
     if findings.is_empty() {
         return Ok(pipeline);
     }
@@ -67,7 +68,7 @@ fn read_definitions(
     ctx: &SessionContext,
     catalog: &Catalog,
     ordered: Vec<Rewritten>,
-    changes: &BTreeSet<ChangesRead>,
+    followed: &BTreeSet<TableRead>,
     findings: &mut Vec<Diagnostic>,
 ) -> Vec<Planned> {
     for source in &catalog.sources {
@@ -78,8 +79,8 @@ fn read_definitions(
         *readers.entry(name.as_str()).or_default() += 1;
     }
     for source in &catalog.sources {
-        for read in changes_of(changes, &source.name) {
-            register(ctx, &read.name(), sinks::changes_schema(&source.schema()), None, findings);
+        for read in reads_of(followed, &source.name) {
+            register(ctx, &read.name(), read.schema(&source.schema()), None, findings);
         }
     }
     let relations = relation_names(catalog);
@@ -110,12 +111,12 @@ fn read_definitions(
         // Put in the place of its name, it would be planned with the options of whoever reads it.
         let has_options = definition.allowed_lateness_ms != 0 || definition.wait_ms != 0;
         let stands_alone =
-            declared || is_shared || has_changes(changes, &name) || definition.emit.is_some() || has_options;
+            declared || is_shared || is_followed(followed, &name) || definition.emit.is_some() || has_options;
         let schema = Arc::new(plan.schema().as_arrow().clone());
         let view = (!stands_alone).then(|| plan.clone());
         register(ctx, &name, schema.clone(), view, findings);
-        for read in changes_of(changes, &name) {
-            register(ctx, &read.name(), sinks::changes_schema(&schema), None, findings);
+        for read in reads_of(followed, &name) {
+            register(ctx, &read.name(), read.schema(&schema), None, findings);
         }
         planned.push(Planned { definition, plan, stands_alone });
     }
@@ -123,12 +124,12 @@ fn read_definitions(
 }
 
 /// The references to `CHANGES(table)`.
-fn changes_of<'a>(changes: &'a BTreeSet<ChangesRead>, table: &'a str) -> impl Iterator<Item = &'a ChangesRead> {
-    changes.iter().filter(move |read| read.table == table)
+fn reads_of<'a>(followed: &'a BTreeSet<TableRead>, table: &'a str) -> impl Iterator<Item = &'a TableRead> {
+    followed.iter().filter(move |read| read.table == table)
 }
 
-fn has_changes(changes: &BTreeSet<ChangesRead>, table: &str) -> bool {
-    changes_of(changes, table).next().is_some()
+fn is_followed(followed: &BTreeSet<TableRead>, table: &str) -> bool {
+    reads_of(followed, table).next().is_some()
 }
 
 /// Settles the types of a plan, as those of UNION, so that who reads the definition sees the types that it will have.
@@ -191,7 +192,7 @@ fn optimise(
     ctx: &SessionContext,
     catalog: &Catalog,
     planned: Vec<Planned>,
-    changes: &BTreeSet<ChangesRead>,
+    followed: &BTreeSet<TableRead>,
     findings: &mut Vec<Diagnostic>,
 ) -> Usage {
     let state = ctx.state();
@@ -203,7 +204,7 @@ fn optimise(
         }
         let is_sink = matches!(definition.role, QueryRole::Sink(_));
         let name = definition.name.to_string();
-        let all_read = is_sink || changes_of(changes, &name).any(|read| usage.columns.contains_key(&read.name()));
+        let all_read = is_sink || reads_of(followed, &name).any(|read| usage.columns.contains_key(&read.name()));
         let used = usage.columns.get(&name).cloned().unwrap_or_default();
         let optimised = (|| {
             let plan = if all_read { plan } else { keep_columns(&definition, plan, &used)? };
@@ -252,7 +253,7 @@ fn build(
     ctx: &SessionContext,
     catalog: &Catalog,
     usage: Usage,
-    changes: &BTreeSet<ChangesRead>,
+    followed: &BTreeSet<TableRead>,
     findings: &mut Vec<Diagnostic>,
 ) -> Pipeline {
     let state = ctx.state();
@@ -268,11 +269,11 @@ fn build(
         wait_ms: 0,
     };
     let relations = relation_names(catalog);
-    let changes: BTreeSet<ChangesRead> =
-        changes.iter().filter(|read| usage.columns.contains_key(&read.name())).cloned().collect();
+    let followed: BTreeSet<TableRead> =
+        followed.iter().filter(|read| usage.columns.contains_key(&read.name())).cloned().collect();
     for source in &catalog.sources {
         let used = usage.columns.get(source.name.as_ref()).cloned().unwrap_or_default();
-        let made = add_source(&mut builder, source, used, &changes);
+        let made = add_source(&mut builder, source, used, &followed);
         findings.extend(made.err().map(|e| Diagnostic::new("C0290", source.span, e.to_string()).hint(DEFECT)));
     }
     let mut sink_plans = Vec::new();
@@ -281,7 +282,7 @@ fn build(
         builder.emit = definition.emit;
         builder.allowed_lateness_ms = definition.allowed_lateness_ms;
         builder.wait_ms = definition.wait_ms;
-        let added = add_definition(&mut builder, &definition, plan, &changes);
+        let added = add_definition(&mut builder, &definition, plan, &followed);
         match added.and_then(|sink| check_wait(&builder, &definition).map(|()| sink)) {
             Ok(sink) => sink_plans.extend(sink),
             // What reads a definition that failed would only repeat its finding.
@@ -304,11 +305,11 @@ fn add_source(
     builder: &mut Builder<'_>,
     source: &SourceDefinition,
     mut used: BTreeSet<usize>,
-    changes: &BTreeSet<ChangesRead>,
+    followed: &BTreeSet<TableRead>,
 ) -> Result<()> {
     used.extend(&source.key);
     used.extend(source.event_time);
-    if has_changes(changes, &source.name) || used.is_empty() {
+    if is_followed(followed, &source.name) || used.is_empty() {
         used.extend(0..source.columns.len());
     }
     let columns: Vec<usize> = used.into_iter().collect();
@@ -369,8 +370,8 @@ fn add_source(
     });
     builder.facts.push(facts);
     builder.scans.insert(source.name.to_string(), id);
-    for read in changes_of(changes, &source.name) {
-        sinks::add_changes(builder, read, id)?;
+    for read in reads_of(followed, &source.name) {
+        add_read(builder, read, id)?;
     }
     Ok(())
 }
@@ -380,7 +381,7 @@ fn add_definition(
     builder: &mut Builder<'_>,
     definition: &QueryDefinition,
     plan: LogicalPlan,
-    changes: &BTreeSet<ChangesRead>,
+    followed: &BTreeSet<TableRead>,
 ) -> Result<Option<super::SinkPlan>> {
     let needed = all_columns(&plan);
     let rest = cut(builder, plan, &needed)?;
@@ -390,15 +391,8 @@ fn add_definition(
         return sinks::add_sink(builder, definition, options, rest, kind).map(Some);
     }
     let id = name_relation(builder, definition, rest, kind)?;
-    for read in changes_of(changes, &definition.name) {
-        if kind == RelationKind::Stream {
-            return refuse(
-                "C0441",
-                format!("CHANGES(`{}`) follows a stream, whose rows never change", definition.name),
-                format!("Read `{}` itself.", definition.name),
-            );
-        }
-        sinks::add_changes(builder, read, id)?;
+    for read in reads_of(followed, &definition.name) {
+        add_read(builder, read, id)?;
     }
     Ok(None)
 }

@@ -5,8 +5,9 @@ use std::ops::ControlFlow;
 use datafusion::common::{Diagnostic as Diagnosed, SchemaError};
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser;
-use datafusion::sql::sqlparser::ast::{Expr, Spanned, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Expr, Select, SelectItem, Spanned, Visit, Visitor};
 
+use super::rewrite::normalise;
 use crate::catalog::QueryDefinition;
 use crate::dialect::{Diagnostic, Span};
 use crate::operators::OperatorError;
@@ -63,7 +64,7 @@ const UNKNOWN_FUNCTION: &str = "C0203";
 const WRONG_ARGUMENTS: &str = "C0206";
 
 /// The stable code of each other kind of message that DataFusion's planner gives, by a part of its text.
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 11] = [
     Kind("not allowed in the WHERE clause", "C0209", "Ask it of the groups instead: HAVING stands behind GROUP BY."),
     Kind("GROUP BY", "C0204", "Add the column to GROUP BY, or aggregate it, as in max(column)."),
     Kind("Cannot infer common argument type", "C0205", "Cast one of the two sides, as in CAST(column AS BIGINT)."),
@@ -74,6 +75,35 @@ const KINDS: [Kind; 6] = [
         "C0208",
         "Give all sides the same number of columns, in one order; NULL AS name stands for one that is missing.",
     ),
+    Kind("Error parsing", "C0210", CONSTANT),
+    Kind("Cannot cast string", "C0210", CONSTANT),
+    Kind("Cannot cast value", "C0210", CONSTANT),
+    Kind(
+        "Cannot access field",
+        "C0211",
+        "Only a STRUCT has fields. A dot behind a relation's name or alias asks for a column.",
+    ),
+    Kind(
+        "nsupported CAST",
+        "C0212",
+        "Cast an element or a field instead, as in CAST(list[1] AS INT), or go by way of VARCHAR.",
+    ),
+];
+
+const CONSTANT: &str = "Write the constant as the type takes it, as '2024-03-01T08:00:00+08:00', '2024-03-01' or 12.5.";
+
+/// Arrow's names of types, as DataFusion's messages have them, and those of SQL.
+const TYPES: [(&str, &str); 10] = [
+    ("Utf8", "VARCHAR"),
+    ("Int64", "BIGINT"),
+    ("Int32", "INT"),
+    ("Float64", "DOUBLE"),
+    ("Float32", "REAL"),
+    ("Date32", "DATE"),
+    ("Boolean", "BOOLEAN"),
+    ("List(VARCHAR)", "VARCHAR[]"),
+    ("List(BIGINT)", "BIGINT[]"),
+    ("List(INT)", "INT[]"),
 ];
 
 /// What else DataFusion's planner refuses.
@@ -97,9 +127,17 @@ fn from_datafusion(error: &DataFusionError, definition: &QueryDefinition, relati
         end_column: s.end.column,
     });
     if let Some(finding) = unknown_name(error, span.unwrap_or(definition.span), relations) {
-        return finding;
+        return match error.find_root() {
+            DataFusionError::SchemaError(schema, _) if names_alias(schema, definition) => finding.hint(
+                "It is a name of the select list, which WHERE and ON do not know: repeat its expression there, or name the step with CREATE VIEW.",
+            ),
+            _ => finding,
+        };
     }
     if let Some(finding) = wrong_bucket(&text, definition) {
+        return finding;
+    }
+    if let Some(finding) = wrong_constant(&text, definition) {
         return finding;
     }
     if let Some(finding) = wrong_function(&text, span, definition) {
@@ -110,7 +148,12 @@ fn from_datafusion(error: &DataFusionError, definition: &QueryDefinition, relati
     // What follows a full stop is DataFusion's own advice.
     let message = message.split(". ").next().unwrap_or_default();
     let kind = KINDS.iter().find(|kind| text.contains(kind.0) || message.contains(kind.0)).unwrap_or(&OTHER);
-    Diagnostic::new(kind.1, span.unwrap_or(definition.span), lower_first(message)).hint(kind.2)
+    Diagnostic::new(kind.1, span.unwrap_or(definition.span), lower_first(&in_sql(message))).hint(kind.2)
+}
+
+/// A message with the names that types have in SQL.
+fn in_sql(message: &str) -> String {
+    TYPES.iter().fold(message.to_owned(), |message, (arrow, sql)| message.replace(arrow, sql))
 }
 
 /// A width or time of a bucket that its function refuses.
@@ -128,19 +171,34 @@ fn wrong_bucket(text: &str, definition: &QueryDefinition) -> Option<Diagnostic> 
     Some(Diagnostic::new(code, call_of(definition, name), message).hint(hint))
 }
 
+/// A constant for which one of our functions can never have an answer: `name(arguments): reason`.
+fn wrong_constant(text: &str, definition: &QueryDefinition) -> Option<Diagnostic> {
+    let (call, reason) = plain(text).split_once("): ")?;
+    let (name, arguments) = call.split_once('(')?;
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let message = format!("function `{name}` has no answer to these arguments: {reason}");
+    is_name.then(|| {
+        let hint = format!("The function is {name}({arguments}).");
+        Diagnostic::new(WRONG_ARGUMENTS, call_of(definition, name), message).hint(hint)
+    })
+}
+
 /// The first line of a message without DataFusion's own headings.
 fn plain(text: &str) -> &str {
     let headings = [
-        "type_coercion",
-        "caused by",
+        "Arrow error: ",
+        "Parser error: ",
+        "Cast error: ",
+        "Execution error: ",
         "Error during planning: ",
         "Schema error: ",
         "This feature is not implemented: ",
         "SQL error: ",
         "Internal error: ",
     ];
-    let lines = text.lines().map(str::trim);
-    let line = lines.into_iter().find(|line| !headings[..2].contains(line)).unwrap_or_default();
+    // Before it stands which rule failed.
+    let cause = text.rsplit("caused by\n").next().unwrap_or(text);
+    let line = cause.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     headings.iter().fold(line, |line, heading| line.strip_prefix(heading).unwrap_or(line))
 }
 
@@ -164,6 +222,24 @@ fn unknown_name(error: &DataFusionError, span: Span, relations: &[String]) -> Op
     Some(finding.hint(suggest(name, &known, "The pack declares")))
 }
 
+/// Whether a column that is not there is a name that the query gives to an expression.
+fn names_alias(error: &SchemaError, definition: &QueryDefinition) -> bool {
+    struct Aliases(Vec<String>);
+    impl Visitor for Aliases {
+        type Break = ();
+        fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+            self.0.extend(select.projection.iter().filter_map(|item| match item {
+                SelectItem::ExprWithAlias { alias, .. } => Some(normalise(alias)),
+                _ => None,
+            }));
+            ControlFlow::Continue(())
+        }
+    }
+    let mut aliases = Aliases(Vec::new());
+    let _ = Visit::visit(&definition.query, &mut aliases);
+    matches!(error, SchemaError::FieldNotFound { field, .. } if field.relation.is_none() && aliases.0.contains(&field.name))
+}
+
 /// The name that is most like a word, else all of them.
 fn suggest(word: &str, known: &[&str], all: &str) -> String {
     let near = known.iter().map(|k| (strsim::damerau_levenshtein(word, k), k)).min();
@@ -180,9 +256,9 @@ fn wrong_function(text: &str, span: Option<Span>, definition: &QueryDefinition) 
         let span = span.unwrap_or_else(|| call_of(definition, &name));
         let finding = Diagnostic::new(UNKNOWN_FUNCTION, span, format!("function `{name}` does not exist"));
         let guess = quoted("Did you mean '").map(|guess| format!("Did you mean `{guess}`?"));
-        return Some(
-            finding.hint(guess.unwrap_or_else(|| "Functions are those of DataFusion and the calendar.".into())),
-        );
+        return Some(finding.hint(
+            guess.unwrap_or_else(|| "Functions are those of DataFusion, and those that the README lists.".into()),
+        ));
     }
     let name = quoted("unction '")?;
     let about_arguments = ["signature", "requires", "expects", "expected", "coerce", "coercion", "arguments"];
@@ -192,7 +268,9 @@ fn wrong_function(text: &str, span: Option<Span>, definition: &QueryDefinition) 
     let given = text.split_once("but received ").map(|(_, rest)| rest.split(" (DataType").next().unwrap_or(rest));
     let takes: Vec<&str> = text.split(" requires ").skip(1).filter_map(|part| part.split([',', '.']).next()).collect();
     let hint = match (given, takes.is_empty()) {
-        (Some(given), false) => format!("It was given {given}; it takes {}: cast the argument.", takes.join(", ")),
+        (Some(given), false) => {
+            format!("It was given {}; it takes {}: cast the argument.", in_sql(given), in_sql(&takes.join(", ")))
+        }
         _ => of_signature(text, &name),
     };
     let message = format!("function `{name}` does not take these arguments");
@@ -205,7 +283,7 @@ fn of_signature(text: &str, name: &str) -> String {
     let said = said.lines().next().unwrap_or_default();
     let said = said.split(". ").next().unwrap_or(said).trim_end_matches('.');
     match said.split_once(" cannot take ") {
-        Some((takes, given)) => format!("It was given {given}; it takes {takes}: cast the argument."),
+        Some((takes, given)) => format!("It was given {}; it takes {takes}: cast the argument.", in_sql(given)),
         None if said.contains(name) => format!("{said}."),
         None => format!("{name}: {said}."),
     }

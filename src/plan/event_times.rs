@@ -101,7 +101,7 @@ pub(super) fn of_relation(
 ) -> Vec<Option<TimeOf>> {
     let of_input = |idx: usize| inputs.get(idx).map(|plan| of_plan(builder, plan)).unwrap_or_default();
     let mut times = match operator {
-        OperatorPlan::Select | OperatorPlan::TableWindow(_) => of_input(0),
+        OperatorPlan::Select | OperatorPlan::TableWindow(_) | OperatorPlan::TemporalFilter(_) => of_input(0),
         OperatorPlan::TableAggregate(spec) => of_input(0).into_iter().take(spec.n_keys).collect(),
         OperatorPlan::TableJoin(spec) => {
             let n_before = spec.n_keys + usize::from(spec.as_of);

@@ -82,6 +82,7 @@ fn state(relation: &Relation) -> String {
             "logged; rows of both sides until the other side's watermark is past their bounds (allowed lateness {} ms)",
             spec.allowed_lateness_ms
         ),
+        OperatorPlan::TemporalFilter(_) => "derived from its input: the rows whose instant has not come".into(),
         OperatorPlan::FrozenRows(_) => "logged; the rows that the input last had from frozen groups".into(),
         OperatorPlan::Changes(_) => "logged; last row handed on and revision per key".into(),
         OperatorPlan::Upsert(_) => "logged; last row written per key, as long as the table has it".into(),

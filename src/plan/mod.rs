@@ -25,6 +25,7 @@ mod rewrite;
 mod segment;
 mod session;
 mod sinks;
+mod table_read;
 #[cfg(test)]
 mod tests;
 mod time_columns;

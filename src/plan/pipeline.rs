@@ -10,7 +10,8 @@ use super::segment::Segment;
 use crate::catalog::{Format, Headers, Rate, RelationKind, SourceDefinition};
 use crate::operators::{
     ChangesSpec, DeduplicateSpec, FrozenRowsSpec, IntervalJoinSpec, LookupJoinSpec, Operator, OperatorError,
-    SourceTableSpec, TableAggregateSpec, TableJoinSpec, TableWindowSpec, UpsertSpec, WindowAggregateSpec,
+    SourceTableSpec, TableAggregateSpec, TableJoinSpec, TableWindowSpec, TemporalFilterSpec, UpsertSpec,
+    WindowAggregateSpec,
 };
 
 /// The index of a relation in its pipeline.
@@ -95,6 +96,8 @@ pub enum OperatorPlan {
     WindowAggregate(WindowAggregateSpec),
     /// What an input had last from frozen groups.
     FrozenRows(FrozenRowsSpec),
+    /// `PASSED(t, column)`.
+    TemporalFilter(TemporalFilterSpec),
     /// `CHANGES(t)`.
     Changes(ChangesSpec),
     /// The last row written per key: the end of a sink over a table.
@@ -116,6 +119,7 @@ impl OperatorPlan {
             Self::IntervalJoin(spec) => Some(Box::new(op::IntervalJoin::new(spec.clone())?)),
             Self::WindowAggregate(spec) => Some(Box::new(op::WindowAggregate::new(spec.clone())?)),
             Self::FrozenRows(spec) => Some(Box::new(op::FrozenRows::new(spec.clone())?)),
+            Self::TemporalFilter(spec) => Some(Box::new(op::TemporalFilter::new(spec.clone())?)),
             Self::Changes(spec) => Some(Box::new(op::Changes::new(spec.clone())?)),
             Self::Upsert(spec) => Some(Box::new(op::Upsert::new(spec.clone())?)),
         })
@@ -135,6 +139,7 @@ impl OperatorPlan {
             Self::IntervalJoin(_) => "interval_join",
             Self::WindowAggregate(_) => "window_aggregate",
             Self::FrozenRows(_) => "frozen_rows",
+            Self::TemporalFilter(_) => "temporal_filter",
             Self::Changes(_) => "changes",
             Self::Upsert(_) => "upsert",
         }
@@ -148,6 +153,7 @@ impl OperatorPlan {
                 | Self::TableJoin(_)
                 | Self::TableAggregate(_)
                 | Self::TableWindow(_)
+                | Self::TemporalFilter(_)
                 | Self::LookupJoin(LookupJoinSpec { wait: None, .. })
                 | Self::SourceStream(_, None)
         )

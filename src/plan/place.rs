@@ -8,7 +8,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Distinct, Expr, Function, GroupByExpr, GroupByWithModifier, Ident, Join, JoinConstraint,
-    JoinOperator, Query, Select, SelectItem, SetExpr, SetOperator, Spanned, TableFactor, UnaryOperator, Visit, Visitor,
+    JoinOperator, Query, Select, SelectItem, SetExpr, SetOperator, Spanned, TableFactor, UnaryOperator, Value,
+    ValueWithSpan, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::Span as Location;
 
@@ -91,6 +92,9 @@ enum Clause {
     Output(String),
     /// A comparison or the like, by its sign.
     Operation(String),
+    /// A text.
+    Constant(String),
+    Cast,
 }
 
 impl Clause {
@@ -111,11 +115,13 @@ impl Clause {
             | ("C0417" | "C0461", Self::Subquery { is_not_in: true })
             | ("C0420", Self::GroupingSets)
             | ("C0426", Self::DistinctOn)
+            | ("C0212", Self::Cast)
             | ("C0430" | "C0431", Self::Over) => true,
             ("C0421" | "C0422", Self::Call(name)) => names(name),
             ("C0424" | "C0425" | "C0427", Self::Call(name)) => {
                 ["tumble", "hop", "session", "date_trunc", "date_bin"].contains(&name.as_str())
             }
+            ("C0210", Self::Constant(text)) => message.contains(&format!("'{text}'")),
             ("C0205", Self::Operation(sign)) => message.contains(&format!(" {sign} ")),
             ("C0312", Self::Output(name)) => message.contains(&format!("`{name}`")),
             _ => false,
@@ -261,6 +267,10 @@ impl Visitor for Clauses {
         match expr {
             Expr::Function(function) => self.call(function),
             Expr::InSubquery { negated, .. } => self.add(Clause::Subquery { is_not_in: *negated }, expr.span()),
+            Expr::Cast { .. } => self.add(Clause::Cast, expr.span()),
+            Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), span }) => {
+                self.add(Clause::Constant(text.clone()), *span);
+            }
             Expr::BinaryOp { op, .. } => self.add(Clause::Operation(op.to_string()), expr.span()),
             Expr::Exists { .. } | Expr::Subquery(_) => self.add(Clause::Subquery { is_not_in: false }, expr.span()),
             _ => {}

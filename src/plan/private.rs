@@ -34,9 +34,10 @@ fn of_relation(builder: &Builder<'_>, known: &[BTreeSet<String>], relation: &Rel
     match &relation.operator {
         OperatorPlan::SourceTable(definition, _) | OperatorPlan::SourceStream(definition, _) => of_source(definition),
         // What these give out has the columns of their only input.
-        OperatorPlan::Select | OperatorPlan::Upsert(_) | OperatorPlan::FrozenRows(_) => {
-            named(&inputs().next().unwrap_or_default())
-        }
+        OperatorPlan::Select
+        | OperatorPlan::TemporalFilter(_)
+        | OperatorPlan::Upsert(_)
+        | OperatorPlan::FrozenRows(_) => named(&inputs().next().unwrap_or_default()),
         OperatorPlan::TableJoin(_)
         | OperatorPlan::TableAggregate(_)
         | OperatorPlan::TableWindow(_)

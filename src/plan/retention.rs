@@ -140,7 +140,9 @@ fn follow(builder: &Builder<'_>, staying: &BTreeMap<RelationId, String>) -> Path
 
 fn fate(builder: &Builder<'_>, paths: &Paths, relation: &Relation, idx: usize, source: RelationId) -> Fate {
     match &relation.operator {
-        OperatorPlan::Select | OperatorPlan::Changes(_) | OperatorPlan::Upsert(_) => Fate::Passes,
+        OperatorPlan::Select | OperatorPlan::TemporalFilter(_) | OperatorPlan::Changes(_) | OperatorPlan::Upsert(_) => {
+            Fate::Passes
+        }
         OperatorPlan::TableJoin(_) if idx == 0 => Fate::Passes,
         // Without a match a left row would come back; a version would give way to the one before it.
         OperatorPlan::TableJoin(spec) => {

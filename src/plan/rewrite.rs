@@ -16,6 +16,7 @@ use datafusion::sql::sqlparser::ast::{
     TableVersion, VisitMut, VisitorMut,
 };
 
+use super::table_read::{ReadBy, TableRead};
 use super::working_days;
 use crate::catalog::{Catalog, QueryDefinition, QueryRole};
 use crate::dialect::{Diagnostic, Span};
@@ -26,8 +27,8 @@ pub(super) struct Rewritten {
     pub(super) definition: QueryDefinition,
     /// Names of relations it reads, one entry a reference.
     pub(super) reads: Vec<String>,
-    /// The tables it reads by `CHANGES`.
-    pub(super) changes: Vec<ChangesRead>,
+    /// The tables it reads by `CHANGES` or `PASSED`.
+    pub(super) followed: Vec<TableRead>,
     /// Whether something in it was refused already.
     pub(super) is_refused: bool,
 }
@@ -35,28 +36,7 @@ pub(super) struct Rewritten {
 impl Rewritten {
     /// Names of everything it reads.
     pub(super) fn all_reads(&self) -> impl Iterator<Item = &String> {
-        self.reads.iter().chain(self.changes.iter().map(|c| &c.table))
-    }
-}
-
-/// A reference to `CHANGES(t)`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ChangesRead {
-    /// The table.
-    pub(super) table: String,
-    /// The sink that holds rows back by itself (`settle`, `max_rate`), so that it needs the last rows for itself.
-    pub(super) sink: Option<Arc<str>>,
-    /// For how long a key's change must be stable, in milliseconds.
-    pub(super) settle_ms: i64,
-}
-
-impl ChangesRead {
-    /// The name under which it is known.
-    pub(super) fn name(&self) -> String {
-        match &self.sink {
-            None => format!("changes({})", self.table),
-            Some(sink) => format!("changes({}) of {sink}", self.table),
-        }
+        self.reads.iter().chain(self.followed.iter().map(|read| &read.table))
     }
 }
 
@@ -173,20 +153,20 @@ fn span(definition: &QueryDefinition, span: datafusion::sql::sqlparser::tokenize
 fn rewrite_one(catalog: &Catalog, definition: QueryDefinition, findings: &mut Vec<Diagnostic>) -> Rewritten {
     let n_findings = findings.len();
     let mut rewriter =
-        Rewriter { catalog, definition: definition.clone(), reads: Vec::new(), changes: Vec::new(), findings };
+        Rewriter { catalog, definition: definition.clone(), reads: Vec::new(), followed: Vec::new(), findings };
     let mut query = definition.query.clone();
     rewriter.refuse_order(&query);
     let _ = VisitMut::visit(&mut query, &mut rewriter);
-    let (reads, changes) = (rewriter.reads, rewriter.changes);
+    let (reads, followed) = (rewriter.reads, rewriter.followed);
     let is_refused = findings.len() > n_findings;
-    Rewritten { definition: QueryDefinition { query, ..definition }, reads, changes, is_refused }
+    Rewritten { definition: QueryDefinition { query, ..definition }, reads, followed, is_refused }
 }
 
 struct Rewriter<'a> {
     catalog: &'a Catalog,
     definition: QueryDefinition,
     reads: Vec<String>,
-    changes: Vec<ChangesRead>,
+    followed: Vec<TableRead>,
     findings: &'a mut Vec<Diagnostic>,
 }
 
@@ -201,13 +181,14 @@ impl Rewriter<'_> {
         self.findings.push(Diagnostic::new(code, span(&self.definition, at), message).hint(hint));
     }
 
-    fn changes_read(&self, table: String) -> ChangesRead {
-        match &self.definition.role {
+    fn changes_read(&self, table: String) -> TableRead {
+        let by = match &self.definition.role {
             QueryRole::Sink(options) if options.settle_ms != 0 || options.max_rate.is_some() => {
-                ChangesRead { table, sink: Some(self.definition.name.clone()), settle_ms: options.settle_ms }
+                ReadBy::Changes { sink: Some(self.definition.name.clone()), settle_ms: options.settle_ms }
             }
-            _ => ChangesRead { table, sink: None, settle_ms: 0 },
-        }
+            _ => ReadBy::Changes { sink: None, settle_ms: 0 },
+        };
+        TableRead { table, by }
     }
 
     /// Refuses what cannot be read by its name.
@@ -280,6 +261,15 @@ impl Rewriter<'_> {
     }
 }
 
+/// The arguments of a table function, if all are names.
+fn identifiers(args: &[FunctionArg]) -> Option<Vec<&Ident>> {
+    let name = |arg| match arg {
+        &FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(ref ident))) => Some(ident),
+        _ => None,
+    };
+    args.iter().map(name).collect()
+}
+
 fn call(name: &str, args: Vec<Expr>) -> Expr {
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),
@@ -306,18 +296,36 @@ impl VisitorMut for Rewriter<'_> {
             let hint = "Write them before AS: CREATE SINK name WITH (..) AS SELECT ..";
             self.find("C0313", name.span(), format!("options `WITH (..)` stand behind `{name}`"), hint);
         }
-        let Some(table) = object_name(name) else { return ControlFlow::Continue(()) };
+        let Some(table) = object_name(name) else {
+            let hint = "A pack has no schemas: write the relation's name alone.";
+            self.find("C0315", name.span(), format!("`{name}` has more than one part"), hint);
+            return ControlFlow::Continue(());
+        };
         match args.take() {
-            Some(given) if table == "changes" => match given.args.as_slice() {
-                [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(of)))] => {
+            Some(given) if table == "changes" => match identifiers(&given.args).as_deref() {
+                Some([of]) => {
                     let read = self.changes_read(normalise(of));
                     *name = quoted(&read.name());
                     alias.get_or_insert_with(|| alias_of("changes"));
-                    self.changes.push(read);
+                    self.followed.push(read);
                 }
                 _ => {
                     let hint = "Write FROM CHANGES(t) with the name of a table.";
                     self.find("C0309", name.span(), "CHANGES takes one table".into(), hint);
+                }
+            },
+            Some(given) if table == "passed" => match identifiers(&given.args).as_deref() {
+                Some([of, column]) => {
+                    let (of, column) = (normalise(of), normalise(column));
+                    let read = TableRead { table: of.clone(), by: ReadBy::Passed { column } };
+                    *name = quoted(&read.name());
+                    alias.get_or_insert_with(|| alias_of(&of));
+                    self.followed.push(read);
+                }
+                _ => {
+                    let hint =
+                        "Write FROM PASSED(t, column) with the name of a table and of its column with the instant.";
+                    self.find("C0315", name.span(), "PASSED takes a table and one of its columns".into(), hint);
                 }
             },
             given @ Some(_) => *args = given,

@@ -11,7 +11,8 @@ use datafusion::sql::sqlparser::ast::Ident;
 use super::builder::{Builder, Facts, NewRelation, leaf, schema_of};
 use super::error::{Result, refuse};
 use super::pipeline::{Distribution, OperatorPlan, Relation, SinkPlan};
-use super::rewrite::{ChangesRead, normalise};
+use super::rewrite::normalise;
+use super::table_read::TableRead;
 use super::{RelationId, lineage, private};
 use crate::catalog::{QueryDefinition, RelationKind, SinkOptions};
 use crate::format::json;
@@ -30,7 +31,7 @@ pub(super) fn changes_schema(table: &SchemaRef) -> SchemaRef {
 }
 
 /// Adds the relation that `CHANGES(t)` reads.
-pub(super) fn add_changes(builder: &mut Builder<'_>, read: &ChangesRead, id: RelationId) -> Result<()> {
+pub(super) fn add_changes(builder: &mut Builder<'_>, read: &TableRead, settle_ms: i64, id: RelationId) -> Result<()> {
     let table = read.table.as_str();
     let relation = &builder.relations[id];
     let Some(key) = builder.facts[id].keys.first().cloned() else {
@@ -43,7 +44,7 @@ pub(super) fn add_changes(builder: &mut Builder<'_>, read: &ChangesRead, id: Rel
         key_text: key_text(builder, &input, &key)?,
         input: input.clone(),
         schema: schema.clone(),
-        settle_ms: read.settle_ms,
+        settle_ms,
     };
     let fields = |s: &SchemaRef| schema_of(s.fields().iter().map(|f| (None, f.clone())).collect());
     let plan = leaf(table, fields(&input)?);

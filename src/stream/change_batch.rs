@@ -1,9 +1,9 @@
 //! Rows with weights: what one relation hands to the next within an epoch.
 
 use ahash::RandomState;
-use arrow::array::{BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::buffer::ScalarBuffer;
-use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
+use arrow::compute::{concat_batches, filter_record_batch, take};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
@@ -80,8 +80,11 @@ impl ChangeBatch {
             Order::Sequence(s) => Order::Sequence(idx.values().iter().map(|i| s[pick(i)]).collect()),
             Order::Key(t) => Order::Key(idx.values().iter().map(|i| Some(t.value(pick(i)))).collect()),
         };
+        // Rows may have no columns; then only their number counts.
+        let options = RecordBatchOptions::new().with_row_count(Some(idx.len()));
+        let columns = self.rows.columns().iter().map(|c| take(c, idx, None)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
-            rows: take_record_batch(&self.rows, idx)?,
+            rows: RecordBatch::try_new_with_options(self.rows.schema(), columns, &options)?,
             weights: idx.values().iter().map(|i| self.weights[pick(i)]).collect(),
             order,
         })

@@ -18,6 +18,18 @@ use crate::world::Content;
 
 /// The rows that batch SQL yields, as the sinks would write them, sorted.
 pub(crate) fn run(catalog: &Catalog, shape: &Shape, content: &Content) -> Result<Vec<String>, String> {
+    let (steps, query) = shape.batch_steps();
+    let steps: Vec<(String, String)> = steps.iter().map(|(name, sql)| ((*name).into(), (*sql).into())).collect();
+    run_sql(catalog, &steps, &query, content)
+}
+
+/// The rows of a query that reads views.
+pub(crate) fn run_sql(
+    catalog: &Catalog,
+    steps: &[(String, String)],
+    query: &str,
+    content: &Content,
+) -> Result<Vec<String>, String> {
     let mut options = ConfigOptions::new();
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.time_zone = Some(catalog.time_zone.name().to_owned());
@@ -34,14 +46,13 @@ pub(crate) fn run(catalog: &Catalog, shape: &Shape, content: &Content) -> Result
         let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).map_err(|e| e.to_string())?;
         ctx.register_table(source.name.as_ref(), Arc::new(table)).map_err(|e| e.to_string())?;
     }
-    let (steps, query) = shape.batch_steps();
     let failed = |e: datafusion::error::DataFusionError| format!("batch: {}", e.strip_backtrace());
     let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|e| e.to_string())?;
     let batches = runtime.block_on(async {
         for (name, sql) in steps {
             ctx.sql(&format!("CREATE VIEW {name} AS {sql}")).await?;
         }
-        ctx.sql(&query).await?.collect().await
+        ctx.sql(query).await?.collect().await
     });
     let mut lines = Vec::new();
     for batch in batches.map_err(failed)? {

@@ -101,6 +101,8 @@ pub(crate) struct Committed {
     pub(crate) appended: BTreeMap<String, Vec<Value>>,
     /// The ids in the headers.
     pub(crate) ids: Vec<String>,
+    /// By `late` or `rejected` and relation how many records left that way.
+    pub(crate) refused: BTreeMap<String, u64>,
     /// How it was run.
     pub(crate) text: String,
     held: BTreeMap<String, BTreeMap<Vec<u8>, String>>,
@@ -114,6 +116,8 @@ pub(crate) struct Followed {
     upserts: BTreeMap<String, bool>,
     /// Whether the content after each epoch is kept, or only that after the last.
     keeps_epochs: bool,
+    /// Whether records may be refused.
+    may_refuse: bool,
 }
 
 impl Followed {
@@ -125,7 +129,13 @@ impl Followed {
             log: MemoryStateLog::default(),
             upserts: pipeline.sinks.iter().map(|s| (s.name.to_string(), s.upsert)).collect(),
             keeps_epochs,
+            may_refuse: false,
         }
+    }
+
+    /// Counts refused records; else one that is refused is a failure.
+    pub(crate) fn with_refused(self) -> Self {
+        Self { may_refuse: true, ..self }
     }
 
     pub(crate) fn log(&self) -> MemoryStateLog {
@@ -139,8 +149,17 @@ impl Followed {
     fn commit(&self, epoch: SealedEpoch) {
         let mut committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
         for (idx, (topic, records)) in epoch.outputs.iter().enumerate() {
-            let OutputTopic::Sink(name) = topic else {
-                panic!("records were refused: {topic:?} {}", String::from_utf8_lossy(&records.data));
+            let name = match topic {
+                OutputTopic::Sink(name) => name,
+                OutputTopic::Late(name) if self.may_refuse => {
+                    *committed.refused.entry(format!("late {name}")).or_default() += records.len() as u64;
+                    continue;
+                }
+                OutputTopic::Rejected(name) if self.may_refuse => {
+                    *committed.refused.entry(format!("rejected {name}")).or_default() += records.len() as u64;
+                    continue;
+                }
+                other => panic!("records were refused: {other:?} {}", String::from_utf8_lossy(&records.data)),
             };
             for (place, record) in records.iter().enumerate() {
                 let headers = epoch.headers.get(idx).and_then(|h| h.get(place)).into_iter().flatten();

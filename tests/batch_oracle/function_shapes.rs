@@ -73,5 +73,13 @@ fn working_days() -> Vec<Shape> {
             .batch("SELECT id FROM t WHERE EXISTS (SELECT 1 FROM u CROSS JOIN (SELECT working_calendar(day, working) AS c FROM calendar) AS c WHERE u.g = t.g AND add_working_days(c, u.at, 1) IS NOT NULL)"),
         stream("working_days_of_a_stream", "SELECT id, add_working_days(at, 1) AS due FROM s WHERE n > 0 OR add_working_days(at, 2) IS NULL")
             .batch("SELECT id, add_working_days(c, at, 1) AS due FROM s CROSS JOIN (SELECT working_calendar(day, working) AS c FROM calendar) AS c WHERE n > 0 OR add_working_days(c, at, 2) IS NULL"),
+        stream(
+            "working_days_as_a_bound",
+            "SELECT s.id, q.id AS qid, add_working_days(q.at, 1) AS due FROM s LEFT JOIN q ON s.g = q.g AND q.at >= s.at AND q.at <= add_working_days(s.at, 1)",
+        )
+        .batch(
+            "SELECT s.id, q.id AS qid, add_working_days(c, q.at, 1) AS due FROM s CROSS JOIN (SELECT working_calendar(day, working) AS c FROM calendar) AS c
+             LEFT JOIN q ON s.g = q.g AND q.at >= s.at AND q.at <= add_working_days(c, s.at, 1)",
+        ),
     ]
 }

@@ -8,9 +8,12 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod batch;
+mod compositions;
+mod conservation;
 mod ends;
 mod function_shapes;
 mod interval_join_shapes;
+mod nexmark;
 mod pack;
 mod refusals;
 mod safe_riding;

@@ -29,7 +29,12 @@ CREATE STREAM q (id VARCHAR PRIMARY KEY, g VARCHAR, n BIGINT, at TIMESTAMP WITH 
 
 /// Plans a pack of the sources and these rules. An error is the text that a user would see.
 pub(crate) fn compile(rules: &str) -> Result<(Catalog, Arc<Pipeline>), String> {
-    let pack = Pack::from_text("rules.sql", format!("{SOURCES}{rules}"));
+    compile_whole(&format!("{SOURCES}{rules}"))
+}
+
+/// Plans a pack that declares its sources itself.
+pub(crate) fn compile_whole(text: &str) -> Result<(Catalog, Arc<Pipeline>), String> {
+    let pack = Pack::from_text("rules.sql", text.to_owned());
     let shown = |findings: Vec<Diagnostic>| render(&findings, &pack);
     let (statements, findings) = parse(&pack);
     if !findings.is_empty() {

@@ -49,6 +49,18 @@ fn queries_that_cannot_be_streamed_are_refused_with_a_hint() {
     refused("C0416", "SELECT t.id, v.val FROM t JOIN v FOR SYSTEM_TIME AS OF t.n ON v.g = t.g");
     refused("C0417", "SELECT id FROM t WHERE n NOT IN (SELECT n FROM u WHERE u.g = t.g)");
     refused("C0446", "SELECT g FROM t");
+    refused("C0321", "SELECT g, add_working_days(max(at), 1) AS due FROM t GROUP BY g");
+    refused("C0321", "SELECT g, count(*) AS c FROM t GROUP BY g HAVING working_days_between(min(at), max(at)) > 2");
+}
+
+#[test]
+fn working_days_without_a_calendar_are_refused_with_a_hint() {
+    let rules = "CREATE TABLE calendar (day DATE PRIMARY KEY, worked BOOLEAN) WITH (topic = 'c', format = 'json');
+        CREATE TABLE e (id VARCHAR PRIMARY KEY, at TIMESTAMP WITH TIME ZONE) WITH (topic = 'e', format = 'json');
+        CREATE SINK k WITH (topic = 'k', format = 'json') AS SELECT id, add_working_days(at, 3) AS due FROM e;";
+    let text = pack::compile_whole(rules).expect_err("was planned");
+    assert!(text.contains("C0320") && text.contains("working_calendar(day, working) makes one of any table"), "{text}");
+    assert!(text.contains("3:73"), "{text}");
 }
 
 #[test]

@@ -62,5 +62,14 @@ pub(crate) fn all() -> Vec<Shape> {
         Shape::new("stream_whole", KeyOf::Declared("c"), "SELECT count(*) AS c, sum(n) AS s FROM s "),
         Shape::inferred("stream_counts_joined", "id", "SELECT t.id, c.c FROM t LEFT JOIN c ON c.g = t.g")
             .view("c", "SELECT g, count(*) AS c FROM s GROUP BY g"),
+        Shape::inferred("passed_of_groups", "g", "SELECT g, due, c FROM PASSED(e, due)")
+            .view("e", "SELECT g, max(at) AS due, count(*) AS c FROM s GROUP BY g")
+            .batch("SELECT g, due, c FROM e WHERE due IS NOT NULL"),
+        // Who had no answer when its time had come.
+        Shape::inferred("passed_unanswered", "g", "SELECT g FROM PASSED(e, due)")
+            .view("a", "SELECT g, min(at) AS due FROM s WHERE n > 0 GROUP BY g")
+            .view("b", "SELECT DISTINCT g FROM q WHERE b")
+            .view("e", "SELECT a.g, a.due FROM a LEFT JOIN b ON b.g = a.g WHERE b.g IS NULL")
+            .batch("SELECT g FROM e WHERE due IS NOT NULL"),
     ]
 }

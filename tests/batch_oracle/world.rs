@@ -156,30 +156,30 @@ fn corrected(old: &Value, new: &Value, rng: &mut Rng) -> Value {
     row
 }
 
-fn group(rng: &mut Rng) -> Value {
+pub(crate) fn group(rng: &mut Rng) -> Value {
     if rng.u32(0..8) == 0 { Value::Null } else { json!(format!("g{}", rng.u32(0..4))) }
 }
 
-fn integer(rng: &mut Rng) -> Value {
+pub(crate) fn integer(rng: &mut Rng) -> Value {
     if rng.u32(0..8) == 0 { Value::Null } else { json!(rng.i64(-3..7)) }
 }
 
 /// Quarters add up without rounding, in any order.
-fn quarter(rng: &mut Rng) -> Value {
+pub(crate) fn quarter(rng: &mut Rng) -> Value {
     if rng.u32(0..8) == 0 { Value::Null } else { json!(f64::from(rng.i32(-20..20)) / 4.0) }
 }
 
-fn truth(rng: &mut Rng) -> Value {
+pub(crate) fn truth(rng: &mut Rng) -> Value {
     [Value::Null, json!(true), json!(false)][rng.usize(0..3)].clone()
 }
 
 /// Few instants, so that ties are frequent, some around the change to summer time (31 March 2024, 01:00 UTC).
-fn random_instant(rng: &mut Rng) -> String {
+pub(crate) fn random_instant(rng: &mut Rng) -> String {
     instant(rng.i64(0..12) * 30 + [0, 0, 1_440 * 30][rng.usize(0..3)])
 }
 
 /// Minutes after 2024-03-30T22:00Z as RFC 3339.
-fn instant(minute: i64) -> String {
+pub(crate) fn instant(minute: i64) -> String {
     let start = chrono::DateTime::from_timestamp(1_711_836_000 + minute * 60, 0).unwrap_or_default();
     start.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }

@@ -27,3 +27,5 @@ CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT r.ride_id, p.minimum
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT r.ride_id, p.minimum FROM rides AS r RIGHT JOIN policy FOR SYSTEM_TIME AS OF r.at AS p ON TRUE;
 --- another way to choose a version
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT r.ride_id, p.minimum FROM rides AS r JOIN policy FOR SYSTEM_TIME BETWEEN r.at AND r.at AS p ON TRUE;
+--- one of two joins without an equality
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT p.person_id, o.plate, o.since, v.visit_id FROM people AS p JOIN owners AS o ON o.person_id = p.person_id JOIN visits AS v ON v.at > o.since;

@@ -29,3 +29,15 @@ CREATE VIEW b AS SELECT person_id FROM a;
 --- an error in a view is told once
 CREATE VIEW a AS SELECT person_id, twon FROM people;
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT person_id, twon FROM a;
+--- a relation of another schema
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT person_id FROM public.people;
+--- a value for a column that takes another
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT visit_id FROM visits WHERE at = 'tomorrow';
+--- too few arguments
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT person_id, age_in_years(born) AS age FROM people;
+--- an alias in WHERE
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT person_id, upper(town) AS city FROM people WHERE city = 'A';
+--- a struct that is none
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT person_id, town.name AS name FROM people;
+--- a cast that does not exist
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT person_id, CAST(tags AS INT) AS n FROM people;

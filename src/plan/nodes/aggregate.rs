@@ -76,7 +76,10 @@ fn calls(aggregate: &Aggregate) -> Option<(Vec<AggregateCall>, Vec<Expr>)> {
             name => AggregateFunction::Collected(Collected::of_name(name)?),
         };
         let argument = match p.args.as_slice() {
-            [Expr::Literal(value, _)] if function == AggregateFunction::Count && !value.is_null() => None,
+            // Every row counts; only their number does not if equal arguments count once.
+            [Expr::Literal(value, _)] if function == AggregateFunction::Count && !value.is_null() && !p.distinct => {
+                None
+            }
             many if matches!(function, AggregateFunction::Collected(_)) => {
                 args.push(as_struct(many));
                 Some(n_keys + args.len() - 1)

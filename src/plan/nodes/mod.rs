@@ -6,3 +6,4 @@ mod interval_bounds;
 mod interval_join;
 pub(super) mod join;
 pub(super) mod table_window;
+pub(super) mod temporal_filter;

@@ -318,6 +318,33 @@ p0
 }
 
 #[test]
+fn statements_that_do_not_fit_the_source_say_why() {
+    let statements = [
+        ("INSERT INTO people VALUES ('a', 'b')", "2 values for 3 columns of `people`: id, town, tags"),
+        (
+            "INSERT INTO people (id, city) VALUES ('a', 'b')",
+            "`people` has no column `city`; its columns are id, town, tags",
+        ),
+        ("INSERT INTO log (id, at) VALUES ('a', 'soon')", "`soon` is no instant; write '2024-03-01 08:00'"),
+        ("INSERT INTO log (id, n) VALUES ('a', 'many')", "column `n` of `log`"),
+        ("INSERT INTO people SELECT id, 'x', NULL FROM log", "cannot be read from `log`"),
+        ("INSERT INTO northern VALUES ('a', 'b')", "is computed by the pack"),
+        ("DELETE FROM rides WHERE id = 'r1'", "`rides` is a stream"),
+        ("DELETE FROM people WHERE town = 'north'", "takes the whole key: id"),
+        ("WATERMARK people '2024-03-01'", "declares no event_time"),
+        ("CLOCK '2024-03-02'; CLOCK '2024-03-01'", "cannot go back"),
+        ("PAUSE people", "is no sink"),
+        ("PAUSE by_twon", "did you mean `by_town`?"),
+    ];
+    let records: String = statements.iter().map(|(sql, _)| format!("statement ok\n{sql}\n\n")).collect();
+    let found = failures(&format!("{records}query I\nSELECT count(*) FROM people\n----\n0\n"));
+    assert_eq!(found.len(), statements.len(), "{found:#?}");
+    for ((sql, part), found) in statements.iter().zip(&found) {
+        assert!(found.contains(part), "{sql}: {found}");
+    }
+}
+
+#[test]
 fn a_declared_key_that_turns_out_double_fails_the_test() {
     let found = failures(
         "statement ok

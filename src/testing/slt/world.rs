@@ -225,13 +225,14 @@ impl<'a> World<'a> {
         if self.is_clock_set && to_ms < self.clock_ms() {
             return Err(Wrong("the clock cannot go back".into()));
         }
-        let began_ms = if self.is_clock_set { i64::MIN } else { self.clock_ms() };
+        // Before anything came, nothing can have been silent.
+        let began_ms = if self.clock_ms() == 0 { to_ms } else { self.clock_ms() };
         self.is_clock_set = true;
         self.clock_ms.store(to_ms, Ordering::Relaxed);
         for partition in self.tested.topics().partitions() {
             let Ok(source) = self.source(&partition.relation) else { continue };
             let timeout_ms = source.idle_timeout_ms;
-            let last_ms = *self.arrivals.entry(partition.clone()).or_insert(began_ms.max(0));
+            let last_ms = *self.arrivals.entry(partition.clone()).or_insert(began_ms);
             if to_ms.saturating_sub(last_ms) >= timeout_ms {
                 for running in [Some(&self.tested), self.tapped.as_ref()].into_iter().flatten() {
                     running.topics().set_idle(partition.clone());

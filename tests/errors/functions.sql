@@ -1,0 +1,22 @@
+--- a resolution that H3 does not have
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT ride_id, h3_cell(speed, speed, 16) AS cell FROM rides;
+--- a disk that is too large
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT ride_id, unnest(h3_disk(ride_id, 50)) AS cell FROM rides;
+--- a text that is no polygon
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT ride_id FROM rides WHERE point_in_polygon(speed, speed, 'CIRCLE (1 1)');
+--- sections of a road without a length
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT ride_id, chainage_bin(speed, 0) AS bin FROM rides;
+--- hot spots of numbers
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT town, gi_star(age) AS spots FROM people GROUP BY town;
+--- a cell of a text
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT h3_cell(town, 3, 8) AS cell, person_id FROM people;
+--- working days without a calendar
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT visit_id, add_working_days(at, 3) AS due FROM visits;
+--- working days by a table that is no calendar
+CREATE TABLE calendar (day DATE PRIMARY KEY, open BOOLEAN) WITH (topic = 'calendar', format = 'json');
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT visit_id, working_days_between(at, at) AS n FROM visits;
+--- working days of groups
+CREATE TABLE calendar (day DATE PRIMARY KEY, working BOOLEAN) WITH (topic = 'calendar', format = 'json');
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT person_id, add_working_days(max(at), 3) AS due FROM visits GROUP BY person_id;
+--- a calendar of other columns
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT town, working_calendar(born, age) AS c FROM people GROUP BY town;
