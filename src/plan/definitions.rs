@@ -8,7 +8,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::prelude::SessionContext;
 
 use super::builder::{Builder, Facts, NewRelation, project_columns};
-use super::checks::{check_subqueries, check_syntax};
+use super::checks::{check_subqueries, check_syntax, check_wait};
 use super::cut::{all_columns, cut};
 use super::error::{DEFECT, PlanError, Result, refuse};
 use super::leaf::EpochTable;
@@ -272,7 +272,8 @@ fn build(
         builder.emit = definition.emit;
         builder.allowed_lateness_ms = definition.allowed_lateness_ms;
         builder.wait_ms = definition.wait_ms;
-        match add_definition(&mut builder, &definition, plan, &followed) {
+        let added = add_definition(&mut builder, &definition, plan, &followed);
+        match added.and_then(|sink| check_wait(&builder, &definition).map(|()| sink)) {
             Ok(sink) => sink_plans.extend(sink),
             // What reads a definition that failed would only repeat its finding.
             Err(PlanError::Refused { code: "C0202", .. }) if !findings.is_empty() => {}

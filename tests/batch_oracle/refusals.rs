@@ -30,7 +30,7 @@ fn queries_that_cannot_be_streamed_are_refused_with_a_hint() {
     refused("C0410", "SELECT s.id FROM s JOIN q ON s.id = q.id");
     refused("C0410", "SELECT s.id FROM s JOIN q ON s.id = q.id AND q.at >= s.at");
     refused("C0410", "SELECT s.id FROM s JOIN q ON s.id = q.id AND q.at <= s.at + INTERVAL '1 hour'");
-    refused("C0410", "SELECT s.id FROM s JOIN q ON s.id = q.id AND date_trunc('day', s.at) = date_trunc('day', q.at)");
+    refused("C0410", "SELECT s.id FROM s JOIN q ON s.id = q.id AND extract(hour FROM s.at) = extract(hour FROM q.at)");
     refused("C0410", "SELECT id FROM s WHERE NOT EXISTS (SELECT 1 FROM q WHERE q.g = s.g)");
     refused("C0461", "SELECT id FROM s WHERE g NOT IN (SELECT g FROM q)");
     refused("C0462", "SELECT s.id FROM s JOIN (SELECT after.id AS id FROM CHANGES(t)) AS c ON c.id = s.id");
@@ -80,6 +80,17 @@ fn working_days_without_a_calendar_are_refused_with_a_hint() {
 }
 
 #[test]
+fn a_wait_for_nothing_is_refused_and_one_of_a_step_of_with_is_not() {
+    let planned = |query: &str| {
+        pack::compile(&format!("CREATE SINK k WITH (topic = 'k', format = 'json', wait = '1 minute') AS {query};"))
+    };
+    let refused = planned("SELECT id, n FROM s").expect_err("was planned");
+    assert!(refused.contains("C0464") && refused.contains("hint: "), "{refused}");
+    planned("SELECT s.id, u.n FROM s JOIN u ON u.id = s.id").unwrap();
+    planned("WITH c AS (SELECT s.id, u.n FROM s JOIN u ON u.id = s.id) SELECT id FROM c WHERE n > 0").unwrap();
+}
+
+#[test]
 fn a_join_of_streams_without_bounds_says_what_is_missing() {
     let text = |condition: &str| {
         let rules = format!(
@@ -89,6 +100,7 @@ fn a_join_of_streams_without_bounds_says_what_is_missing() {
     };
     let one_sided = text("q.at >= s.at");
     assert!(one_sided.contains("no condition says up to which `q.at` rows may match a given `s.at`"), "{one_sided}");
+    assert!(one_sided.contains("--> rules.sql:20:"), "{one_sided}");
     assert!(one_sided.contains("s.at BETWEEN q.at - INTERVAL '1 hour' AND q.at + INTERVAL '1 hour'"), "{one_sided}");
     let other = text("q.at <= s.at");
     assert!(other.contains("no condition says up to which `s.at` rows may match a given `q.at`"), "{other}");

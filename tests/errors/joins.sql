@@ -7,6 +7,12 @@ CREATE VIEW pairs AS SELECT p.person_id, v.visit_id FROM people AS p JOIN visits
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT person_id, visit_id FROM pairs;
 --- two streams without a bound
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT r.ride_id, s.stop_id FROM rides AS r JOIN stops AS s ON s.ride_id = r.ride_id;
+--- a bound for one of two streams
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT r.ride_id, s.stop_id FROM rides AS r JOIN stops AS s ON s.ride_id = r.ride_id AND s.at >= r.at;
+--- a stream compared with all rows of another
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT ride_id FROM rides WHERE ride_id NOT IN (SELECT ride_id FROM stops);
+--- a wait for nothing
+CREATE SINK s WITH (topic = 's', format = 'json', wait = '1 minute') AS SELECT ride_id FROM rides;
 --- rows of a table kept against a stream
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT p.person_id, r.ride_id FROM people AS p LEFT JOIN rides AS r ON r.person_id = p.person_id;
 --- versions of a table that has none
