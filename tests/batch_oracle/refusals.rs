@@ -118,22 +118,22 @@ fn an_instant_that_the_clocks_skip_is_refused_in_words() {
 #[test]
 fn buckets_that_cannot_be_streamed_are_refused_with_a_hint() {
     refused(
-        "C0460",
+        "C0480",
         "SELECT count(*) AS c FROM s GROUP BY hop(at, INTERVAL '1 hour', INTERVAL '1 day'), session(at, INTERVAL '1 hour')",
     );
-    refused("C0461", "SELECT id, hop(at, INTERVAL '1 hour', INTERVAL '1 day') AS h FROM s");
-    refused("C0461", "SELECT id FROM t WHERE session(at, INTERVAL '1 hour') > at");
+    refused("C0481", "SELECT id, hop(at, INTERVAL '1 hour', INTERVAL '1 day') AS h FROM s");
+    refused("C0481", "SELECT id FROM t WHERE session(at, INTERVAL '1 hour') > at");
     refused(
-        "C0463",
+        "C0483",
         "SELECT window_start, count(*) AS c FROM t GROUP BY hop(at, INTERVAL '1 minute', INTERVAL '1 day')",
     );
     refused(
-        "C0463",
+        "C0483",
         "SELECT window_start, count(*) AS c FROM s GROUP BY hop(at, INTERVAL '1 minute', INTERVAL '1 day') EMIT CHANGES",
     );
-    refused("C0464", "SELECT window_start, count(*) AS c FROM t GROUP BY tumble(at, INTERVAL '1 hour') EMIT FINAL");
+    refused("C0484", "SELECT window_start, count(*) AS c FROM t GROUP BY tumble(at, INTERVAL '1 hour') EMIT FINAL");
     refused(
-        "C0464",
+        "C0484",
         "SELECT window_start, count(*) AS c FROM timed GROUP BY tumble(at + INTERVAL '1 hour', INTERVAL '1 hour') EMIT FINAL",
     );
     refused("C0444", "SELECT g, count(*) AS c FROM timed GROUP BY g EMIT FINAL");
@@ -155,7 +155,7 @@ fn buckets_that_cannot_be_streamed_are_refused_with_a_hint() {
         let compiled = pack::compile(&format!("CREATE SINK k WITH (topic = 'k', format = 'json') AS {query};"));
         compiled.map(|_| ()).expect_err("it is refused")
     };
-    assert!(sink("SELECT id FROM s WHERE n > 1 EMIT CHANGES EVERY '1 second'").contains("C0466"));
+    assert!(sink("SELECT id FROM s WHERE n > 1 EMIT CHANGES EVERY '1 second'").contains("C0485"));
     let text = sink("SELECT count(*) AS c FROM s GROUP BY hop(at, INTERVAL '1 millisecond', INTERVAL '1 year')");
     assert!(text.contains("make the slide longer"), "{text}");
 }
