@@ -14,7 +14,7 @@ use super::error::{DEFECT, PlanError, Result, refuse};
 use super::leaf::EpochTable;
 use super::nodes;
 use super::order::in_order;
-use super::pipeline::{OperatorPlan, Pipeline};
+use super::pipeline::Pipeline;
 use super::place::place;
 use super::pseudo_columns::{own_name, with_records};
 use super::retention::{Retention, plan_retention};

@@ -344,6 +344,7 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         arrival::mark_query(query);
+        fetch_as_limit(query);
         ControlFlow::Continue(())
     }
 
@@ -363,11 +364,6 @@ impl VisitorMut for Rewriter<'_> {
             };
             self.find("C0310", function.span(), format!("`{name}()` differs from call to call"), hint);
         }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        fetch_as_limit(query);
         ControlFlow::Continue(())
     }
 
