@@ -237,6 +237,16 @@ fn every_record_of_a_stream_is_counted_once_by_each_operator() {
                     FROM (SELECT *, sum(f) OVER (PARTITION BY k ORDER BY at) AS number
                           FROM (SELECT *, CASE WHEN at <= session_end(lag(at) OVER (PARTITION BY k ORDER BY at), INTERVAL '30 minutes') THEN 0 ELSE 1 END AS f FROM e) AS a) AS b
                     GROUP BY k, number"),
+        law("running_window", "SELECT id, sum(n) OVER (PARTITION BY k ORDER BY at, id ROWS UNBOUNDED PRECEDING) AS s FROM e"),
+        law("running_window_sliding", "SELECT id, count(*) OVER (PARTITION BY k ORDER BY at RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW) AS c FROM e"),
+        law("running_window_by_arrival", "SELECT id, sum(n) OVER (PARTITION BY k ORDER BY arrival) AS s FROM e")
+            .takes_late()
+            .batch("SELECT id, sum(n) OVER (PARTITION BY k ORDER BY i) AS s FROM (SELECT *, row_number() OVER () AS i FROM e) AS e"),
+        law("bucket_window", "SELECT id, n FROM e QUALIFY row_number() OVER (PARTITION BY tumble(at, INTERVAL '1 hour') ORDER BY n DESC NULLS LAST, id) = 1"),
+        law("first_row", "SELECT id, k FROM e QUALIFY row_number() OVER (PARTITION BY k ORDER BY at, id) = 1"),
+        law("first_row_by_arrival", "SELECT id, k FROM e QUALIFY row_number() OVER (PARTITION BY k ORDER BY arrival) = 1")
+            .takes_late()
+            .batch("SELECT id, k FROM (SELECT *, row_number() OVER () AS i FROM e) AS e QUALIFY row_number() OVER (PARTITION BY k ORDER BY i) = 1"),
         law("interval_join", "SELECT e.id, f.id AS fid FROM e LEFT JOIN f ON f.k = e.k AND f.at BETWEEN e.at - INTERVAL '20 minutes' AND e.at + INTERVAL '20 minutes'"),
         law("interval_join_inner", "SELECT e.id, f.id AS fid FROM e JOIN f ON f.k = e.k AND f.at BETWEEN e.at - INTERVAL '20 minutes' AND e.at + INTERVAL '20 minutes'"),
         law("interval_join_right", "SELECT e.id, f.id AS fid FROM e RIGHT JOIN f ON f.k = e.k AND f.at >= e.at AND f.at <= e.at + INTERVAL '5 minutes'"),
@@ -253,6 +263,7 @@ fn every_record_of_a_table_is_counted_once_by_each_operator() {
         law("table_join_inner", "SELECT d.id, c.v FROM d JOIN c ON c.k = d.k"),
         law("table_join_left", "SELECT d.id, c.v FROM d LEFT JOIN c ON c.k = d.k"),
         law("table_join_right", "SELECT c.k, d.id, c.v FROM d RIGHT JOIN c ON c.k = d.k"),
+        law("table_join_full", "SELECT d.id, c.k FROM d FULL JOIN c ON c.k = d.k"),
         law("table_join_semi", "SELECT id FROM d WHERE EXISTS (SELECT 1 FROM c WHERE c.k = d.k)"),
         law("table_join_anti", "SELECT id FROM d WHERE NOT EXISTS (SELECT 1 FROM c WHERE c.k = d.k AND c.v > 1)"),
         law("table_join_of_itself", "SELECT a.id, b.n FROM d AS a JOIN d AS b ON a.id = b.id"),

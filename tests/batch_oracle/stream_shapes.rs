@@ -19,6 +19,7 @@ pub(crate) fn all() -> Vec<Shape> {
         stream("lookup_table_first", "SELECT s.id, u.id AS uid FROM u JOIN s ON u.g = s.g"),
         stream("lookup_exists", "SELECT id FROM s WHERE EXISTS (SELECT 1 FROM u WHERE u.g = s.g)"),
         stream("lookup_not_exists", "SELECT id FROM s WHERE NOT EXISTS (SELECT 1 FROM u WHERE u.g = s.g)"),
+        stream("lookup_without_columns_of_the_stream", "SELECT w.id AS wid FROM (SELECT s.at FROM s LEFT JOIN u ON u.g = s.g) AS l LEFT JOIN w ON w.lo > w.hi"),
         stream("lookup_broadcast", "SELECT s.id, w.id AS wid FROM s LEFT JOIN w ON s.n BETWEEN w.lo AND w.hi"),
         stream("lookup_grouped", "SELECT s.id, a.c FROM s LEFT JOIN (SELECT g, count(*) AS c FROM t GROUP BY g) AS a ON a.g = s.g"),
         stream("stream_as_of", "SELECT s.id, s.at, v.val FROM s LEFT JOIN v FOR SYSTEM_TIME AS OF s.at ON v.g = s.g")

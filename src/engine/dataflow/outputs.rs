@@ -1,5 +1,6 @@
 //! What the shards of a relation gave, joined so that their number cannot be seen.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use arrow::array::{Array, UInt32Array};
@@ -34,16 +35,18 @@ fn in_order(changes: ChangeBatch) -> Result<ChangeBatch, ArrowError> {
         return Ok(changes);
     }
     let fields = changes.rows.schema().fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
-    let rows = RowConverter::new(fields)?.convert_columns(changes.rows.columns())?;
+    // Rows without columns are all equal, and no converter counts them.
+    let has_columns = changes.rows.num_columns() > 0;
+    let rows = has_columns.then(|| RowConverter::new(fields)?.convert_columns(changes.rows.columns())).transpose()?;
     let mut idx: Vec<u32> = (0..changes.len() as u32).collect();
     idx.sort_by(|a, b| {
         let (a, b) = (*a as usize, *b as usize);
         let by_order = match &changes.order {
-            Order::Unordered => std::cmp::Ordering::Equal,
+            Order::Unordered => Ordering::Equal,
             Order::Sequence(sequence) => sequence[a].cmp(&sequence[b]),
             Order::Key(keys) => keys.value(a).cmp(keys.value(b)),
         };
-        by_order.then_with(|| rows.row(a).cmp(&rows.row(b)))
+        by_order.then_with(|| rows.as_ref().map_or(Ordering::Equal, |rows| rows.row(a).cmp(&rows.row(b))))
     });
     changes.take(&UInt32Array::from(idx))
 }

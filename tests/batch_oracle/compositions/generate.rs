@@ -43,10 +43,6 @@ struct From {
 }
 
 const SIZE_MAX: f64 = 4_000.0;
-/// Whether rows of both sides of a join may stand alone.
-const FULL: bool = false;
-/// Whether streams have OVER.
-const RUNNING: bool = false;
 
 /// Writes a query over random sources.
 pub(super) fn query(with_streams: bool, rng: &mut Rng) -> Query {
@@ -278,7 +274,7 @@ impl Writer<'_> {
         let both = Scope(left.scope.0.iter().chain(&r.0).cloned().collect());
         let mut word =
             self.pick(&["JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "LEFT SEMI JOIN", "LEFT ANTI JOIN"]);
-        if FULL && self.chance(10) {
+        if self.chance(10) {
             word = "FULL JOIN";
         }
         let keeps_right = |word: &str| matches!(word, "RIGHT JOIN" | "FULL JOIN");
@@ -371,7 +367,7 @@ impl Writer<'_> {
         }
         let word =
             self.pick(&["JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "LEFT SEMI JOIN", "LEFT ANTI JOIN"]);
-        let word = if FULL && self.chance(8) { "FULL JOIN" } else { word };
+        let word = if self.chance(8) { "FULL JOIN" } else { word };
         let keeps_left = word.contains("SEMI") || word.contains("ANTI");
         // An outer row has no time of the other side.
         let times = match word {
@@ -843,7 +839,7 @@ impl Writer<'_> {
 
     fn over(&mut self, from: &mut From) -> Option<Select> {
         if from.is_stream {
-            return if RUNNING { self.running(from) } else { None };
+            return self.running(from);
         }
         if from.size > 1_500.0 {
             return None;
@@ -933,7 +929,7 @@ impl Writer<'_> {
     /// The first rows of each partition.
     fn top(&mut self, from: &From) -> Option<Select> {
         if from.is_stream {
-            return if RUNNING { self.first_rows(from) } else { None };
+            return self.first_rows(from);
         }
         if from.size > 1_500.0 {
             return None;

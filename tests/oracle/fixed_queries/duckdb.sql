@@ -110,3 +110,8 @@ FROM (SELECT *, sum(begins) OVER (PARTITION BY customer ORDER BY clicked_at) AS 
       FROM (SELECT *, CASE WHEN clicked_at <= lag(clicked_at) OVER (PARTITION BY customer ORDER BY clicked_at) + INTERVAL 40 MINUTE THEN 0 ELSE 1 END AS begins
             FROM clicks) AS a) AS b
 GROUP BY customer, number;
+-- name: clicks_of_two_hours
+SELECT click_id, count(*) OVER w AS n, sum(millis) OVER w AS millis, lag(click_id) OVER (PARTITION BY customer ORDER BY clicked_at, click_id) AS before
+FROM clicks WINDOW w AS (PARTITION BY customer ORDER BY clicked_at RANGE BETWEEN INTERVAL 2 HOUR PRECEDING AND CURRENT ROW);
+-- name: first_clicks
+SELECT customer, page, click_id FROM clicks QUALIFY row_number() OVER (PARTITION BY customer, page ORDER BY clicked_at, click_id) = 1;

@@ -145,3 +145,10 @@ CREATE SINK overlapping_hours WITH (topic = 'overlapping_hours', format = 'json'
 
 CREATE SINK sessions WITH (topic = 'sessions', format = 'json') AS
     SELECT window_start, customer, count(*) AS n, max(millis) AS slowest FROM clicks GROUP BY session(clicked_at, INTERVAL '40 minutes'), customer EMIT FINAL;
+
+CREATE SINK clicks_of_two_hours WITH (topic = 'clicks_of_two_hours', format = 'json') AS
+    SELECT click_id, count(*) OVER w AS n, sum(millis) OVER w AS millis, lag(click_id) OVER (PARTITION BY customer ORDER BY clicked_at, click_id) AS before
+    FROM clicks WINDOW w AS (PARTITION BY customer ORDER BY clicked_at RANGE BETWEEN INTERVAL '2 hours' PRECEDING AND CURRENT ROW);
+
+CREATE SINK first_clicks WITH (topic = 'first_clicks', format = 'json') AS
+    SELECT customer, page, click_id FROM clicks QUALIFY row_number() OVER (PARTITION BY customer, page ORDER BY clicked_at, click_id) = 1;
