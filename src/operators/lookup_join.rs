@@ -288,7 +288,6 @@ impl Operator for LookupJoin {
         let Some(waiting) = &mut self.waiting else {
             return Err(OperatorError::State("a lookup without `wait` logs nothing".into()));
         };
-        waiting.is_stale = true;
         log::read(delta, |logged| match logged {
             Logged::Counter(n) => {
                 waiting.n_emissions = n;

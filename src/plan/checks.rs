@@ -5,22 +5,29 @@ use std::collections::BTreeSet;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
+use super::builder::Builder;
 use super::error::{Result, refuse};
+use super::pipeline::OperatorPlan;
+use crate::catalog::QueryDefinition;
+use crate::operators::LookupJoinSpec;
 
 /// Refuses what the optimiser would turn into something that hides it.
 pub(super) fn check_syntax(plan: LogicalPlan) -> Result<LogicalPlan> {
     check_names(&plan)?;
     let mut refused = Ok(());
     plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::Distinct(datafusion::logical_expr::Distinct::On(_)) = node {
-            refused = refuse(
-                "C0426",
-                "DISTINCT ON is not supported",
-                "Keep one row of each key with QUALIFY row_number() OVER (PARTITION BY <key> ORDER BY ..) = 1.",
-            );
-        }
         node.apply_expressions(|e| {
             e.apply(|e| {
+                if let Expr::InSubquery(s) = e
+                    && s.negated
+                    && s.expr.column_refs().is_empty()
+                {
+                    refused = refuse(
+                        "C0417",
+                        "NOT IN compares a value that does not come from the outer query",
+                        "Write NOT EXISTS (SELECT 1 FROM .. WHERE ..), and say there what a null is to mean.",
+                    );
+                }
                 if let Expr::ScalarSubquery(s) = e
                     && s.outer_ref_columns.is_empty()
                     && !yields_one_row(&s.subquery)
@@ -78,5 +85,22 @@ pub(super) fn check_subqueries(plan: &LogicalPlan) -> Result<()> {
         "C0404",
         "a subquery stands where it cannot be turned into a join",
         "LEFT JOIN what it reads (SELECT DISTINCT for IN and EXISTS), and ask whether a column of it IS NOT NULL.",
+    )
+}
+
+/// Refuses `wait` where no row of the definition waits for anything. A step of WITH has the option of the whole.
+pub(super) fn check_wait(builder: &Builder<'_>, definition: &QueryDefinition) -> Result<()> {
+    let own = format!("{}.", definition.name);
+    let waits = builder.relations.iter().any(|relation| {
+        relation.name.starts_with(&own)
+            && matches!(relation.operator, OperatorPlan::LookupJoin(LookupJoinSpec { wait: Some(_), .. }))
+    });
+    if waits || definition.wait_ms == 0 || definition.name.contains('.') {
+        return Ok(());
+    }
+    refuse(
+        "C0464",
+        format!("`wait` of `{}` has no effect: no row of a stream is looked up in a table there", definition.name),
+        "Write it beside the join of the stream with the table, or leave it out.",
     )
 }

@@ -107,16 +107,16 @@ impl Clause {
             | ("C0405" | "C0209", Self::Condition)
             | ("C0406", Self::Lateral)
             | ("C0403" | "C0404", Self::Subquery { .. })
-            | ("C0410", Self::Join { .. })
+            | ("C0410" | "C0462" | "C0463", Self::Join { .. })
             | ("C0411" | "C0414" | "C0416", Self::AsOf)
             | ("C0412", Self::Join { is_full: true, .. })
             | ("C0413", Self::Join { keeps_rows: true, .. })
             | ("C0415", Self::Join { has_equality: false, .. })
-            | ("C0417", Self::Subquery { is_not_in: true })
+            | ("C0417" | "C0461", Self::Subquery { is_not_in: true })
             | ("C0420", Self::GroupingSets)
-            | ("C0426", Self::DistinctOn)
             | ("C0212", Self::Cast)
-            | ("C0430" | "C0431", Self::Over) => true,
+            | ("C0430" | "C0431" | "C0432" | "C0433" | "C0434" | "C0435" | "C0436" | "C0437", Self::Over)
+            | ("C0430" | "C0432" | "C0433", Self::DistinctOn) => true,
             ("C0421" | "C0422", Self::Call(name)) => names(name),
             ("C0424" | "C0425" | "C0427" | "C0480" | "C0481" | "C0482" | "C0483" | "C0484", Self::Call(name)) => {
                 ["tumble", "hop", "session", "date_trunc", "date_bin"].contains(&name.as_str())

@@ -92,6 +92,23 @@ pub(crate) fn all() -> Vec<Shape> {
             "interval_of_months",
             "SELECT s.id, q.id AS qid FROM s LEFT JOIN q ON s.g = q.g AND q.at <= s.at AND q.at + INTERVAL '1 month' > s.at",
         ),
+        stream(
+            "interval_of_one_bucket",
+            "SELECT s.id, q.id AS qid FROM s LEFT JOIN q ON s.g = q.g AND tumble(s.at, INTERVAL '1 hour') = tumble(q.at, INTERVAL '1 hour')",
+        ),
+        stream(
+            "interval_of_days",
+            "SELECT s.id, q.id AS qid FROM s LEFT JOIN q ON s.n = q.n AND date_trunc('day', q.at) <= date_trunc('day', s.at)
+                AND date_trunc('day', q.at) >= date_trunc('day', s.at + INTERVAL '90 minutes')",
+        ),
+        stream(
+            "interval_of_working_days",
+            "SELECT s.id, q.id AS qid FROM s LEFT JOIN q ON s.g = q.g AND q.at >= s.at AND q.at <= add_working_days(s.at, 1)",
+        )
+        .batch(
+            "SELECT s.id, q.id AS qid FROM s CROSS JOIN (SELECT working_calendar(day, working) AS c FROM calendar) AS c
+                LEFT JOIN q ON s.g = q.g AND q.at >= s.at AND q.at <= add_working_days(c, s.at, 1)",
+        ),
         stream("bucket_of_interval", "SELECT tumble(sat, INTERVAL '1 hour') AS h, sg, count(*) AS c, count(qid) AS m FROM a GROUP BY tumble(sat, INTERVAL '1 hour'), sg")
             .view("a", near),
         stream("bucket_of_other_time", "SELECT tumble(qat, INTERVAL '1 hour') AS h, count(*) AS c, sum(qn) AS m FROM a GROUP BY tumble(qat, INTERVAL '1 hour')")

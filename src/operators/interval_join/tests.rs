@@ -255,6 +255,52 @@ fn late_rows_are_refused_with_their_numbers() {
     assert_eq!(INNER.seen(&output.changes), [(Some((Some(50), 1)), Some((Some(45), 3)), None)]);
 }
 
+/// An hour an epoch, ten keys, bounds of some hours.
+#[test]
+fn a_simulated_year_leaves_nothing_behind() {
+    const HOUR_MS: i64 = 3_600_000;
+    let case = Case { kind: IntervalKind::Full, before: 2 * HOUR_MS, after: 5 * HOUR_MS, ..INNER };
+    let mut join = IntervalJoin::new(case.spec()).unwrap();
+    let (mut early, mut late) = (StateSize::default(), StateSize::default());
+    for hour in 0..365 * 24 {
+        let row = |n: i64| (Some(((hour * 7 + n) % 10) as u8), Some(hour * HOUR_MS + n * 60_000), n);
+        let (left, right) = ((0..4).map(row).collect::<Vec<Row>>(), (2..5).map(row).collect::<Vec<Row>>());
+        let ctx = EpochContext::new(vec![Watermark((hour - 1) * HOUR_MS); 2], vec![Watermark(hour * HOUR_MS); 2], true);
+        join.process(&[case.batch(&left, 0), case.batch(&right, 10)], &ctx).unwrap();
+        join.take_delta().unwrap();
+        let size = join.state_size();
+        let most = if hour < 365 * 12 { &mut early } else { &mut late };
+        *most = StateSize { rows: most.rows.max(size.rows), bytes: most.bytes.max(size.bytes) };
+    }
+    assert!(early.rows > 20 && late.rows <= early.rows, "{early:?} {late:?}");
+    // Chunks of a megabyte that are used in turn.
+    assert!(late.bytes <= 4 << 20, "{early:?} {late:?}");
+    assert!(join.sides.iter().all(|rows| rows.n_slots() <= 60), "slots are used again");
+}
+
+#[test]
+#[ignore = "measures"]
+fn speed_of_two_million_rows_in_batches_of_10_000() {
+    let case = Case { kind: IntervalKind::Left, filtered: true, before: 100, after: 300, ..INNER };
+    let mut join = IntervalJoin::new(case.spec()).unwrap();
+    let batches: Vec<_> = (0..100i64)
+        .map(|epoch| {
+            let row = |n: i64| (Some(((n * 7919) % 251) as u8), Some(epoch * 10_000 + n), n);
+            let rows = (0..10_000).map(row).collect::<Vec<Row>>();
+            (case.batch(&rows, 0), case.batch(&rows, 10_000))
+        })
+        .collect();
+    let (started, mut n_rows) = (std::time::Instant::now(), 0);
+    for (epoch, (left, right)) in batches.into_iter().enumerate() {
+        let after = Watermark(epoch as i64 * 10_000);
+        let ctx = EpochContext::new(vec![Watermark(after.0 - 10_000); 2], vec![after; 2], true);
+        n_rows += join.process(&[left, right], &ctx).unwrap().changes.len();
+        join.take_delta().unwrap();
+    }
+    let rate = 2.0 / started.elapsed().as_secs_f64();
+    println!("{rate:.2} M rows/s in, {n_rows} out, {:?}", join.state_size());
+}
+
 #[test]
 fn a_delta_of_another_operator_is_refused() {
     let mut join = IntervalJoin::new(INNER.spec()).unwrap();

@@ -1,6 +1,7 @@
 //! What the conditions of a join of streams say of event times: until when each side's rows may have a match.
 //!
-//! A condition `time of one side + constant <= expression of the other side` bounds the former. It need not be exact:
+//! A condition `time of one side + constant <= expression of the other side` bounds the former; so does one on the bucket
+//! that holds the time. It need not be exact:
 //! the join's filter decides about pairs, bounds only tell how long rows must wait.
 
 use arrow::datatypes::DataType;
@@ -42,12 +43,14 @@ struct AtMost<'e> {
     high: &'e Expr,
 }
 
-/// An event time of a side, shifted by a constant.
+/// An event time of a side, shifted by a constant, and perhaps cut to the start of a bucket.
 struct Shifted {
     /// The column, as text.
     column: String,
     kind: TimeColumn,
     shift: Shift,
+    /// The width of the bucket of which it is the start, if it is cut to one.
+    bucket: Option<ScalarValue>,
 }
 
 /// How far an interval may reach, in milliseconds: months and days differ.
@@ -76,7 +79,7 @@ pub(super) fn bounds(
                 && let Some(bounded) = shifted(builder, plans[1 - side], low).filter(|t| t.column == *other)
             {
                 let offset = bounded.kind.offset_ms().saturating_sub(bounded.shift.least_ms);
-                untils.push(((*high).clone(), offset));
+                untils.extend(last_of_bucket(builder, (*high).clone(), offset, bounded.bucket));
             }
             if is_of(plans[side], low)
                 && let Some(bounded) = shifted(builder, plans[1 - side], high).filter(|t| t.column == *other)
@@ -105,7 +108,7 @@ fn chosen_time(
     let columns = plan.schema().columns().into_iter().map(Expr::Column);
     let all = columns.chain(conditions.iter().flat_map(|c| [c.low.clone(), c.high.clone()]));
     let exact = all.filter(|e| is_of(plan, e)).find_map(|e| {
-        let of = shifted(builder, plan, &e).filter(|t| t.column == *column && t.shift.least_ms == t.shift.most_ms)?;
+        let of = shifted(builder, plan, &e).filter(|t| t.column == *column && t.is_exact())?;
         Some((e, of.kind.offset_ms().saturating_sub(of.shift.least_ms)))
     });
     Some((exact?, column.clone()))
@@ -163,6 +166,7 @@ fn peel(expr: &Expr, schema: &DFSchema, times: &[Option<TimeColumn>]) -> Option<
             column: expr.clone().unalias().to_string(),
             kind,
             shift: Shift::default(),
+            bucket: None,
         });
     }
     match expr {
@@ -174,6 +178,15 @@ fn peel(expr: &Expr, schema: &DFSchema, times: &[Option<TimeColumn>]) -> Option<
             }
             _ => None,
         },
+        Expr::ScalarFunction(call) => {
+            let (time, width) = match (call.func.name(), call.args.as_slice()) {
+                ("tumble", [time, Expr::Literal(width, _)]) => (time, width.clone()),
+                ("date_trunc", [Expr::Literal(ScalarValue::Utf8(Some(unit)), _), time]) => (time, width_of(unit)?),
+                _ => return None,
+            };
+            let time = peel(time, schema, times)?;
+            time.bucket.is_none().then_some(Shifted { bucket: Some(width), ..time })
+        }
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right }) => match (left.as_ref(), right.as_ref()) {
             (time, Expr::Literal(interval, _)) | (Expr::Literal(interval, _), time) => {
                 add(peel(time, schema, times)?, Shift::of(interval)?)
@@ -188,7 +201,40 @@ fn peel(expr: &Expr, schema: &DFSchema, times: &[Option<TimeColumn>]) -> Option<
     }
 }
 
+/// The last instant that an upper bound leaves: of a bucket's start, the end of the bucket that holds the bound.
+fn last_of_bucket(builder: &Builder<'_>, high: Expr, offset_ms: i64, bucket: Option<ScalarValue>) -> Option<Instant> {
+    let Some(width) = bucket else { return Some((high, offset_ms)) };
+    let window_end = builder.state.scalar_functions().get("window_end")?;
+    Some((window_end.call(vec![high, Expr::Literal(width, None)]), offset_ms.saturating_sub(1)))
+}
+
+/// What `date_trunc` cuts to, as an interval.
+fn width_of(unit: &str) -> Option<ScalarValue> {
+    let (months, days, seconds) = match unit.to_ascii_lowercase().as_str() {
+        "second" => (0, 0, 1),
+        "minute" => (0, 0, 60),
+        "hour" => (0, 0, 3_600),
+        "day" => (0, 1, 0),
+        "week" => (0, 7, 0),
+        "month" => (1, 0, 0),
+        "quarter" => (3, 0, 0),
+        "year" => (12, 0, 0),
+        _ => return None,
+    };
+    Some(ScalarValue::new_interval_mdn(months, days, seconds * 1_000_000_000))
+}
+
+impl Shifted {
+    /// Whether it tells the event time to the millisecond.
+    fn is_exact(&self) -> bool {
+        self.bucket.is_none() && self.shift.least_ms == self.shift.most_ms
+    }
+}
+
 fn add(time: Shifted, more: Shift) -> Option<Shifted> {
+    if time.bucket.is_some() {
+        return None;
+    }
     let shift = Shift {
         least_ms: time.shift.least_ms.checked_add(more.least_ms)?,
         most_ms: time.shift.most_ms.checked_add(more.most_ms)?,

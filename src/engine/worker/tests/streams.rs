@@ -154,6 +154,38 @@ fn rows_without_a_match_leave_by_the_clock_when_their_streams_are_idle() {
     }
 }
 
+const HOURS: &str = "
+    CREATE STREAM captures (id VARCHAR NOT NULL, plate VARCHAR, at TIMESTAMP WITH TIME ZONE NOT NULL)
+        WITH (topic = 'captures', format = 'json', event_time = 'at', max_future = '1 day');
+    CREATE STREAM notices (id VARCHAR NOT NULL, plate VARCHAR, at TIMESTAMP WITH TIME ZONE NOT NULL)
+        WITH (topic = 'notices', format = 'json', event_time = 'at', max_future = '1 day');
+    CREATE VIEW a AS SELECT window_end AS e, count(*) AS c FROM captures GROUP BY tumble(at, INTERVAL '1 minute');
+    CREATE VIEW b AS SELECT window_end AS e, count(*) AS c FROM notices GROUP BY tumble(at, INTERVAL '1 minute');
+    CREATE SINK both WITH (topic = 'both', format = 'json') AS SELECT a.c AS captures, b.c AS notices FROM a LEFT JOIN b ON a.e = b.e;
+    CREATE SINK tens WITH (topic = 'tens', format = 'json') AS SELECT sum(c) AS c FROM a GROUP BY tumble(e, INTERVAL '10 minutes');
+";
+
+#[test]
+fn buckets_that_are_joined_leave_when_they_close_and_close_the_buckets_above_them() {
+    let mut service = Service::start(HOURS, &["captures", "notices"]);
+    // Minutes 1 and 2 of captures, minute 1 of notices; ten minutes end four minutes later.
+    let first = [("captures", 0), ("captures", 61_000), ("notices", 1_000)].map(|(s, ms)| (s, row("x", "p", ms)));
+    service.turn(0, &first);
+    assert!(service.written("both").is_empty());
+    service.turn(60_000, &[]);
+    assert_eq!(service.written("both"), [r#"{"captures":1,"notices":1}"#]);
+    service.turn(119_999, &[]);
+    assert_eq!(service.written("both").len(), 1);
+    service.turn(120_000, &[]);
+    assert_eq!(service.written("both"), [r#"{"captures":1,"notices":1}"#, r#"{"captures":1,"notices":null}"#]);
+    let end_ms = 600_000 - START_MS.rem_euclid(600_000);
+    service.turn(end_ms - 1, &[]);
+    assert!(service.written("tens").is_empty());
+    // Its last minute ends where the ten minutes end, and so is of the next ten.
+    service.turn(end_ms + 60_000, &[]);
+    assert_eq!(service.written("tens"), [r#"{"c":2}"#]);
+}
+
 #[test]
 fn rows_wait_by_the_clock_for_the_version_that_they_need() {
     for restarts in [false, true] {
