@@ -29,6 +29,9 @@
 //! - **The log stays small and restarts quick.** A shard whose deltas have outgrown its state is written to the state topic
 //!   again in slices, and what lies before is deleted once the last slice is committed (`engine/rewrite.rs`). Local
 //!   snapshots save a restart most of the reading (`engine/snapshot.rs`); they may be lost or damaged at any time.
+//! - **Buckets end.** A row of a time bucket is handed on once, when event time has passed the bucket's end
+//!   (`operators/window_aggregate`, over tables `operators/final_rows`), or changes until then as a row of a table. Overlapping
+//!   buckets share their rows by pane; sessions grow together. Lines are those of the zone's clock and calendar.
 //! - **Forgotten is not deleted.** Where a table declares a retention, rows leave memory behind the end of their time bucket
 //!   and nothing that followed from them is withdrawn. `plan/retention.rs` finds out how far that may go through the
 //!   relations, `engine/dataflow/forget.rs` does it; what would change such a row later is late.

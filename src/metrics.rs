@@ -30,6 +30,10 @@ pub fn describe() {
     );
     describe_counter!("curb_records_undeliverable_total", "Records left out because their topic does not take them");
     describe_counter!("curb_relation_rows_total", "Rows that a relation took in and gave out");
+    describe_gauge!(
+        "curb_changes_after_close",
+        "Changes of a table that came when the final rows of their bucket had left, since the worker's last restore"
+    );
     describe_gauge!("curb_relation_watermark_timestamp_seconds", "The watermark of a relation, since the Unix epoch");
     describe_gauge!("curb_relation_watermark_lag_seconds", "How far a relation's watermark is behind the clock");
     describe_gauge!("curb_consumer_lag_records", "Records of a source that have not been read");
@@ -106,6 +110,11 @@ pub fn set_watermark(relation: &str, watermark_ms: i64, lag_ms: i64) {
     let relation = || relation.to_string();
     gauge!("curb_relation_watermark_timestamp_seconds", "relation" => relation()).set(watermark_ms as f64 / 1000.0);
     gauge!("curb_relation_watermark_lag_seconds", "relation" => relation()).set(lag_ms as f64 / 1000.0);
+}
+
+/// Changes of a table that came after the final rows of their bucket.
+pub fn set_changes_after_close(relation: &str, n_changes: u64) {
+    gauge!("curb_changes_after_close", "relation" => relation.to_string()).set(n_changes as f64);
 }
 
 /// Records of a source that are in its topic but have not been read.

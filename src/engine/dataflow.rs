@@ -252,6 +252,11 @@ impl Dataflow {
         self.shards.get(relation)?.get(shard as usize)?.as_deref()
     }
 
+    /// How many changes came for buckets of a relation whose final rows had left already, since the last restore.
+    pub(super) fn changes_after_close(&self, id: RelationId) -> u64 {
+        self.shards.get(id).into_iter().flatten().flatten().map(|s| s.changes_after_close()).sum()
+    }
+
     /// The state that each relation holds over its shards.
     pub fn state_sizes(&self) -> Vec<StateSize> {
         let add = |a: StateSize, b: StateSize| StateSize { rows: a.rows + b.rows, bytes: a.bytes + b.bytes };

@@ -294,6 +294,8 @@ fn hands_on_records(relation: &Relation) -> bool {
         | OperatorPlan::LookupJoin(_)
         | OperatorPlan::IntervalJoin(_)
         | OperatorPlan::WindowAggregate(_)
+        | OperatorPlan::FinalRows(_)
+        | OperatorPlan::Pace(_)
         | OperatorPlan::TemporalFilter(_)
         | OperatorPlan::FrozenRows(_)
         | OperatorPlan::Changes(_)

@@ -6,12 +6,15 @@
 //! gap is the instant after the gap. Where the clock is set back by at least a bucket's width, the buckets it passes a second
 //! time are buckets of their own: 02:00 occurs twice as an hour, each an hour long, but once as a quarter of a day.
 
+mod hop;
+
 use std::fmt;
 
 use datafusion::scalar::ScalarValue;
 
 use super::civil::{DAY_MS, Date};
 use super::zone::{Clock, SetBack, Zone};
+pub use hop::{BUCKETS_MAX, Hop, TooManyBuckets};
 
 /// How wide a bucket is: a part of the clock, days, or months.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,6 +81,17 @@ impl Width {
             "year" => Unit::Months(12),
             _ => return None,
         }))
+    }
+
+    /// The interval that [`Width::parse`] reads as this width.
+    pub fn interval(self) -> ScalarValue {
+        let (months, days, ms) = match self.0 {
+            Unit::Clock(ms) => (0, 0, ms),
+            Unit::Days(n) => (0, n, 0),
+            Unit::Months(n) => (n, 0, 0),
+        };
+        let whole = |n: i64| i32::try_from(n).unwrap_or(i32::MAX);
+        ScalarValue::new_interval_mdn(whole(months), whole(days), ms.saturating_mul(1_000_000))
     }
 
     /// Whether each bucket of this width lies in one bucket of another width.

@@ -15,6 +15,7 @@ mod civil;
 mod collected;
 mod gi_star;
 mod h3;
+mod hopping;
 mod memo;
 mod plate;
 mod polygon;
@@ -23,6 +24,7 @@ mod position;
 #[cfg(test)]
 mod reference;
 mod resident_id;
+mod rounding;
 mod scalar;
 mod statistics;
 mod tail;
@@ -35,13 +37,17 @@ mod zone;
 use chrono_tz::Tz;
 use datafusion::logical_expr::ScalarUDF;
 
-pub use bucket::{Buckets, Width, WidthError};
+pub use bucket::{BUCKETS_MAX, Buckets, Hop, TooManyBuckets, Width, WidthError};
 pub use collected::{Collected, aggregates};
+pub use hopping::{bucket_marks, hop_end, hop_pane, hop_starts, session_end, session_instant};
+pub use tumble::window_end;
 pub use zone::Zone;
 
 /// All scalar functions, for a pack whose time zone is `zone`.
 pub fn all(zone: Tz) -> Vec<ScalarUDF> {
     let mut functions = tumble::functions(zone);
+    functions.extend(hopping::functions(zone));
+    functions.extend(rounding::functions(zone));
     functions.extend(calendar::functions(zone));
     functions.extend(working_days::functions(zone));
     functions.extend(text::functions());

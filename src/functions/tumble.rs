@@ -23,18 +23,21 @@ pub(super) fn functions(zone: Tz) -> Vec<ScalarUDF> {
          Monday) and days are those of the zone's calendar; hours and less follow its clock. The width is a constant in one \
          kind of unit. Null for null. As TUMBLE in Flink SQL, but on the local calendar.",
     );
-    let window_end = documentation(
+    let signature = Signature::user_defined(Volatility::Immutable);
+    let tumble = Bucket { name: "tumble", edge: Edge::Start, zone, signature, documentation: tumble };
+    vec![ScalarUDF::new_from_impl(tumble), window_end(zone)]
+}
+
+/// `window_end(bucket_start, width)`: the end of the bucket that holds an instant.
+pub fn window_end(zone: Tz) -> ScalarUDF {
+    let documentation = documentation(
         "Time buckets",
         "window_end(bucket_start, INTERVAL '1 month')",
         "The end of the bucket that holds a timestamp, which is the start of the next one, as TIMESTAMP WITH TIME ZONE. \
          Null for null.",
     );
-    [("tumble", Edge::Start, tumble), ("window_end", Edge::End, window_end)]
-        .map(|(name, edge, documentation)| {
-            let signature = Signature::user_defined(Volatility::Immutable);
-            ScalarUDF::new_from_impl(Bucket { name, edge, zone, signature, documentation })
-        })
-        .into()
+    let signature = Signature::user_defined(Volatility::Immutable);
+    ScalarUDF::new_from_impl(Bucket { name: "window_end", edge: Edge::End, zone, signature, documentation })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

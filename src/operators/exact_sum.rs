@@ -51,6 +51,32 @@ impl ExactSum {
         self.widen().add_scaled(product, exponent);
     }
 
+    /// Adds another sum, as if its summands had been added.
+    pub fn absorb(&mut self, other: &Self) {
+        match &other.wide {
+            None if other.mantissa == 0 => {}
+            None => {
+                let theirs = (other.mantissa, other.exponent);
+                let narrow = match (self.wide.is_some(), self.mantissa) {
+                    (true, _) => None,
+                    (false, 0) => Some(theirs),
+                    (false, mine) => add_scaled((mine, self.exponent), theirs),
+                };
+                match narrow {
+                    Some((mantissa, exponent)) => (self.mantissa, self.exponent) = (mantissa, exponent),
+                    None => self.widen().add_scaled(theirs.0, theirs.1),
+                }
+            }
+            Some(theirs) => {
+                let mine = self.widen();
+                mine.n_nan = mine.n_nan.wrapping_add(theirs.n_nan);
+                mine.n_positive_infinite = mine.n_positive_infinite.wrapping_add(theirs.n_positive_infinite);
+                mine.n_negative_infinite = mine.n_negative_infinite.wrapping_add(theirs.n_negative_infinite);
+                theirs.limbs.iter().enumerate().for_each(|(limb, digit)| mine.add_digit(limb, *digit));
+            }
+        }
+    }
+
     fn widen(&mut self) -> &mut WideSum {
         let (mantissa, exponent) = (std::mem::take(&mut self.mantissa), self.exponent);
         self.wide.get_or_insert_with(|| {
@@ -282,6 +308,16 @@ mod tests {
             prop_assert_eq!(with.value().to_bits(), sum(&kept).value().to_bits());
             kept.iter().for_each(|v| with.add(*v, -1));
             prop_assert!(with.is_zero());
+        }
+
+        #[test]
+        fn sums_of_parts_add_up(parts in prop::collection::vec(prop::collection::vec(any_float(), 0..6), 0..6)) {
+            let mut whole = ExactSum::default();
+            parts.iter().for_each(|part| whole.absorb(&sum(part)));
+            let all: Vec<f64> = parts.concat();
+            prop_assert_eq!(whole.value().to_bits(), sum(&all).value().to_bits());
+            all.iter().for_each(|v| whole.add(*v, -1));
+            prop_assert!(whole.is_zero());
         }
 
         #[test]

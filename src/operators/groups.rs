@@ -151,6 +151,11 @@ impl Groups {
         self.codec.decode(groups.iter().map(|g| self.keys.key(*g)))
     }
 
+    /// Key columns of keys as [`Groups::key_bytes`] gave them.
+    pub fn decode_keys<'a>(&self, keys: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>, OperatorError> {
+        self.codec.decode(keys)
+    }
+
     /// The key of a group as it is ordered: ascending, nulls first.
     pub fn key_bytes(&self, group: u32) -> &[u8] {
         self.keys.key(group)
@@ -196,6 +201,41 @@ impl Groups {
         if let Some(accumulator) = self.accumulators.get(aggregate_idx) {
             accumulator.write_whole(group, out);
         }
+    }
+
+    /// Adds groups of `other`, which has the same aggregates, to groups of these, pair by pair, as if their rows had been
+    /// added. Rows must only be appended.
+    pub fn absorb(&mut self, other: &Self, from: &[u32], to: &[u32]) -> Result<(), OperatorError> {
+        for (from, to) in from.iter().zip(to) {
+            let weight = &mut self.weights[*to as usize];
+            *weight = weight.wrapping_add(other.weights[*from as usize]);
+        }
+        let mut bytes = Vec::new();
+        for (mine, theirs) in self.accumulators.iter_mut().zip(&other.accumulators) {
+            for (from, to) in from.iter().zip(to) {
+                bytes.clear();
+                theirs.write_whole(*from, &mut bytes);
+                mine.absorb(*to, &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds groups to other ones, pair by pair, as if their rows had been added. Rows must only be appended.
+    pub fn merge(&mut self, from: &[u32], to: &[u32]) -> Result<(), OperatorError> {
+        for (from, to) in from.iter().zip(to) {
+            let weight = self.weights[*from as usize];
+            self.weights[*to as usize] = self.weights[*to as usize].wrapping_add(weight);
+        }
+        let mut bytes = Vec::new();
+        for accumulator in &mut self.accumulators {
+            for (from, to) in from.iter().zip(to) {
+                bytes.clear();
+                accumulator.write_whole(*from, &mut bytes);
+                accumulator.absorb(*to, &bytes)?;
+            }
+        }
+        Ok(())
     }
 
     /// Says that the state of all touched groups has been written.

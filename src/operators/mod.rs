@@ -9,12 +9,14 @@ mod changes;
 mod deduplicate;
 mod event_time;
 mod exact_sum;
+mod final_rows;
 mod frozen_rows;
 mod groups;
 mod interval_join;
 mod keyed_differences;
 mod lookup_join;
 mod ordered_multiset;
+mod pace;
 #[cfg(test)]
 mod rewritten_log;
 mod row_codec;
@@ -44,9 +46,11 @@ use crate::stream::{ChangeBatch, Watermark};
 
 pub use changes::{Changes, ChangesSpec, KeyText};
 pub use deduplicate::{Deduplicate, DeduplicateSpec};
+pub use final_rows::{FinalRows, FinalRowsSpec};
 pub use frozen_rows::{FrozenRows, FrozenRowsSpec};
 pub use interval_join::{IntervalJoin, IntervalJoinSpec, IntervalKind, IntervalSide};
 pub use lookup_join::{LookupJoin, LookupJoinSpec, LookupWait};
+pub use pace::{Pace, PaceSpec};
 pub use source_table::{RowRetention, SourceTable, SourceTableSpec};
 pub use table_aggregate::{AggregateCall, AggregateFunction, TableAggregate, TableAggregateSpec};
 pub use table_join::{JoinKind, TableJoin, TableJoinSpec};
@@ -55,7 +59,7 @@ pub use table_window::{
 };
 pub use temporal_filter::{TemporalFilter, TemporalFilterSpec};
 pub use upsert::{Upsert, UpsertSpec};
-pub use window_aggregate::{BucketEdge, WindowAggregate, WindowAggregateSpec};
+pub use window_aggregate::{Bucket, BucketEdge, Window, WindowAggregateSpec, window_aggregate};
 
 /// What an operator may know of the epoch it works in.
 #[derive(Clone, Debug)]
@@ -211,6 +215,11 @@ pub trait Operator: Send {
 
     /// How many declared keys have more than one row now; only the greatest of them is handed on.
     fn double_keys(&self) -> u64 {
+        0
+    }
+
+    /// How many changes came for buckets whose final rows had left already, since the operator was built.
+    fn changes_after_close(&self) -> u64 {
         0
     }
 

@@ -84,9 +84,14 @@ pub(crate) fn columns(text: &str) -> SchemaRef {
 
 /// Runs a script of `tests/operators/` and compares its output lines.
 pub(crate) fn check<'a, O: Operator + 'static>(file: &str, inputs: &'a [Input], build: impl Fn() -> O + 'a) {
+    check_any(file, inputs, move || Box::new(build()));
+}
+
+/// As [`check`], where the operator's type is not known.
+pub(crate) fn check_any<'a>(file: &str, inputs: &'a [Input], build: impl Fn() -> Box<dyn Operator> + 'a) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/operators").join(file);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let mut runner = Runner::new(inputs, Box::new(move || Box::new(build())));
+    let mut runner = Runner::new(inputs, Box::new(build));
     let mut written = String::new();
     for (number, line) in text.lines().enumerate().filter(|(_, l)| !l.starts_with('>')) {
         written.push_str(line);

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Field, Schema};
 
-use super::script::{Input, check, columns};
+use super::script::{Input, check, check_any, columns};
 use super::{
-    AggregateCall, AggregateFunction, Changes, ChangesSpec, Deduplicate, DeduplicateSpec, IntervalJoin,
-    IntervalJoinSpec, IntervalKind, IntervalSide, JoinKind, KeyText, LookupJoin, LookupJoinSpec, TableAggregate,
-    TableAggregateSpec, TableJoin, TableJoinSpec, TemporalFilter, TemporalFilterSpec, Upsert, UpsertSpec,
-    WindowAggregate, WindowAggregateSpec,
+    AggregateCall, AggregateFunction, Bucket, BucketEdge, Changes, ChangesSpec, Deduplicate, DeduplicateSpec,
+    FinalRows, FinalRowsSpec, IntervalJoin, IntervalJoinSpec, IntervalKind, IntervalSide, JoinKind, KeyText,
+    LookupJoin, LookupJoinSpec, TableAggregate, TableAggregateSpec, TableJoin, TableJoinSpec, TemporalFilter,
+    TemporalFilterSpec, Upsert, UpsertSpec, Window, WindowAggregateSpec, window_aggregate,
 };
+use crate::functions::{Hop, Width, Zone};
 
 /// A join of rides (person, number) with visits (person, visitor) by person.
 fn by_person(kind: JoinKind) -> TableJoinSpec {
@@ -132,21 +133,57 @@ fn rows_of_a_sink() {
     check("upsert.txt", &[Input::table("rows", schema.clone())], || Upsert::new(spec()).unwrap());
 }
 
-#[test]
-fn buckets_of_a_stream() {
-    let input = columns("hour timestamp, town text, n int");
-    let spec = || WindowAggregateSpec {
+/// Counts and sums by bucket and town.
+fn by_town(window: Window, emit_final: bool) -> WindowAggregateSpec {
+    WindowAggregateSpec {
         n_keys: 2,
-        bucket: Some(0),
-        bucket_end: Arc::new(|start| start + 3_600_000),
-        bucket_start: Arc::new(|instant| instant - instant.rem_euclid(3_600_000)),
+        bucket: Some(Bucket { column: 0, window }),
         allowed_lateness_ms: 0,
         aggregates: calls(&[(AggregateFunction::Count, None, false), (AggregateFunction::Sum, Some(2), false)]),
-        emit_final: true,
+        emit_final,
+        input: columns("start timestamp, town text, n int"),
+        schema: columns("start timestamp, town text, rows int, sum int"),
+    }
+}
+
+fn check_buckets(file: &str, window: Window, emit_final: bool) {
+    let inputs = [Input::stream("rows", columns("start timestamp, town text, n int"))];
+    check_any(file, &inputs, || window_aggregate(by_town(window.clone(), emit_final)).unwrap());
+}
+
+#[test]
+fn buckets_of_a_stream() {
+    let end: BucketEdge = Arc::new(|start| start + 3_600_000);
+    let start: BucketEdge = Arc::new(|instant| instant - instant.rem_euclid(3_600_000));
+    check_buckets("window_aggregate.txt", Window::Starts { end, start }, true);
+}
+
+#[test]
+fn overlapping_buckets_of_a_stream() {
+    let width = |unit: &str| Width::of_date_trunc(unit).unwrap();
+    let hop = Hop::new(width("hour"), width("day")).unwrap();
+    check_buckets("window_aggregate_hop.txt", Window::Panes(hop, Zone::parse("Asia/Shanghai").unwrap()), true);
+}
+
+#[test]
+fn sessions_of_a_stream() {
+    let session = Window::Session(Arc::new(|instant| instant + 600_000));
+    check_buckets("window_aggregate_session.txt", session.clone(), true);
+    check_buckets("window_aggregate_session_changes.txt", session, false);
+}
+
+#[test]
+fn final_rows_of_a_table() {
+    let input = columns("month timestamp, town text, n int, end timestamp");
+    let spec = || FinalRowsSpec {
+        key: vec![0, 1],
+        start: 0,
+        bucket_start: Arc::new(|instant| instant),
+        allowed_lateness_ms: 0,
         input: input.clone(),
-        schema: columns("hour timestamp, town text, rows int, sum int"),
+        schema: columns("month timestamp, town text, n int"),
     };
-    check("window_aggregate.txt", &[Input::stream("rows", input.clone())], || WindowAggregate::new(spec()).unwrap());
+    check("final_rows.txt", &[Input::table("rows", input.clone())], || FinalRows::new(spec()).unwrap());
 }
 
 #[test]

@@ -89,6 +89,10 @@ fn read(builder: &Builder<'_>, scan: TableScan) -> Result<LogicalPlan> {
     let Some(id) = builder.scans.get(&name) else {
         return refuse("C0202", format!("relation `{name}` could not be planned"), "Mend its own error first.");
     };
+    // The leaf of a relation that a cut has made. Its columns may share names.
+    if scan.projection.is_none() && name == format!("r{id}") {
+        return Ok(LogicalPlan::TableScan(scan));
+    }
     let schema = builder.relations[*id].schema.clone();
     let projection = scan.projected_schema.fields().iter().map(|f| schema.index_of(f.name()));
     let projection = projection.collect::<std::result::Result<Vec<usize>, _>>()?;

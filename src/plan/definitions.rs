@@ -5,12 +5,7 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use datafusion::optimizer::Analyzer;
-use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::prelude::SessionContext;
-use datafusion::sql::parser::Statement as DataFusionStatement;
-use datafusion::sql::sqlparser::ast::Statement;
-use futures::executor::block_on;
 
 use super::builder::{Builder, Facts, NewRelation, project_columns};
 use super::checks::{check_subqueries, check_syntax, check_wait};
@@ -18,8 +13,9 @@ use super::cut::{all_columns, cut};
 use super::error::{DEFECT, PlanError, Result, refuse};
 use super::event_times::TimeOf;
 use super::leaf::EpochTable;
+use super::nodes;
 use super::order::in_order;
-use super::pipeline::{Distribution, OperatorPlan, Pipeline};
+use super::pipeline::{OperatorPlan, Pipeline};
 use super::place::place;
 use super::retention::{Retention, plan_retention};
 use super::rewrite::{Rewritten, rewrite};
@@ -96,9 +92,7 @@ fn read_definitions(
             failed.insert(name);
             continue;
         }
-        let statement = Statement::Query(Box::new(definition.query.clone()));
-        let read = block_on(ctx.state().statement_to_plan(DataFusionStatement::Statement(Box::new(statement))));
-        let plan = match read.map_err(PlanError::from).and_then(|plan| coerce(ctx, plan)).and_then(check_syntax) {
+        let plan = match session::read(ctx, catalog.time_zone, &definition.query).and_then(check_syntax) {
             Ok(plan) => plan,
             Err(error) => {
                 failed.insert(name);
@@ -130,12 +124,6 @@ fn reads_of<'a>(followed: &'a BTreeSet<TableRead>, table: &'a str) -> impl Itera
 
 fn is_followed(followed: &BTreeSet<TableRead>, table: &str) -> bool {
     reads_of(followed, table).next().is_some()
-}
-
-/// Settles the types of a plan, as those of UNION, so that who reads the definition sees the types that it will have.
-fn coerce(ctx: &SessionContext, plan: LogicalPlan) -> Result<LogicalPlan> {
-    let rules = Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]);
-    Ok(rules.execute_and_check(plan, ctx.state().config_options(), |_, _| {})?)
 }
 
 fn register(
@@ -336,9 +324,7 @@ fn add_source(
         }
     };
     let mut times = vec![None; schema.fields().len()];
-    if let (OperatorPlan::SourceTable(_, spec), Some(column)) = (&operator, event_time)
-        && spec.retention.is_some()
-    {
+    if let (OperatorPlan::SourceTable(..), Some(column)) = (&operator, event_time) {
         times[column] = Some(TimeOf { source: builder.relations.len(), bucket: None });
     }
     let facts = Facts {
@@ -388,6 +374,7 @@ fn add_definition(
     let kind = builder.kind(&rest)?;
     check_role(definition, kind)?;
     if let QueryRole::Sink(options) = &definition.role {
+        let rest = nodes::pace::paced(builder, definition, rest, kind)?;
         return sinks::add_sink(builder, definition, options, rest, kind).map(Some);
     }
     let id = name_relation(builder, definition, rest, kind)?;
@@ -436,12 +423,13 @@ fn name_relation(
         facts.declared = true;
     }
     let schema = rest.schema().clone();
+    let (operator, distribution) = nodes::pace::last_operator(builder, definition, &rest, kind)?;
     builder.add(NewRelation {
         node: "select",
         kind,
         schema,
-        operator: OperatorPlan::Select,
-        inputs: vec![(rest, Distribution::Single)],
+        operator,
+        inputs: vec![(rest, distribution)],
         facts,
         arrival: false,
         meaning: "select".into(),

@@ -77,6 +77,11 @@ pub(super) fn of_expr(expr: &Expr, schema: &DFSchema, below: &[Option<TimeOf>]) 
                 {
                     (Width::of_date_trunc(unit), at)
                 }
+                ("date_bin", [Expr::Literal(width, _), at])
+                    if matches!(at.get_type(schema), Ok(DataType::Timestamp(_, Some(_)))) =>
+                {
+                    (Width::parse(width).ok(), at)
+                }
                 ("tumble", [at, Expr::Literal(width, _)]) => (Width::parse(width).ok(), at),
                 _ => return None,
             };
@@ -101,7 +106,10 @@ pub(super) fn of_relation(
 ) -> Vec<Option<TimeOf>> {
     let of_input = |idx: usize| inputs.get(idx).map(|plan| of_plan(builder, plan)).unwrap_or_default();
     let mut times = match operator {
-        OperatorPlan::Select | OperatorPlan::TableWindow(_) | OperatorPlan::TemporalFilter(_) => of_input(0),
+        OperatorPlan::Select
+        | OperatorPlan::Pace(_)
+        | OperatorPlan::TableWindow(_)
+        | OperatorPlan::TemporalFilter(_) => of_input(0),
         OperatorPlan::TableAggregate(spec) => of_input(0).into_iter().take(spec.n_keys).collect(),
         OperatorPlan::TableJoin(spec) => {
             let n_before = spec.n_keys + usize::from(spec.as_of);

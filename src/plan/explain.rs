@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::pipeline::{Distribution, OperatorPlan, Pipeline, Relation, RelationId};
 use crate::catalog::RelationKind;
-use crate::operators::LookupJoinSpec;
+use crate::operators::{LookupJoinSpec, Window};
 
 /// Describes the relations of a pipeline, or those of one name.
 pub fn explain(pipeline: &Pipeline, relation: Option<&str>) -> String {
@@ -69,9 +69,19 @@ fn state(relation: &Relation) -> String {
             )
         }
         OperatorPlan::WindowAggregate(spec) if spec.bucket.is_some() => {
-            format!("logged; accumulators until the bucket closes (allowed lateness {} ms)", spec.allowed_lateness_ms)
+            let until = match spec.bucket.as_ref().map(|bucket| &bucket.window) {
+                Some(Window::Panes(hop, _)) => format!("per {} until the last bucket of them closes", hop.pane()),
+                Some(Window::Session(_)) => "until the session closes".into(),
+                _ => "until the bucket closes".into(),
+            };
+            format!("logged; accumulators {until} (allowed lateness {} ms)", spec.allowed_lateness_ms)
         }
         OperatorPlan::WindowAggregate(_) => "logged; accumulators per key, without end".into(),
+        OperatorPlan::FinalRows(spec) => format!(
+            "derived: rows until their bucket closes (allowed lateness {} ms); logged: up to where buckets are closed",
+            spec.allowed_lateness_ms
+        ),
+        OperatorPlan::Pace(spec) => format!("what changed in the last {} ms", spec.every_ms),
         OperatorPlan::LookupJoin(LookupJoinSpec { wait: Some(wait), .. }) => {
             format!(
                 "logged; rows of the stream that find nothing, for {} seconds of the clock",

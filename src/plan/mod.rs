@@ -5,6 +5,8 @@
 //!    state, or that is read once, is put in its place; any other is optimised and cut alone.
 //! 3. `cut`: aggregates, joins and windows become relations; the stateless rest is compiled into segments.
 
+mod bucket_marks;
+mod bucket_names;
 mod builder;
 mod canonical;
 mod checks;

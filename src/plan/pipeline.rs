@@ -9,9 +9,9 @@ use super::retention::Retention;
 use super::segment::Segment;
 use crate::catalog::{Format, Headers, Rate, RelationKind, SourceDefinition};
 use crate::operators::{
-    ChangesSpec, DeduplicateSpec, FrozenRowsSpec, IntervalJoinSpec, LookupJoinSpec, Operator, OperatorError,
-    SourceTableSpec, TableAggregateSpec, TableJoinSpec, TableWindowSpec, TemporalFilterSpec, UpsertSpec,
-    WindowAggregateSpec,
+    ChangesSpec, DeduplicateSpec, FinalRowsSpec, FrozenRowsSpec, IntervalJoinSpec, LookupJoinSpec, Operator,
+    OperatorError, PaceSpec, SourceTableSpec, TableAggregateSpec, TableJoinSpec, TableWindowSpec, TemporalFilterSpec,
+    UpsertSpec, WindowAggregateSpec,
 };
 
 /// The index of a relation in its pipeline.
@@ -94,6 +94,10 @@ pub enum OperatorPlan {
     IntervalJoin(IntervalJoinSpec),
     /// A grouped stream.
     WindowAggregate(WindowAggregateSpec),
+    /// The rows of a grouped table when their bucket closes.
+    FinalRows(FinalRowsSpec),
+    /// A table whose changes leave at most so often.
+    Pace(PaceSpec),
     /// What an input had last from frozen groups.
     FrozenRows(FrozenRowsSpec),
     /// `PASSED(t, column)`.
@@ -117,7 +121,9 @@ impl OperatorPlan {
             Self::TableWindow(spec) => Some(Box::new(op::TableWindow::new(spec.clone())?)),
             Self::LookupJoin(spec) => Some(Box::new(op::LookupJoin::new(spec.clone())?)),
             Self::IntervalJoin(spec) => Some(Box::new(op::IntervalJoin::new(spec.clone())?)),
-            Self::WindowAggregate(spec) => Some(Box::new(op::WindowAggregate::new(spec.clone())?)),
+            Self::WindowAggregate(spec) => Some(op::window_aggregate(spec.clone())?),
+            Self::FinalRows(spec) => Some(Box::new(op::FinalRows::new(spec.clone())?)),
+            Self::Pace(spec) => Some(Box::new(op::Pace::new(spec.clone()))),
             Self::FrozenRows(spec) => Some(Box::new(op::FrozenRows::new(spec.clone())?)),
             Self::TemporalFilter(spec) => Some(Box::new(op::TemporalFilter::new(spec.clone())?)),
             Self::Changes(spec) => Some(Box::new(op::Changes::new(spec.clone())?)),
@@ -138,6 +144,8 @@ impl OperatorPlan {
             Self::LookupJoin(_) => "lookup_join",
             Self::IntervalJoin(_) => "interval_join",
             Self::WindowAggregate(_) => "window_aggregate",
+            Self::FinalRows(_) => "final_rows",
+            Self::Pace(_) => "pace",
             Self::FrozenRows(_) => "frozen_rows",
             Self::TemporalFilter(_) => "temporal_filter",
             Self::Changes(_) => "changes",
@@ -155,6 +163,7 @@ impl OperatorPlan {
                 | Self::TableWindow(_)
                 | Self::TemporalFilter(_)
                 | Self::LookupJoin(LookupJoinSpec { wait: None, .. })
+                | Self::Pace(_)
                 | Self::SourceStream(_, None)
         )
     }

@@ -35,6 +35,8 @@ fn of_relation(builder: &Builder<'_>, known: &[BTreeSet<String>], relation: &Rel
         OperatorPlan::SourceTable(definition, _) | OperatorPlan::SourceStream(definition, _) => of_source(definition),
         // What these give out has the columns of their only input.
         OperatorPlan::Select
+        | OperatorPlan::Pace(_)
+        | OperatorPlan::FinalRows(_)
         | OperatorPlan::TemporalFilter(_)
         | OperatorPlan::Upsert(_)
         | OperatorPlan::FrozenRows(_) => named(&inputs().next().unwrap_or_default()),

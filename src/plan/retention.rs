@@ -140,9 +140,12 @@ fn follow(builder: &Builder<'_>, staying: &BTreeMap<RelationId, String>) -> Path
 
 fn fate(builder: &Builder<'_>, paths: &Paths, relation: &Relation, idx: usize, source: RelationId) -> Fate {
     match &relation.operator {
-        OperatorPlan::Select | OperatorPlan::TemporalFilter(_) | OperatorPlan::Changes(_) | OperatorPlan::Upsert(_) => {
-            Fate::Passes
-        }
+        OperatorPlan::Select
+        | OperatorPlan::Pace(_)
+        | OperatorPlan::FinalRows(_)
+        | OperatorPlan::TemporalFilter(_)
+        | OperatorPlan::Changes(_)
+        | OperatorPlan::Upsert(_) => Fate::Passes,
         OperatorPlan::TableJoin(_) if idx == 0 => Fate::Passes,
         // Without a match a left row would come back; a version would give way to the one before it.
         OperatorPlan::TableJoin(spec) => {
@@ -193,10 +196,12 @@ impl Paths {
 
     fn pass(&mut self, id: RelationId, idx: usize, source: RelationId, relation: &Relation) {
         self.passes.entry((id, idx)).or_default().insert(source);
-        if !matches!(relation.operator, OperatorPlan::Select) {
+        if !matches!(relation.operator, OperatorPlan::Select | OperatorPlan::Pace(_)) {
             self.worthwhile.insert(source);
         }
-        if !matches!(relation.operator, OperatorPlan::Changes(_) | OperatorPlan::Upsert(_)) {
+        // Streams take nothing back.
+        if !matches!(relation.operator, OperatorPlan::Changes(_) | OperatorPlan::Upsert(_) | OperatorPlan::FinalRows(_))
+        {
             self.follows[id].insert(source);
         }
     }

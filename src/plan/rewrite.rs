@@ -1,8 +1,8 @@
 //! Rewrites of a query's syntax before DataFusion sees it.
 //!
-//! `FOR SYSTEM_TIME AS OF` becomes a marker in the join's condition, `CHANGES(t)` a table of that name, `window_start`
-//! and `window_end` the bucket they stand for, calls that lack the calendar get it, and common table expressions become
-//! named queries of their own, so that
+//! `FOR SYSTEM_TIME AS OF` becomes a marker in the join's condition, `CHANGES(t)` a table of that name, `window_start`,
+//! `window_end` and `window_time` the bucket they stand for (`bucket_names`), calls that lack the calendar get it, and
+//! common table expressions become named queries of their own, so that
 //! one that keeps state keeps it once. What cannot be streamed and can be seen in the syntax is refused here, where the
 //! position is known.
 
@@ -11,13 +11,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, JoinConstraint, JoinOperator,
-    ObjectName, ObjectNamePart, Query, Select, SelectItem, Spanned, TableAlias, TableAliasColumnDef, TableFactor,
-    TableVersion, VisitMut, VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinConstraint, JoinOperator, ObjectName,
+    ObjectNamePart, Query, Select, Spanned, TableAlias, TableAliasColumnDef, TableFactor, TableVersion, VisitMut,
+    VisitorMut,
 };
 
 use super::table_read::{ReadBy, TableRead};
-use super::working_days;
+use super::{bucket_names, working_days};
 use crate::catalog::{Catalog, QueryDefinition, QueryRole};
 use crate::dialect::{Diagnostic, Span};
 
@@ -60,7 +60,7 @@ pub(super) fn normalise(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
-fn object_name(name: &ObjectName) -> Option<String> {
+pub(super) fn object_name(name: &ObjectName) -> Option<String> {
     match name.0.as_slice() {
         [ObjectNamePart::Identifier(ident)] => Some(normalise(ident)),
         _ => None,
@@ -270,7 +270,7 @@ fn identifiers(args: &[FunctionArg]) -> Option<Vec<&Ident>> {
     args.iter().map(name).collect()
 }
 
-fn call(name: &str, args: Vec<Expr>) -> Expr {
+pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),
         uses_odbc_syntax: false,
@@ -359,73 +359,9 @@ impl VisitorMut for Rewriter<'_> {
                 self.rewrite_as_of(&mut join.relation, &mut join.join_operator);
             }
         }
-        if let Some(bucket) = bucket_of(select) {
-            let _ = substitute_bucket(select, bucket);
-        }
+        bucket_names::substitute(select);
         if let Err(refused) = working_days::give_calendar(self.catalog, select) {
             self.find(refused.code, refused.at, refused.message, refused.hint);
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-/// The bucket that a SELECT groups by: a call of `tumble`, by itself or under a name of the select list.
-fn bucket_of(select: &Select) -> Option<Function> {
-    let GroupByExpr::Expressions(keys, _) = &select.group_by else { return None };
-    let of = |e: &Expr| match e {
-        Expr::Function(f) if object_name(&f.name).as_deref() == Some("tumble") => Some(f.clone()),
-        _ => None,
-    };
-    keys.iter().find_map(|key| match key {
-        Expr::Identifier(alias) => select.projection.iter().find_map(|item| match item {
-            SelectItem::ExprWithAlias { expr, alias: a } if a.value == alias.value => of(expr),
-            _ => None,
-        }),
-        Expr::Value(number) => {
-            let idx: usize = number.value.to_string().parse().ok()?;
-            match select.projection.get(idx.checked_sub(1)?)? {
-                SelectItem::ExprWithAlias { expr, .. } | SelectItem::UnnamedExpr(expr) => of(expr),
-                _ => None,
-            }
-        }
-        other => of(other),
-    })
-}
-
-fn substitute_bucket(select: &mut Select, bucket: Function) -> ControlFlow<()> {
-    // A column that only says `window_start` keeps that name.
-    for item in &mut select.projection {
-        if let SelectItem::UnnamedExpr(Expr::Identifier(ident)) = item
-            && matches!(normalise(ident).as_str(), "window_start" | "window_end")
-        {
-            *item = SelectItem::ExprWithAlias { expr: Expr::Identifier(ident.clone()), alias: ident.clone() };
-        }
-    }
-    let mut substitute = Substitute(bucket);
-    for item in &mut select.projection {
-        VisitMut::visit(item, &mut substitute)?;
-    }
-    VisitMut::visit(&mut select.having, &mut substitute)
-}
-
-struct Substitute(Function);
-
-impl VisitorMut for Substitute {
-    type Break = ();
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        let Expr::Identifier(ident) = expr else { return ControlFlow::Continue(()) };
-        let start = Expr::Function(self.0.clone());
-        match normalise(ident).as_str() {
-            "window_start" => *expr = start,
-            "window_end" => {
-                if let FunctionArguments::List(list) = &self.0.args
-                    && let [_, FunctionArg::Unnamed(FunctionArgExpr::Expr(width))] = list.args.as_slice()
-                {
-                    *expr = call("window_end", vec![start, width.clone()]);
-                }
-            }
-            _ => {}
         }
         ControlFlow::Continue(())
     }

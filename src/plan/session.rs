@@ -1,16 +1,25 @@
 //! The DataFusion session that packs are planned in.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use chrono_tz::Tz;
 use datafusion::common::Result;
 use datafusion::config::ConfigOptions;
 use datafusion::execution::SessionStateBuilder;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
-use datafusion::optimizer::Optimizer;
+use datafusion::logical_expr::{
+    ColumnarValue, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
+use datafusion::optimizer::{Analyzer, Optimizer};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
+use datafusion::sql::parser::Statement as DataFusionStatement;
+use datafusion::sql::sqlparser::ast::{Query, Statement};
+use futures::executor::block_on;
+
+use super::bucket_marks::expand_bucket_marks;
 
 /// The function that stands for `FOR SYSTEM_TIME AS OF` in the condition of a join until the cut.
 pub(super) const AS_OF: &str = "as_of";
@@ -36,11 +45,25 @@ pub(super) fn session(zone: Tz) -> SessionContext {
     for function in crate::functions::all(zone) {
         ctx.register_udf(function);
     }
+    for mark in crate::functions::bucket_marks(zone) {
+        ctx.register_udf(mark);
+    }
     for function in crate::functions::aggregates() {
         ctx.register_udaf(function);
     }
     ctx.register_udf(ScalarUDF::from(AsOf { signature: Signature::any(2, Volatility::Volatile) }));
     ctx
+}
+
+/// Plans the syntax of a query.
+///
+/// The types of the plan are settled, as those of UNION, so that who reads the definition sees the types that it will have.
+pub(super) fn read(ctx: &SessionContext, zone: Tz, query: &Query) -> super::error::Result<LogicalPlan> {
+    let statement = Statement::Query(Box::new(query.clone()));
+    let plan = block_on(ctx.state().statement_to_plan(DataFusionStatement::Statement(Box::new(statement))))?;
+    let rules = Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]);
+    let plan = rules.execute_and_check(plan, ctx.state().config_options(), |_, _| {})?;
+    expand_bucket_marks(plan, zone)
 }
 
 /// `as_of(time, valid_from)`: a marker. Volatile, so that no rule moves or folds it.

@@ -182,3 +182,49 @@ fn a_sink_is_not_counted_by_what_follows_from_a_private_column() {
     assert_eq!(counted("PRIVATE", grouped), refused, "an operator that reads it may hand it on");
     assert_eq!(counted("", grouped), Ok(Some(0)));
 }
+
+#[test]
+fn a_closed_month_leaves_memory_with_the_rows_that_it_was_made_of() {
+    let closed = "CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT window_start, g, count(*) AS c FROM t
+        GROUP BY tumble(at, INTERVAL '1 month'), g EMIT FINAL;";
+    check_retention(closed, &["t by 1 months", "u by 1 days"], &[]);
+    let paced = "CREATE TABLE m AS SELECT year_month(at) AS m, count(*) AS c FROM t GROUP BY year_month(at)
+            EMIT CHANGES EVERY '5 seconds';
+        CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT * FROM m;";
+    check_retention(paced, &["t by 1 months", "u by 1 days"], &[]);
+    // No bucket of the table's event time: a row of `hop` lies in many.
+    let hop = "CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT window_start, count(*) AS c FROM t
+        GROUP BY hop(at, INTERVAL '1 day', INTERVAL '7 days');";
+    check_retention(hop, &["t by 1 days", "u by 1 days"], &["s.table_aggregate1.frozen_rows1"]);
+}
+
+#[test]
+fn buckets_are_planned_alike_every_time_and_explain_what_they_keep() {
+    let rules = "
+        CREATE STREAM e (id VARCHAR, g VARCHAR, n BIGINT, at TIMESTAMP WITH TIME ZONE NOT NULL)
+            WITH (topic = 'e', format = 'json', event_time = 'at');
+        CREATE TABLE t (id VARCHAR PRIMARY KEY, g VARCHAR, n BIGINT, at TIMESTAMP WITH TIME ZONE NOT NULL)
+            WITH (topic = 't', format = 'json', event_time = 'at');
+        CREATE SINK hops WITH (topic = 'h', format = 'json') AS SELECT window_start, g, sum(n) AS n, max(id) AS id FROM e
+            GROUP BY hop(at, INTERVAL '25 minutes', INTERVAL '1 hour'), g HAVING window_end > TIMESTAMP '2024-01-01T00:00:00Z';
+        CREATE SINK sessions WITH (topic = 's', format = 'json') AS SELECT window_start, g, sum(n) AS n, min(id) AS id FROM e
+            GROUP BY session(at, INTERVAL '5 minutes'), g;
+        CREATE SINK of_table WITH (topic = 'o', format = 'json') AS SELECT window_start, g, sum(n) AS n, min(id) AS id FROM t
+            GROUP BY session(at, INTERVAL '5 minutes'), g EMIT FINAL;";
+    let explained = || {
+        let pack = Pack::from_text("rules.sql", rules.to_owned());
+        let (statements, findings) = parse(&pack);
+        assert!(findings.is_empty(), "{}", render(&findings, &pack));
+        let catalog = resolve(statements, None).unwrap_or_else(|f| panic!("{}", render(&f, &pack)));
+        super::explain(&super::plan(&catalog).unwrap_or_else(|f| panic!("{}", render(&f, &pack))), None)
+    };
+    let first = explained();
+    assert_eq!(first, explained(), "operator ids must not depend on chance");
+    for kept in [
+        "accumulators per 300000 ms until the last bucket of them closes",
+        "accumulators until the session closes",
+        "rows until their bucket closes",
+    ] {
+        assert!(first.contains(kept), "{kept}\n{first}");
+    }
+}

@@ -13,6 +13,9 @@ use super::builder::Builder;
 pub(super) enum TimeColumn {
     /// The event time itself, or the start of a bucket.
     Instant,
+    /// The start of a bucket that overlaps others: no event time, for it may lie long before the watermark when the bucket is
+    /// emitted. But it tells the bucket's end.
+    Overlapping,
     /// The end of a bucket, which no event time of the bucket reaches: the time of the row is the millisecond before.
     End,
 }
@@ -21,9 +24,14 @@ impl TimeColumn {
     /// What must be added to a value to have the row's event time, in milliseconds.
     pub(super) fn offset_ms(self) -> i64 {
         match self {
-            Self::Instant => 0,
+            Self::Instant | Self::Overlapping => 0,
             Self::End => -1,
         }
+    }
+
+    /// Whether the column tells the row's event time.
+    pub(super) fn is_event_time(self) -> bool {
+        self != Self::Overlapping
     }
 }
 
@@ -76,6 +84,15 @@ pub(super) fn of_expr(expr: &Expr, schema: &DFSchema, below: &[Option<TimeColumn
         Expr::ScalarFunction(call) if call.func.name() == "window_end" => {
             let of = of_expr(call.args.first()?, schema, below)?;
             (of == TimeColumn::Instant).then_some(TimeColumn::End)
+        }
+        Expr::ScalarFunction(call) if call.func.name() == "hop_end" => {
+            let of = of_expr(call.args.first()?, schema, below)?;
+            (of == TimeColumn::Overlapping).then_some(TimeColumn::End)
+        }
+        // The last instant of a bucket is the time of its row.
+        Expr::ScalarFunction(call) if call.func.name() == "instant_before" => {
+            let of = of_expr(call.args.first()?, schema, below)?;
+            (of == TimeColumn::End).then_some(TimeColumn::Instant)
         }
         _ => None,
     }

@@ -20,6 +20,7 @@ mod safe_riding;
 mod shapes;
 mod stream_shapes;
 mod table_shapes;
+mod window_shapes;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -204,6 +205,36 @@ fn grouped_tables_equal_batch() {
 #[test]
 fn windows_over_tables_equal_batch() {
     run_shapes(table_shapes::windows(), 6);
+}
+
+#[test]
+fn overlapping_buckets_equal_batch() {
+    run_shapes(window_shapes::hops(), 6);
+}
+
+#[test]
+fn sessions_of_streams_equal_batch() {
+    run_shapes(window_shapes::sessions(), 6);
+}
+
+#[test]
+fn final_rows_of_tables_equal_batch() {
+    run_shapes(window_shapes::finals_of_tables(), 6);
+}
+
+#[test]
+fn buckets_with_late_rows_equal_batch() {
+    run_shapes(window_shapes::late(), 6);
+}
+
+#[test]
+fn buckets_of_buckets_equal_batch() {
+    run_shapes(window_shapes::nested(), 6);
+}
+
+#[test]
+fn overlapping_buckets_and_sessions_of_tables_equal_batch() {
+    run_shapes(window_shapes::tables(), 6);
 }
 
 #[test]

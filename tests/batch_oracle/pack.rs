@@ -6,7 +6,7 @@ use curb::catalog::{Catalog, resolve};
 use curb::dialect::{Diagnostic, Pack, parse, render};
 use curb::plan::{Pipeline, plan};
 
-/// Tables of several kinds, a stream, and one whose identifiers are unique.
+/// Tables of several kinds, one of them with an event time, a stream, and one whose identifiers are unique.
 pub(crate) const SOURCES: &str = "
 SET TIME ZONE = 'Europe/London';
 CREATE TABLE t (
@@ -20,9 +20,13 @@ CREATE TABLE v (g VARCHAR, since TIMESTAMP WITH TIME ZONE, val BIGINT, PRIMARY K
     WITH (topic = 'v', format = 'json', valid_from = 'since');
 CREATE TABLE p (since TIMESTAMP WITH TIME ZONE PRIMARY KEY, val BIGINT)
     WITH (topic = 'p', format = 'json', valid_from = 'since', broadcast = true);
+CREATE TABLE timed (id VARCHAR PRIMARY KEY, g VARCHAR, n BIGINT, x DOUBLE, b BOOLEAN, at TIMESTAMP WITH TIME ZONE)
+    WITH (topic = 'timed', format = 'json', event_time = 'at', watermark_delay = '30 minutes');
 CREATE TABLE calendar (day DATE PRIMARY KEY, working BOOLEAN) WITH (topic = 'calendar', format = 'json');
 CREATE STREAM s (id VARCHAR NOT NULL, g VARCHAR, n BIGINT, x DOUBLE, b BOOLEAN, at TIMESTAMP WITH TIME ZONE NOT NULL)
     WITH (topic = 's', format = 'json', event_time = 'at', watermark_delay = '30 minutes');
+CREATE STREAM later (id VARCHAR NOT NULL, g VARCHAR, n BIGINT, x DOUBLE, b BOOLEAN, at TIMESTAMP WITH TIME ZONE NOT NULL)
+    WITH (topic = 'later', format = 'json', event_time = 'at', watermark_delay = '2 minutes');
 CREATE STREAM q (id VARCHAR PRIMARY KEY, g VARCHAR, n BIGINT, at TIMESTAMP WITH TIME ZONE NOT NULL)
     WITH (topic = 'q', format = 'json', event_time = 'at', watermark_delay = '30 minutes', unique_for = '400 days');
 ";

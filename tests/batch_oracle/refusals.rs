@@ -91,3 +91,48 @@ fn a_join_of_streams_without_bounds_says_what_is_missing() {
     let without = text("q.n > s.n");
     assert!(without.contains("no condition bounds `s.at` and `q.at` by one another"), "{without}");
 }
+
+#[test]
+fn buckets_that_cannot_be_streamed_are_refused_with_a_hint() {
+    refused(
+        "C0460",
+        "SELECT count(*) AS c FROM s GROUP BY hop(at, INTERVAL '1 hour', INTERVAL '1 day'), session(at, INTERVAL '1 hour')",
+    );
+    refused("C0461", "SELECT id, hop(at, INTERVAL '1 hour', INTERVAL '1 day') AS h FROM s");
+    refused("C0461", "SELECT id FROM t WHERE session(at, INTERVAL '1 hour') > at");
+    refused(
+        "C0463",
+        "SELECT window_start, count(*) AS c FROM t GROUP BY hop(at, INTERVAL '1 minute', INTERVAL '1 day')",
+    );
+    refused(
+        "C0463",
+        "SELECT window_start, count(*) AS c FROM s GROUP BY hop(at, INTERVAL '1 minute', INTERVAL '1 day') EMIT CHANGES",
+    );
+    refused("C0464", "SELECT window_start, count(*) AS c FROM t GROUP BY tumble(at, INTERVAL '1 hour') EMIT FINAL");
+    refused(
+        "C0464",
+        "SELECT window_start, count(*) AS c FROM timed GROUP BY tumble(at + INTERVAL '1 hour', INTERVAL '1 hour') EMIT FINAL",
+    );
+    refused("C0444", "SELECT g, count(*) AS c FROM timed GROUP BY g EMIT FINAL");
+    refused("C0423", "SELECT g, count(*) AS c FROM s GROUP BY g EMIT FINAL");
+    refused(
+        "C0425",
+        "SELECT window_start, count(*) AS c FROM s GROUP BY session(at + INTERVAL '1 day', INTERVAL '1 hour')",
+    );
+    refused(
+        "C0425",
+        "SELECT tumble(w, INTERVAL '1 day') AS d, count(*) AS c FROM (SELECT hop(at, INTERVAL '1 hour', INTERVAL '3 hours') AS w, count(*) AS c
+         FROM s GROUP BY 1) AS a GROUP BY tumble(w, INTERVAL '1 day')",
+    );
+    refused(
+        "C0427",
+        "SELECT count(*) AS c FROM s GROUP BY date_bin(INTERVAL '1 hour', at, TIMESTAMP '2024-01-01T00:30:00Z')",
+    );
+    let sink = |query: &str| {
+        let compiled = pack::compile(&format!("CREATE SINK k WITH (topic = 'k', format = 'json') AS {query};"));
+        compiled.map(|_| ()).expect_err("it is refused")
+    };
+    assert!(sink("SELECT id FROM s WHERE n > 1 EMIT CHANGES EVERY '1 second'").contains("C0466"));
+    let text = sink("SELECT count(*) AS c FROM s GROUP BY hop(at, INTERVAL '1 millisecond', INTERVAL '1 year')");
+    assert!(text.contains("make the slide longer"), "{text}");
+}

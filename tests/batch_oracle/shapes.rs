@@ -18,6 +18,8 @@ pub(crate) enum KeyOf {
 pub(crate) struct Shape {
     pub(crate) name: &'static str,
     steps: Vec<(&'static str, &'static str)>,
+    /// Views that batch SQL does not read.
+    streamed: Vec<(&'static str, &'static str)>,
     query: &'static str,
     batch: Option<&'static str>,
     result: KeyOf,
@@ -31,7 +33,7 @@ impl Shape {
             KeyOf::Declared(key) | KeyOf::Bag(key) => key,
             KeyOf::Inferred | KeyOf::Stream => "",
         };
-        Self { name, steps: Vec::new(), query, batch: None, result, key }
+        Self { name, steps: Vec::new(), streamed: Vec::new(), query, batch: None, result, key }
     }
 
     /// A result whose key the planner must find: these columns.
@@ -45,6 +47,12 @@ impl Shape {
         self
     }
 
+    /// A view that the query reads, and of which batch SQL knows nothing.
+    pub(crate) fn streamed_view(mut self, name: &'static str, sql: &'static str) -> Self {
+        self.streamed.push((name, sql));
+        self
+    }
+
     /// What batch SQL says instead of the query.
     pub(crate) fn batch(mut self, sql: &'static str) -> Self {
         self.batch = Some(sql);
@@ -53,7 +61,9 @@ impl Shape {
 
     pub(crate) fn is_stream(&self) -> bool {
         let reads = |sql: &str| sql.contains("FROM q") || sql.contains("FROM s ");
-        self.result == KeyOf::Stream || reads(self.query) || self.steps.iter().any(|(_, sql)| reads(sql))
+        self.result == KeyOf::Stream
+            || reads(self.query)
+            || self.steps.iter().chain(&self.streamed).any(|(_, sql)| reads(sql))
     }
 
     /// The views and the final query, in batch SQL.
@@ -72,7 +82,8 @@ impl Shape {
 
     /// The rules after the sources.
     pub(crate) fn pack(&self) -> String {
-        let mut pack: String = self.steps.iter().map(|(name, sql)| format!("CREATE VIEW {name} AS {sql};\n")).collect();
+        let views = self.steps.iter().chain(&self.streamed);
+        let mut pack: String = views.map(|(name, sql)| format!("CREATE VIEW {name} AS {sql};\n")).collect();
         let query = self.counted(self.query);
         match self.result {
             KeyOf::Stream => {

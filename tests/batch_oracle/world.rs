@@ -41,8 +41,12 @@ impl History {
     /// Records for the sources. Streams come behind the tables, whose current rows they look up.
     pub(crate) fn random(catalog: &Catalog, with_streams: bool, rng: &mut Rng) -> Self {
         let relations: Vec<Arc<str>> = catalog.sources.iter().map(|s| s.name.clone()).collect();
-        let tables: Vec<Arc<str>> =
-            catalog.sources.iter().filter(|s| s.kind == RelationKind::Table).map(|s| s.name.clone()).collect();
+        let tables: Vec<Arc<str>> = catalog
+            .sources
+            .iter()
+            .filter(|s| s.kind == RelationKind::Table && &*s.name != "timed")
+            .map(|s| s.name.clone())
+            .collect();
         let n = [3, 20, 60, 150][rng.usize(0..4)];
         let mut present: BTreeMap<(Arc<str>, String), Value> = BTreeMap::new();
         let mut records = Vec::new();
@@ -76,6 +80,13 @@ impl History {
                 records.push(Record { relation, key: id, value: Some(value) });
             }
         }
+        if with_streams {
+            // The same once more, by a watermark that some of it is behind.
+            let of_s = records.iter().filter(|r| &*r.relation == "s");
+            let late: Vec<Record> = of_s.map(|r| Record { relation: "later".into(), ..r.clone() }).collect();
+            records.extend(late);
+            records.extend(timed_rows(n as i64, rng));
+        }
         Self { relations, records }
     }
 
@@ -88,7 +99,7 @@ impl History {
             let at = (record.relation.clone(), record.key.clone());
             match (&*record.relation, &record.value) {
                 ("q", _) if !seen.insert(record.key.clone()) => {}
-                ("s" | "q", Some(value)) => {
+                ("s" | "q" | "later", Some(value)) => {
                     streams.entry(record.relation.clone()).or_default().push(value.clone());
                 }
                 (_, Some(value)) => drop(tables.insert(at, value.clone())),
@@ -101,6 +112,31 @@ impl History {
         }
         content
     }
+}
+
+/// Rows of a table with an event time, of which only those change that the watermark has not passed.
+fn timed_rows(n: i64, rng: &mut Rng) -> Vec<Record> {
+    const DELAY: i64 = 30;
+    let mut minutes: BTreeMap<String, i64> = BTreeMap::new();
+    let (mut records, mut latest) = (Vec::new(), i64::MIN);
+    for i in 0..n {
+        let recent: Vec<String> =
+            minutes.iter().filter(|(_, m)| **m > latest - DELAY + 1).map(|(id, _)| id.clone()).collect();
+        let corrected =
+            if recent.is_empty() || rng.bool() { None } else { Some(recent[rng.usize(0..recent.len())].clone()) };
+        let key = corrected.clone().unwrap_or_else(|| format!("e{i}"));
+        if corrected.is_some() && rng.u32(0..3) == 0 {
+            minutes.remove(&key);
+            records.push(Record { relation: "timed".into(), key, value: None });
+            continue;
+        }
+        let minute = (i * 7 + rng.i64(0..25)).max(latest.saturating_sub(DELAY - 2));
+        latest = latest.max(minute);
+        minutes.insert(key.clone(), minute);
+        let value = json!({"id": key, "g": group(rng), "n": integer(rng), "x": quarter(rng), "b": truth(rng), "at": instant(minute)});
+        records.push(Record { relation: "timed".into(), key, value: Some(value) });
+    }
+    records
 }
 
 fn table_row(relation: &str, rng: &mut Rng) -> (String, Value) {

@@ -36,7 +36,6 @@ pub(in crate::cli) fn outputs(catalog: &Catalog) -> Result<BTreeMap<OutputTopic,
     let mut topics = BTreeMap::new();
     for query in &catalog.queries {
         let QueryRole::Sink(options) = &query.role else { continue };
-        refuse_unsupported(&query.name, query.emit_every_ms)?;
         let topic = match options.mode {
             SinkMode::Live => options.topic.clone(),
             SinkMode::Shadow => format!("{}.shadow", options.topic),
@@ -55,14 +54,4 @@ pub(in crate::cli) fn outputs(catalog: &Catalog) -> Result<BTreeMap<OutputTopic,
 pub(in crate::cli) fn private_sinks(catalog: &Catalog) -> BTreeSet<Arc<str>> {
     let is_private = |q: &&QueryDefinition| matches!(&q.role, QueryRole::Sink(options) if options.allow_private);
     catalog.queries.iter().filter(is_private).map(|q| q.name.clone()).collect()
-}
-
-/// What is understood but not obeyed would promise what does not happen.
-fn refuse_unsupported(sink: &str, emit_every_ms: Option<i64>) -> Result<(), Failure> {
-    match emit_every_ms {
-        None => Ok(()),
-        Some(_) => Err(Failure::Configuration(anyhow!(
-            "sink `{sink}` uses `EMIT CHANGES EVERY`, which `curb run` does not support yet: take it out, or use `curb replay`"
-        ))),
-    }
 }

@@ -10,7 +10,7 @@ use super::super::status::CommittedEpoch;
 use super::Worker;
 use super::pending::Pending;
 use crate::metrics;
-use crate::plan::SinkPlan;
+use crate::plan::{OperatorPlan, SinkPlan};
 use crate::stream::{OutputTopic, SourcePartition};
 
 impl Worker {
@@ -43,6 +43,11 @@ impl Worker {
         let n_waiting: Vec<usize> = self.pipeline.sinks.iter().map(n_waiting).collect();
         self.status.controls(self.control.logged(), &n_waiting);
         let Pending { sealed, sink_rows, computed, .. } = committed;
+        for (id, relation) in self.pipeline.relations.iter().enumerate() {
+            if matches!(relation.operator, OperatorPlan::FinalRows(_)) {
+                metrics::set_changes_after_close(&relation.name, self.dataflow.changes_after_close(id));
+            }
+        }
         let now_ms = (self.ends.clock)();
         let counts: Vec<(usize, SourceCounts)> =
             computed.taken.records.iter().zip(&computed.fates).map(|(r, f)| (r.relation, f.counts)).collect();

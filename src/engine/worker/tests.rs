@@ -1,5 +1,6 @@
 //! The loop over files and memory: epochs, failed commits, restores, shards.
 
+mod pace;
 mod retention;
 mod streams;
 
@@ -684,6 +685,10 @@ struct Driven {
 }
 
 fn driven(polls: Vec<Polled>, emit_from: EmitFrom, log: &MemoryStateLog) -> Driven {
+    driven_by(GUARDED, polls, emit_from, log)
+}
+
+fn driven_by(sql: &str, polls: Vec<Polled>, emit_from: EmitFrom, log: &MemoryStateLog) -> Driven {
     let sink = MemorySink::new(log.clone(), TombstoneForm::NoValue);
     let clock = Arc::new(std::sync::atomic::AtomicI64::new(0));
     let now = clock.clone();
@@ -699,7 +704,7 @@ fn driven(polls: Vec<Polled>, emit_from: EmitFrom, log: &MemoryStateLog) -> Driv
         emit_from,
         ..WorkerOptions::live(ShardCount(2))
     };
-    Driven { worker: Worker::new(pipeline(GUARDED), ends, options, Arc::default()).unwrap(), sink, clock }
+    Driven { worker: Worker::new(pipeline(sql), ends, options, Arc::default()).unwrap(), sink, clock }
 }
 
 impl Driven {

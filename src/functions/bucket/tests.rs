@@ -19,12 +19,12 @@ const ZONES: [Tz; 10] = [
     Tz::UTC,
 ];
 
-fn zone() -> impl Strategy<Value = Tz> {
+pub(super) fn zone() -> impl Strategy<Value = Tz> {
     proptest::sample::select(&ZONES[..])
 }
 
 /// Instants from 1970 to 2262; half of them within two days of a change of the offset.
-fn instant() -> impl Strategy<Value = i64> {
+pub(super) fn instant() -> impl Strategy<Value = i64> {
     let end = 9_223_372_036_000_i64;
     let near_change = (0..292_i64, 0..12_i64, 0..10 * 24 * 60_i64, 0..60_000_i64).prop_map(|(y, m, minute, ms)| {
         Date { month_idx: (1970 + y) * 12 + m, day: 25 }.to_days() * DAY_MS + minute * 60_000 + ms

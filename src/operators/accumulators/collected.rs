@@ -121,6 +121,23 @@ impl Kernel for CollectedRows {
         Some(())
     }
 
+    fn absorb(&mut self, group: u32, bytes: &[u8]) -> Option<()> {
+        let mut bytes = bytes;
+        while !bytes.is_empty() {
+            let (count, rest) = split_i64(bytes)?;
+            let (head, rest) = rest.split_first_chunk::<4>()?;
+            let (row, rest) = rest.split_at_checked(u32::from_le_bytes(*head) as usize)?;
+            let row: RowBytes = self.codec.read(row)?;
+            if self.rows == Rows::AppendOnly {
+                self.fresh.push((group, row.clone()));
+                self.fresh_is_sorted = false;
+            }
+            self.counts.update(group, row, count);
+            bytes = rest;
+        }
+        Some(())
+    }
+
     fn size_bytes(&self) -> usize {
         self.counts.size_bytes() + self.fresh.capacity() * size_of::<(u32, RowBytes)>()
     }

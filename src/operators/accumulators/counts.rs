@@ -48,6 +48,12 @@ impl Kernel for Count {
         Some(())
     }
 
+    fn absorb(&mut self, group: u32, bytes: &[u8]) -> Option<()> {
+        let count = &mut self.counts[group as usize];
+        *count = count.wrapping_add(split_i64(bytes)?.0);
+        Some(())
+    }
+
     fn size_bytes(&self) -> usize {
         self.counts.capacity() * size_of::<i64>()
     }
@@ -110,6 +116,13 @@ impl Kernel for Booleans {
     fn read(&mut self, group: u32, bytes: &[u8]) -> Option<()> {
         let (n_false, rest) = split_i64(bytes)?;
         self.counts[group as usize] = [n_false, split_i64(rest)?.0];
+        Some(())
+    }
+
+    fn absorb(&mut self, group: u32, bytes: &[u8]) -> Option<()> {
+        let (n_false, rest) = split_i64(bytes)?;
+        let [mine_false, mine_true] = self.counts[group as usize];
+        self.counts[group as usize] = [mine_false.wrapping_add(n_false), mine_true.wrapping_add(split_i64(rest)?.0)];
         Some(())
     }
 

@@ -28,6 +28,10 @@ pub(super) trait Distinct: Send {
     /// Adds the values that [`Distinct::write_fresh`] wrote.
     fn read_fresh(&mut self, group: u32, bytes: &[u8]) -> Option<()>;
 
+    /// Adds the values that [`Distinct::write_all`] wrote of another group, and returns those that are new to this one; none
+    /// if the bytes are not such.
+    fn absorb(&mut self, group: u32, bytes: &[u8]) -> Result<Option<ArrayRef>, OperatorError>;
+
     /// Says that what is fresh has been written.
     fn forget_fresh(&mut self);
 
@@ -115,6 +119,29 @@ impl<V: Packed> Distinct for DistinctValues<V> {
             bytes = rest;
         }
         Some(())
+    }
+
+    fn absorb(&mut self, group: u32, bytes: &[u8]) -> Result<Option<ArrayRef>, OperatorError> {
+        let (mut bytes, mut added) = (bytes, Vec::new());
+        while !bytes.is_empty() {
+            let row = bytes.split_first_chunk::<4>();
+            let Some((row, rest)) = row.and_then(|(n, rest)| rest.split_at_checked(u32::from_le_bytes(*n) as usize))
+            else {
+                return Ok(None);
+            };
+            let Some(value) = self.codec.read::<V>(row) else { return Ok(None) };
+            let (before, after) = self.values.update(group, value.clone(), 1);
+            if before <= 0 && after > 0 {
+                added.push(value);
+            }
+            bytes = rest;
+        }
+        let array = self.codec.decode(added.iter().map(Some))?;
+        if self.rows == Rows::AppendOnly {
+            self.fresh_is_sorted &= added.is_empty();
+            self.fresh.extend(added.into_iter().map(|value| (group, value)));
+        }
+        Ok(Some(array))
     }
 
     fn forget_fresh(&mut self) {

@@ -111,6 +111,19 @@ impl<V: Packed> Kernel for Extreme<V> {
         Some(())
     }
 
+    fn absorb(&mut self, group: u32, bytes: &[u8]) -> Option<()> {
+        if bytes.is_empty() {
+            return Some(());
+        }
+        let other: V = self.codec.read(bytes)?;
+        let best = &mut self.bests[group as usize];
+        let is_better = |best: &V| if self.greatest { other > *best } else { other < *best };
+        if best.as_ref().is_none_or(is_better) {
+            *best = Some(other);
+        }
+        Some(())
+    }
+
     fn size_bytes(&self) -> usize {
         self.values.size_bytes() + self.bests.capacity() * size_of::<Option<V>>()
     }

@@ -55,6 +55,10 @@ trait Kernel: Send {
     /// Replaces a group's state by what [`Kernel::write`] wrote; none if the bytes are not such.
     fn read(&mut self, group: u32, bytes: &[u8]) -> Option<()>;
 
+    /// Adds to a group what [`Kernel::write`] wrote of another one, as if its rows had been added; none if the bytes are
+    /// not such.
+    fn absorb(&mut self, group: u32, bytes: &[u8]) -> Option<()>;
+
     /// Memory held, in bytes.
     fn size_bytes(&self) -> usize;
 }
@@ -167,6 +171,18 @@ impl Accumulator {
             bytes = rest;
         }
         self.kernel.read(group, bytes)
+    }
+
+    /// Adds to a group what [`Self::write_whole`] wrote of another one, as if its rows had been added.
+    pub fn absorb(&mut self, group: u32, bytes: &[u8]) -> Result<(), OperatorError> {
+        let unfit = || OperatorError::State("a group's state does not fit its aggregate".into());
+        let Some(distinct) = &mut self.distinct else { return self.kernel.absorb(group, bytes).ok_or_else(unfit) };
+        let (head, rest) = bytes.split_first_chunk::<4>().ok_or_else(unfit)?;
+        let (values, _) = rest.split_at_checked(u32::from_le_bytes(*head) as usize).ok_or_else(unfit)?;
+        // What both groups hold counts once: the kernel's own state of the other group does not tell which that is.
+        let added = distinct.absorb(group, values)?.ok_or_else(unfit)?;
+        let (groups, weights) = (vec![group; added.len()], vec![1; added.len()]);
+        self.kernel.update(&groups, Some(&added), &weights)
     }
 
     /// Memory held, in bytes.

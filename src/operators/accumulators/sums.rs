@@ -173,6 +173,14 @@ impl Kernel for IntegerSums {
         Some(())
     }
 
+    fn absorb(&mut self, group: u32, bytes: &[u8]) -> Option<()> {
+        let (n, rest) = split_i64(bytes)?;
+        let (sum, count) = &mut self.sums[group as usize];
+        *sum = sum.wrapping_add(i128::from_le_bytes(rest.try_into().ok()?));
+        *count = count.wrapping_add(n);
+        Some(())
+    }
+
     fn size_bytes(&self) -> usize {
         self.sums.capacity() * size_of::<(i128, i64)>()
     }
@@ -230,6 +238,14 @@ impl Kernel for WideSums {
     fn read(&mut self, group: u32, bytes: &[u8]) -> Option<()> {
         let (n, rest) = split_i64(bytes)?;
         self.sums[group as usize] = (i256::from_le_bytes(rest.try_into().ok()?), n);
+        Some(())
+    }
+
+    fn absorb(&mut self, group: u32, bytes: &[u8]) -> Option<()> {
+        let (n, rest) = split_i64(bytes)?;
+        let (sum, count) = &mut self.sums[group as usize];
+        *sum = sum.wrapping_add(i256::from_le_bytes(rest.try_into().ok()?));
+        *count = count.wrapping_add(n);
         Some(())
     }
 
@@ -305,6 +321,17 @@ impl Kernel for FloatSums {
         self.heap_bytes += sum.heap_bytes();
         let (before, _) = std::mem::replace(&mut self.sums[group as usize], (sum, n));
         self.heap_bytes -= before.heap_bytes();
+        Some(())
+    }
+
+    fn absorb(&mut self, group: u32, bytes: &[u8]) -> Option<()> {
+        let (n, rest) = split_i64(bytes)?;
+        let other = ExactSum::read(rest)?;
+        let (sum, count) = &mut self.sums[group as usize];
+        let heap_before = sum.heap_bytes();
+        sum.absorb(&other);
+        *count = count.wrapping_add(n);
+        self.heap_bytes += sum.heap_bytes() - heap_before;
         Some(())
     }
 

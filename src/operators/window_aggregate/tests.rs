@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Float64Array, StringArray, TimestampMillisecondArray};
+use arrow::array::{AsArray, Float64Array, StringArray, TimestampMillisecondArray};
+use arrow::datatypes::TimeUnit;
+use datafusion::scalar::ScalarValue;
 use proptest::prelude::*;
 
 use super::*;
+use crate::functions::Width;
 use crate::operators::AggregateFunction;
 use crate::operators::rewritten_log::RewrittenLog;
 use crate::operators::zset_model::{ZSet, add, add_net, comparable, cpu_seconds, epoch};
@@ -31,20 +34,24 @@ fn input_schema() -> SchemaRef {
 }
 
 fn rows_of(rows: &[Row]) -> RecordBatch {
-    let start = |t: i64| t.div_euclid(WIDTH_MS) * WIDTH_MS;
+    rows_at(&rows.iter().map(|row| (row.1.div_euclid(WIDTH_MS) * WIDTH_MS, *row)).collect::<Vec<_>>())
+}
+
+/// Rows with the starts of their buckets or panes.
+fn rows_at(rows: &[(i64, Row)]) -> RecordBatch {
     let text = |seed: u8| (!seed.is_multiple_of(5)).then(|| "longer than sixteen bytes ".repeat((seed % 5) as usize));
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(rows.iter().map(|(k, _, _)| (*k > 0).then(|| format!("k{k}"))).collect::<StringArray>()),
+        Arc::new(rows.iter().map(|(_, (k, _, _))| (*k > 0).then(|| format!("k{k}"))).collect::<StringArray>()),
         Arc::new(
             rows.iter()
-                .map(|(_, t, _)| Some(start(*t)))
+                .map(|(start, _)| Some(*start))
                 .collect::<TimestampMillisecondArray>()
                 .with_timezone("Asia/Shanghai"),
         ),
-        Arc::new(rows.iter().map(|(_, _, s)| (s % 4 > 0).then_some(i64::from(s % 4))).collect::<Int64Array>()),
-        Arc::new(rows.iter().map(|(_, _, s)| (s % 7 > 0).then(|| 0.1 * f64::from(*s))).collect::<Float64Array>()),
-        Arc::new(rows.iter().map(|(_, _, s)| (s % 3 > 0).then_some(s % 3 == 1)).collect::<BooleanArray>()),
-        Arc::new(rows.iter().map(|(_, _, s)| text(*s)).collect::<StringArray>()),
+        Arc::new(rows.iter().map(|(_, (_, _, s))| (s % 4 > 0).then_some(i64::from(s % 4))).collect::<Int64Array>()),
+        Arc::new(rows.iter().map(|(_, (_, _, s))| (s % 7 > 0).then(|| 0.1 * f64::from(*s))).collect::<Float64Array>()),
+        Arc::new(rows.iter().map(|(_, (_, _, s))| (s % 3 > 0).then_some(s % 3 == 1)).collect::<BooleanArray>()),
+        Arc::new(rows.iter().map(|(_, (_, _, s))| text(*s)).collect::<StringArray>()),
     ];
     RecordBatch::try_new(input_schema(), columns).unwrap()
 }
@@ -64,6 +71,11 @@ fn aggregates() -> Vec<(AggregateCall, DataType)> {
         (call(Max, Some(5)), DataType::Utf8),
         (call(BoolOr, Some(4)), DataType::Boolean),
     ]
+}
+
+fn hourly(width_ms: i64) -> Bucket {
+    let start: BucketEdge = Arc::new(move |instant: i64| instant - instant.rem_euclid(width_ms));
+    Bucket { column: 1, window: Window::Starts { end: Arc::new(move |start| start + width_ms), start } }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -89,9 +101,7 @@ impl Shape {
         let outputs = aggregates().into_iter().enumerate().map(|(i, (_, t))| Field::new(format!("c{i}"), t, true));
         WindowAggregate::new(WindowAggregateSpec {
             n_keys: self.keys(),
-            bucket: (self.keys() == 2).then_some(1),
-            bucket_end: Arc::new(|start| start + WIDTH_MS),
-            bucket_start: Arc::new(|instant| instant - instant.rem_euclid(WIDTH_MS)),
+            bucket: (self.keys() == 2).then(|| hourly(WIDTH_MS)),
             allowed_lateness_ms: lateness,
             aggregates: aggregates().into_iter().map(|(call, _)| call).collect(),
             emit_final: self == Self::Final,
@@ -203,7 +213,7 @@ fn check_order(changes: &ChangeBatch) {
     let bytes: Vec<&[u8]> = order.iter().flatten().collect();
     assert!(bytes.is_sorted_by(|a, b| a < b));
     let keys = changes.rows.column(0).as_string::<i32>();
-    let starts = starts_ms(changes.rows.column(1)).unwrap();
+    let starts = milliseconds(changes.rows.column(1)).unwrap();
     let places: Vec<(i64, Option<&str>)> = starts.values().iter().copied().zip(keys.iter()).collect();
     assert!(places.is_sorted());
 }
@@ -228,6 +238,113 @@ proptest! {
     fn without_group_keys_there_is_always_one_row((epochs, lateness, slots) in epochs()) {
         check(Shape::Single, &epochs, lateness, slots);
     }
+}
+
+const SLIDE_MS: i64 = 4;
+const PANE_MS: i64 = 2;
+
+/// Buckets of ten milliseconds every four.
+fn panes(lateness: i64) -> WindowAggregate {
+    let width = |ms: i64| Width::parse(&ScalarValue::new_interval_mdn(0, 0, ms * 1_000_000)).unwrap();
+    let hop = Hop::new(width(SLIDE_MS), width(WIDTH_MS)).unwrap();
+    assert_eq!(hop.pane(), width(PANE_MS));
+    let spec = Shape::Final.operator(lateness).spec.clone();
+    let bucket = Bucket { column: 1, window: Window::Panes(hop, Zone::parse("UTC").unwrap()) };
+    WindowAggregate::new(WindowAggregateSpec { bucket: Some(bucket), ..spec }).unwrap()
+}
+
+/// Overlapping buckets against a list of all rows, each with the watermark at which it came.
+fn check_panes(epochs: &[Epoch], lateness: i64, slots: usize) {
+    let (mut operator, mut twin) = (panes(lateness), panes(lateness));
+    let (mut log, mut accepted) = (RewrittenLog::new(slots), Vec::<(Row, i64)>::new());
+    let mut watermark = -5;
+    let mut end = epochs.to_vec();
+    end.push(Epoch { rows: Vec::new(), progress: i64::MAX - 1000, crash: false, deltas_together: false });
+    for (idx, e) in end.iter().enumerate() {
+        let after = watermark + e.progress;
+        let start = |t: i64| t.div_euclid(SLIDE_MS) * SLIDE_MS;
+        let is_late = |row: &Row| start(row.1) + WIDTH_MS + lateness <= watermark;
+        let first = 1000 * idx as u64;
+        let late: Vec<u64> = (first..).zip(&e.rows).filter(|(_, row)| is_late(row)).map(|(n, _)| n).collect();
+        accepted.extend(e.rows.iter().filter(|row| !is_late(row)).map(|row| (*row, watermark)));
+        let rows: Vec<(i64, Row)> = e.rows.iter().map(|row| (row.1.div_euclid(PANE_MS) * PANE_MS, *row)).collect();
+        let input = ChangeBatch::stream(rows_at(&rows), (first..first + rows.len() as u64).collect());
+        let output = operator.process(std::slice::from_ref(&input), &epoch(watermark, after, true)).unwrap();
+        let same = twin.process(&[input], &epoch(watermark, after, true)).unwrap();
+        assert_eq!(comparable(&output), comparable(&same), "the crashed one and its twin");
+        assert_eq!(output.late, late);
+        let mut due: Vec<(i64, Row)> = Vec::new();
+        for start in (-20..80).step_by(SLIDE_MS as usize) {
+            let deadline = start + WIDTH_MS + lateness;
+            let is_in = |(row, came): &&(Row, i64)| (start..start + WIDTH_MS).contains(&row.1) && *came < deadline;
+            if watermark < deadline && deadline <= after {
+                due.extend(accepted.iter().filter(is_in).map(|(row, _)| (start, *row)));
+            }
+        }
+        let (mut rows, mut want) = (ZSet::new(), ZSet::new());
+        add(&mut rows, &output.changes);
+        if !due.is_empty() {
+            let schema = operator.spec.schema.clone();
+            let aggregates = aggregates().into_iter().map(|(call, _)| call).collect();
+            let spec = crate::operators::TableAggregateSpec { n_keys: 2, aggregates, input: input_schema(), schema };
+            let input = ChangeBatch::table(rows_at(&due), vec![1; due.len()]);
+            let mut table = crate::operators::TableAggregate::new(spec).unwrap();
+            add(&mut want, &table.process(&[input], &epoch(0, 0, true)).unwrap().changes);
+        }
+        assert_eq!(rows, want);
+        check_order(&output.changes);
+        let is_open = |(row, _): &&(Row, i64)| start(row.1) + WIDTH_MS + lateness > after;
+        let kept: std::collections::BTreeSet<(u8, i64)> =
+            accepted.iter().filter(is_open).map(|((k, t, _), _)| (*k, t.div_euclid(PANE_MS))).collect();
+        assert_eq!(operator.state_size().rows, kept.len(), "a row lies in one pane, and leaves with its last bucket");
+        if !e.deltas_together {
+            log.append(&mut operator);
+            twin.take_delta().unwrap();
+            if e.crash {
+                operator = panes(lateness);
+                log.restore(&mut operator);
+            }
+        }
+        watermark = after;
+    }
+    assert_eq!(operator.next_timer(), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn overlapping_buckets_equal_batch_in_any_epochs_and_after_any_crash((epochs, lateness, slots) in epochs()) {
+        check_panes(&epochs, lateness, slots);
+    }
+}
+
+#[test]
+fn overlapping_buckets_that_wait_leave_in_order_and_whole() {
+    let mut operator = panes(0);
+    let rows: Vec<(i64, Row)> = (0..6).map(|i| (i * 10, (1 + (i % 2) as u8, i * 10, 1))).collect();
+    let input = ChangeBatch::stream(rows_at(&rows), (0..6).collect());
+    let mut ctx = epoch(0, 1_000, true);
+    ctx.hand_over_max = 2;
+    let mut ends = Vec::new();
+    let mut input = Some(input);
+    loop {
+        let inputs: Vec<ChangeBatch> = input.take().into_iter().collect();
+        let output = operator.process(&inputs, &ctx).unwrap().changes;
+        assert!((1..=2).contains(&output.len()), "no bucket holds more than one row");
+        ends.extend(milliseconds(output.rows.column(1)).unwrap().iter().flatten());
+        ctx.watermarks_before = ctx.watermarks_after.clone();
+        let mut restored = panes(0);
+        let mut log = RewrittenLog::new(100);
+        (0..3).for_each(|_| log.append(&mut operator));
+        log.restore(&mut restored);
+        operator = restored;
+        if operator.next_timer().is_none() {
+            break;
+        }
+    }
+    assert!(ends.is_sorted());
+    assert_eq!(ends.len(), 15, "each row lies in two or three buckets");
 }
 
 #[test]
@@ -307,9 +424,7 @@ fn speed_of_final_hours_with_1000_keys() {
     let call = |function, argument| AggregateCall { function, argument, distinct: false, filter: None };
     let mut operator = WindowAggregate::new(WindowAggregateSpec {
         n_keys: 2,
-        bucket: Some(1),
-        bucket_end: Arc::new(|start| start + 3_600_000),
-        bucket_start: Arc::new(|instant| instant - instant.rem_euclid(3_600_000)),
+        bucket: Some(hourly(3_600_000)),
         allowed_lateness_ms: 0,
         aggregates: vec![
             call(AggregateFunction::Count, None),

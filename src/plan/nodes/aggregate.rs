@@ -8,7 +8,6 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::DataType;
 use datafusion::functions::core::expr_fn::named_struct;
 use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan, lit};
-use datafusion::scalar::ScalarValue;
 
 use super::super::builder::{Builder, Facts, NewRelation, arrow_schema, leaf, normalise, schema_of};
 use super::super::cut::{columns_of, cut, unwrap};
@@ -16,12 +15,14 @@ use super::super::error::{Result, refuse};
 use super::super::event_times::TimeOf;
 use super::super::pipeline::{Distribution, OperatorPlan};
 use super::super::segment::Runner;
-use super::super::{canonical, event_times, lineage, time_columns};
-use super::table_window;
+use super::super::time_columns::TimeColumn;
+use super::super::{canonical, event_times, time_columns};
+use super::buckets::{self, BucketKind, with_conditions};
+use super::{final_rows, session, table_window};
 use crate::catalog::{Emit, RelationKind};
-use crate::functions::{Collected, Width};
+use crate::functions::Collected;
 use crate::operators::{
-    AggregateCall, AggregateFunction, BatchFunction, BucketEdge, TableAggregateSpec, TableWindowSpec,
+    AggregateCall, AggregateFunction, BatchFunction, Bucket, BucketEdge, TableAggregateSpec, TableWindowSpec, Window,
     WindowAggregateSpec, WindowStep,
 };
 
@@ -45,7 +46,36 @@ pub(in super::super) fn cut_aggregate(builder: &mut Builder<'_>, mut aggregate: 
             ),
         };
     }
+    // A table's groups need no bucket to end, unless they are final one day.
+    let bucket = match builder.emit {
+        Some(Emit::Final) => buckets::find(&aggregate, &input)?,
+        _ => buckets::find_unnested(&aggregate, &input)?,
+    };
     aggregate.input = Arc::new(input.clone());
+    match bucket {
+        Some((bucket, below, time)) if builder.emit == Some(Emit::Final) => {
+            final_rows::check_event_time(builder, &bucket, &below, &time)?;
+            let extended = final_rows::with_end(builder, &aggregate, &bucket)?;
+            let table = grouped_table(builder, extended, input, Some(&bucket))?;
+            final_rows::final_rows(builder, &aggregate, &bucket, table)
+        }
+        bucket => grouped_table(builder, aggregate, input, bucket.as_ref().map(|(bucket, ..)| bucket)),
+    }
+}
+
+/// A GROUP BY over a table, which stays one.
+fn grouped_table(
+    builder: &mut Builder<'_>,
+    aggregate: Aggregate,
+    input: LogicalPlan,
+    bucket: Option<&buckets::Bucket>,
+) -> Result<LogicalPlan> {
+    match bucket.map(|bucket| &bucket.kind) {
+        Some(BucketKind::Session(_, gap)) => return session::over_table(builder, &aggregate, &input, gap.clone()),
+        Some(BucketKind::Hop(hop)) => buckets::check_overlap(*hop)?,
+        _ => {}
+    }
+    let calls = calls(&aggregate);
     // What already computes whole partitions computes their groups in the same go.
     if let Some(fused) = table_window::fuse_aggregate(builder, &aggregate, &input)? {
         return Ok(fused);
@@ -238,7 +268,18 @@ fn window_aggregate(
     args: Vec<Expr>,
 ) -> Result<LogicalPlan> {
     let n_keys = aggregate.group_expr.len();
-    let bucket = bucket(builder, &aggregate, &input)?;
+    let found = buckets::find(&aggregate, &input)?;
+    if let Some((_, below, time)) = &found
+        && !is_event_time(builder, below, time)
+    {
+        return refuse(
+            "C0425",
+            "the bucket is not over the stream's event time",
+            "Declare the column as event_time of the stream, and bucket it unchanged; of buckets that overlap, and of sessions, that is window_time.",
+        );
+    }
+    let time = found.as_ref().map(|(_, _, time)| time.clone());
+    let bucket = found.map(|(bucket, ..)| bucket);
     let emit_final = match (builder.emit, &bucket) {
         (Some(Emit::Final), None) => {
             return refuse(
@@ -250,29 +291,52 @@ fn window_aggregate(
         (Some(Emit::Changes), _) | (None, None) => false,
         (Some(Emit::Final) | None, Some(_)) => true,
     };
-    let (zone, width) = (builder.zone, bucket.map(|(_, width)| width));
+    let zone = builder.zone;
     let mut facts = facts(&aggregate);
     facts.times = vec![None; aggregate.schema.fields().len()];
-    if let Some((idx, width)) = bucket.filter(|_| !emit_final) {
-        // A table's rows leave after their bucket, as those of a source do after their retention.
-        facts.times[idx] = Some(TimeOf { source: builder.relations.len(), bucket: Some(width) });
-    }
-    // Buckets are event times of what reads them.
-    facts.event_time = bucket.filter(|_| emit_final).map(|(idx, _)| idx);
-    let (bucket, bucket_end): (Option<usize>, BucketEdge) = match bucket {
-        Some((idx, width)) => (Some(idx), Arc::new(move |start| width.end_of(start, zone))),
-        None => (None, Arc::new(|_| i64::MAX)),
+    let exprs: Vec<Expr> = aggregate.group_expr.iter().cloned().chain(args).collect();
+    let mut conditions = Vec::new();
+    let mut single_rows = |builder: &Builder<'_>, exprs: Vec<Expr>| -> Result<LogicalPlan> {
+        let rows = buckets::single_rows(builder, &aggregate, &input, exprs)?;
+        conditions = rows.conditions;
+        normalise(rows.plan, rows.exprs)
     };
-    let bucket_start: BucketEdge = match width {
-        Some(width) => Arc::new(move |instant| width.start_of(instant, zone)),
-        None => Arc::new(|instant| instant),
+    let (plan, window) = match bucket.as_ref().map(|bucket| (bucket.idx, bucket.kind.clone())) {
+        None => (normalise(input.clone(), exprs)?, None),
+        Some((idx, BucketKind::Tumble(width))) => {
+            if !emit_final {
+                // A table's rows leave after their bucket, as those of a source do after their retention.
+                facts.times[idx] = Some(TimeOf { source: builder.relations.len(), bucket: Some(width) });
+            }
+            // Buckets are event times of what reads them.
+            facts.event_time = emit_final.then_some(idx);
+            let end: BucketEdge = Arc::new(move |start| width.end_of(start, zone));
+            let start: BucketEdge = Arc::new(move |instant| width.start_of(instant, zone));
+            (normalise(input.clone(), exprs)?, Some(Window::Starts { end, start }))
+        }
+        Some((idx, BucketKind::Hop(hop))) if emit_final => {
+            facts.event_times = vec![(idx, TimeColumn::Overlapping)];
+            (single_rows(builder, exprs)?, Some(Window::Panes(hop, zone.into())))
+        }
+        Some((_, BucketKind::Hop(hop))) => {
+            buckets::check_overlap(hop)?;
+            let end: BucketEdge = Arc::new(move |start| hop.end_of(start, zone));
+            (normalise(input.clone(), exprs)?, Some(Window::Starts { end, start: Arc::new(|instant| instant) }))
+        }
+        Some((_, BucketKind::Session(gap, written))) => {
+            let end: BucketEdge = Arc::new(move |instant| gap.after(instant, zone));
+            let plan = single_rows(builder, exprs)?;
+            if let (true, Some(time)) = (emit_final, &time) {
+                facts.event_times = buckets::session_ends(&calls, n_keys, &plan, time, &written);
+            }
+            (plan, Some(Window::Session(end)))
+        }
     };
-    let plan = normalise(input, aggregate.group_expr.iter().cloned().chain(args).collect())?;
+    let kind_of_bucket = bucket.as_ref().map(|bucket| (bucket.idx, bucket.kind.to_string()));
+    let bucket = bucket.map(|bucket| bucket.idx).zip(window).map(|(column, window)| Bucket { column, window });
     let spec = WindowAggregateSpec {
         n_keys,
         bucket,
-        bucket_end,
-        bucket_start,
         allowed_lateness_ms: builder.allowed_lateness_ms,
         aggregates: calls,
         emit_final,
@@ -280,53 +344,35 @@ fn window_aggregate(
         schema: arrow_schema(&aggregate.schema),
     };
     let kind = if emit_final { RelationKind::Stream } else { RelationKind::Table };
-    let word = format!("window emit_final={emit_final} bucket={bucket:?} lateness={}", spec.allowed_lateness_ms);
-    builder.add(NewRelation {
+    let distribution = by_group(n_keys, spec.bucket.as_ref());
+    let bucket_text = match &kind_of_bucket {
+        Some((idx, text)) if !text.is_empty() => format!("Some({idx}) {text}"),
+        Some((idx, _)) => format!("Some({idx})"),
+        None => "None".into(),
+    };
+    let word = format!("window emit_final={emit_final} bucket={bucket_text} lateness={}", spec.allowed_lateness_ms);
+    let leaf = builder.add(NewRelation {
         node: "window_aggregate",
         kind,
         schema: aggregate.schema.clone(),
         operator: OperatorPlan::WindowAggregate(spec),
-        inputs: vec![(plan, by_keys(n_keys))],
+        inputs: vec![(plan, distribution)],
         facts,
         arrival: false,
         meaning: meaning(&word, &aggregate),
-    })
+    })?;
+    with_conditions(leaf, conditions)
 }
 
-/// Which group key is the bucket, and how wide it is.
-fn bucket(builder: &Builder<'_>, aggregate: &Aggregate, input: &LogicalPlan) -> Result<Option<(usize, Width)>> {
-    for (idx, key) in aggregate.group_expr.iter().enumerate() {
-        let source = lineage::source_expr(input, key);
-        let Expr::ScalarFunction(call) = source.unalias() else { continue };
-        let (width, time) = match (call.func.name(), call.args.as_slice()) {
-            ("tumble", [time, Expr::Literal(width, _)]) => (Width::parse(width).map_err(|e| e.to_string()), time),
-            ("date_trunc", [Expr::Literal(ScalarValue::Utf8(Some(unit)), _), time]) => {
-                let width = Width::of_date_trunc(unit);
-                (width.ok_or_else(|| format!("date_trunc does not know the unit `{unit}`")), time)
-            }
-            ("tumble", _) => {
-                return refuse(
-                    "C0424",
-                    "tumble takes an event time and a constant width",
-                    "Write tumble(<event time>, INTERVAL '1 hour').",
-                );
-            }
-            _ => continue,
-        };
-        let width = match width {
-            Ok(width) => width,
-            Err(reason) => return refuse("C0427", reason, "Write tumble(<event time>, INTERVAL '1 hour')."),
-        };
-        if is_event_time(builder, input, time) {
-            return Ok(Some((idx, width)));
+/// Where a bucket is made of rows that do not hold its start, all rows of the other keys go to one shard.
+fn by_group(n_keys: usize, bucket: Option<&Bucket>) -> Distribution {
+    match bucket {
+        Some(Bucket { column, window: Window::Panes(..) | Window::Session(_) }) => {
+            let others: Vec<usize> = (0..n_keys).filter(|key| key != column).collect();
+            if others.is_empty() { Distribution::Single } else { Distribution::Hash(others) }
         }
-        return refuse(
-            "C0425",
-            "the bucket is not over the stream's event time",
-            "Declare the column as event_time of the stream, and bucket it unchanged.",
-        );
+        _ => by_keys(n_keys),
     }
-    Ok(None)
 }
 
 /// Whether an expression, written in the columns of the leaf, is an event time of the leaf.
@@ -334,5 +380,5 @@ fn is_event_time(builder: &Builder<'_>, plan: &LogicalPlan, time: &Expr) -> bool
     let leaf = time_columns::bottom(plan);
     let is_time = matches!(time.get_type(leaf.schema().as_ref()), Ok(DataType::Timestamp(_, _)));
     let times = time_columns::of_plan(builder, leaf);
-    is_time && time_columns::of_expr(time, leaf.schema(), &times).is_some()
+    is_time && time_columns::of_expr(time, leaf.schema(), &times).is_some_and(TimeColumn::is_event_time)
 }

@@ -160,7 +160,7 @@ fn shifted(builder: &Builder<'_>, plan: &LogicalPlan, expr: &Expr) -> Option<Shi
 }
 
 fn peel(expr: &Expr, schema: &DFSchema, times: &[Option<TimeColumn>]) -> Option<Shifted> {
-    if let Some(kind) = time_columns::of_expr(expr, schema, times) {
+    if let Some(kind) = time_columns::of_expr(expr, schema, times).filter(|kind| kind.is_event_time()) {
         let is_instant = matches!(expr.get_type(schema), Ok(DataType::Timestamp(..)));
         return is_instant.then(|| Shifted {
             column: expr.clone().unalias().to_string(),

@@ -295,7 +295,10 @@ fn lookup_wait(builder: &Builder<'_>, left: &Side, input: &LogicalPlan) -> Optio
     (builder.wait_ms > 0).then(|| LookupWait {
         wait_ms: builder.wait_ms,
         input: arrow_schema(input.schema()),
-        event_times: times.map(|(idx, time)| (idx + n_before, time.offset_ms())).collect(),
+        event_times: times
+            .filter(|(_, time)| time.is_event_time())
+            .map(|(idx, time)| (idx + n_before, time.offset_ms()))
+            .collect(),
     })
 }
 
