@@ -32,6 +32,8 @@
 //! - **Buckets end.** A row of a time bucket is handed on once, when event time has passed the bucket's end
 //!   (`operators/window_aggregate`, over tables `operators/final_rows`), or changes until then as a row of a table. Overlapping
 //!   buckets share their rows by pane; sessions grow together. Lines are those of the zone's clock and calendar.
+//! - **A file is a table as a whole.** Its position is a fingerprint of its content (`local/file_tables.rs`); rows that it
+//!   lacks are deleted, so a restart takes in only what has changed.
 //! - **Forgotten is not deleted.** Where a table declares a retention, rows leave memory behind the end of their time bucket
 //!   and nothing that followed from them is withdrawn. `plan/retention.rs` finds out how far that may go through the
 //!   relations, `engine/dataflow/forget.rs` does it; what would change such a row later is late.

@@ -76,3 +76,27 @@ CREATE SINK stopped WITH (topic = 'stopped', format = 'json') AS
 SELECT p.passage_id, p.plate, p.passed_at, s.stopped_at
 FROM passages AS p
 LEFT JOIN stops AS s ON s.plate = p.plate AND s.stopped_at BETWEEN p.passed_at AND p.passed_at + INTERVAL '1 day';
+
+-- Overlapping buckets and sessions.
+CREATE SINK device_hops WITH (topic = 'device-hops', format = 'json') AS
+SELECT window_start, device_id, count(*) AS passages, count(DISTINCT plate) AS plates
+FROM passages
+GROUP BY hop(passed_at, INTERVAL '15 minutes', INTERVAL '1 hour'), device_id;
+
+CREATE SINK plate_sessions WITH (topic = 'plate-sessions', format = 'json') AS
+SELECT window_start, window_end, plate, count(*) AS passages
+FROM passages
+GROUP BY session(passed_at, INTERVAL '30 minutes'), plate;
+
+-- final_rows: a closed day of a table. pace: changes now and then.
+CREATE SINK closed_days WITH (topic = 'closed-days', format = 'json') AS
+SELECT date_trunc('day', captured_at) AS day, count(*) AS captures, max(score) AS score
+FROM placed
+GROUP BY date_trunc('day', captured_at)
+EMIT FINAL;
+
+CREATE SINK paced_hours WITH (topic = 'paced-hours', format = 'json') AS
+SELECT device_id, date_trunc('hour', passed_at) AS hour, count(*) AS passages, max(speed) AS speed
+FROM passages
+GROUP BY device_id, date_trunc('hour', passed_at)
+EMIT CHANGES EVERY '5 seconds';

@@ -9,6 +9,7 @@ mod resolve;
 mod source;
 mod types;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
@@ -42,6 +43,13 @@ pub enum Definition<'a> {
 }
 
 impl Catalog {
+    /// Says in which folder the pack lies, so that its files are found.
+    pub fn set_folder(&mut self, folder: &Path) {
+        for source in &mut self.sources {
+            source.file = source.path.as_ref().map(|path| folder.join(path));
+        }
+    }
+
     /// The relation of this name, which is compared exactly: lower case unless it was quoted.
     pub fn find(&self, name: &str) -> Option<Definition<'_>> {
         let source = self.sources.iter().find(|s| &*s.name == name).map(Definition::Source);
@@ -80,6 +88,29 @@ pub enum Format {
     Json,
 }
 
+/// How the records of a file look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileFormat {
+    /// One JSON object a line.
+    Ndjson,
+    /// Comma-separated values; the first row names the columns.
+    Csv,
+    /// Apache Parquet.
+    Parquet,
+}
+
+impl FileFormat {
+    /// The format that a file's extension says.
+    pub fn of_path(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "ndjson" | "json" | "jsonl" => Some(Self::Ndjson),
+            "csv" => Some(Self::Csv),
+            "parquet" => Some(Self::Parquet),
+            _ => None,
+        }
+    }
+}
+
 /// A stream or table that is read from a topic or a file.
 #[derive(Clone, Debug)]
 pub struct SourceDefinition {
@@ -93,9 +124,15 @@ pub struct SourceDefinition {
     pub key: Vec<usize>,
     /// The topic, by default the name with hyphens; none if a file is read.
     pub topic: Option<String>,
-    /// The file (`.csv`, `.ndjson`, `.json` or `.parquet`), relative to the pack; none if a topic is read.
+    /// The file, relative to the pack; none if a topic is read.
     pub path: Option<String>,
-    /// How records of the topic look; a file's format is told by its extension.
+    /// Where that file lies; the same as `path` until it is known where the pack does.
+    pub file: Option<PathBuf>,
+    /// How the file looks; none if a topic is read.
+    pub file_format: Option<FileFormat>,
+    /// Whether the file is read again when it changes.
+    pub watch: bool,
+    /// How records of the topic look.
     pub format: Format,
     /// The column that holds the event time.
     pub event_time: Option<usize>,
@@ -128,6 +165,13 @@ impl SourceDefinition {
             .map(|c| arrow::datatypes::Field::new(&c.name, c.data_type.clone(), !c.not_null))
             .collect();
         Arc::new(arrow::datatypes::Schema::new(fields))
+    }
+
+    /// The schema of all declared columns, and behind them what each record says of itself.
+    pub fn schema_with_records(&self, time_zone: Tz) -> SchemaRef {
+        let declared = self.schema();
+        let fields = declared.fields().iter().map(|f| f.as_ref().clone()).chain(source::pseudo_fields(time_zone));
+        Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()))
     }
 }
 

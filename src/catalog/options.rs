@@ -26,6 +26,7 @@ const OPTIONS: &[(&str, &[Owner], &str)] = {
             "sources and sinks; a derived relation is written by `CREATE SINK`",
         ),
         ("path", &[SourceStream, SourceTable], "sources"),
+        ("watch", &[SourceTable], "source tables that are files"),
         ("format", &[SourceStream, SourceTable, Sink], "sources and sinks"),
         ("event_time", &[SourceStream, SourceTable], "sources; a query keeps the event time of what it reads"),
         ("watermark_delay", &[SourceStream, SourceTable], "sources; a query takes `allowed_lateness`"),

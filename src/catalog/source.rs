@@ -1,13 +1,14 @@
 //! From `CREATE STREAM` and `CREATE TABLE` with columns to source definitions.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, TimeUnit};
 use chrono_tz::Tz;
 
 use super::options::{OptionReader, Owner, did_you_mean, short};
 use super::types::resolve_type;
-use super::{Column, RelationKind, SourceDefinition};
+use super::{Column, FileFormat, Format, RelationKind, SourceDefinition};
 use crate::dialect::{ColumnDefinition, ConstraintKind, CreateSource, Diagnostic, Kind, Span, codes};
 
 /// How long a partition must be silent by default before it is idle.
@@ -17,6 +18,22 @@ const MAX_FUTURE_MS: i64 = 600_000;
 
 /// The columns that every source has without declaring them.
 pub const PSEUDO_COLUMNS: &[&str] = &["_topic", "_partition", "_offset", "_timestamp", "_key", "_headers"];
+
+/// The columns of [`PSEUDO_COLUMNS`], in their order. Keys and headers are text; what is not valid UTF-8 in them is replaced.
+pub(super) fn pseudo_fields(time_zone: Tz) -> [Field; 6] {
+    let header = [Field::new("name", DataType::Utf8, true), Field::new("value", DataType::Utf8, true)];
+    let header = Field::new_list_field(DataType::Struct(header.to_vec().into()), true);
+    let types = [
+        DataType::Utf8,
+        DataType::Int32,
+        DataType::Int64,
+        DataType::Timestamp(TimeUnit::Millisecond, Some(time_zone.name().into())),
+        DataType::Utf8,
+        DataType::List(Arc::new(header)),
+    ];
+    let mut names = PSEUDO_COLUMNS.iter();
+    types.map(|data_type| Field::new(*names.next().unwrap_or(&""), data_type, true))
+}
 
 /// Names that the engine uses for purposes of its own.
 const HIDDEN: &[&str] = &["_row", "_tombstone"];
@@ -37,8 +54,9 @@ pub(super) fn resolve_source(
     let owner = if is_table { Owner::SourceTable } else { Owner::SourceStream };
     let mut reader = OptionReader { subject: &subject, owner, options: &statement.options, findings };
     reader.check_names();
-    let path = path(&mut reader);
+    let (path, file_format) = path(&mut reader).unzip();
     let topic = if path.is_some() { None } else { Some(reader.topic(&statement.name.value, statement.name.span)) };
+    let watch = watch(&mut reader, path.is_some());
     let event_time = reader.timestamp_column("event_time", &columns);
     let valid_from = reader.timestamp_column("valid_from", &columns);
     reader.check_valid_from(valid_from, &key, &columns);
@@ -58,8 +76,11 @@ pub(super) fn resolve_source(
         kind: if is_table { RelationKind::Table } else { RelationKind::Stream },
         key,
         topic,
+        format: if path.is_some() { Format::Json } else { reader.format() },
+        file: path.as_ref().map(PathBuf::from),
         path,
-        format: reader.format(),
+        file_format,
+        watch,
         event_time,
         watermark_delay_ms: reader.duration_ms("watermark_delay").unwrap_or(0),
         idle_timeout_ms: reader.positive_duration_ms("idle_timeout").unwrap_or(IDLE_TIMEOUT_MS),
@@ -233,34 +254,50 @@ fn unknown_column(message: String, name: &str, span: Span, columns: &[Column]) -
 
 // === Options that only sources have ===
 
-/// The file that is read instead of a topic.
-fn path(reader: &mut OptionReader<'_>) -> Option<String> {
+/// The file that is read instead of a topic, and how it looks: as its extension or `format` says.
+fn path(reader: &mut OptionReader<'_>) -> Option<(String, FileFormat)> {
     let (path, _) = reader.text("path")?;
     let option = reader.given("path")?;
-    let extension = Path::new(path).extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
-    match extension.as_deref() {
-        Some("json" | "ndjson") => {}
-        Some("csv" | "parquet") => {
-            if let Some(format) = reader.given("format") {
-                reader.findings.push(
-                    Diagnostic::new(
-                        codes::OPTION_CONFLICT,
-                        format.name.span,
-                        format!("options `path` and `format` of {} contradict each other", reader.subject),
-                    )
-                    .note(option.name.span, "the extension of the file says its format")
-                    .hint("Leave out `format`."),
-                );
-            }
-        }
-        _ => reader.refuse(
+    let formats = [
+        ("csv", FileFormat::Csv),
+        ("parquet", FileFormat::Parquet),
+        ("ndjson", FileFormat::Ndjson),
+        ("json", FileFormat::Ndjson),
+    ];
+    let given = reader.choice("format", &formats);
+    let by_extension = FileFormat::of_path(Path::new(path));
+    match (by_extension, given, reader.given("format")) {
+        (Some(by_extension), Some(given), Some(format)) if by_extension != given => reader.findings.push(
+            Diagnostic::new(
+                codes::OPTION_CONFLICT,
+                format.name.span,
+                format!("options `path` and `format` of {} contradict each other", reader.subject),
+            )
+            .note(option.name.span, "the extension of the file says its format")
+            .hint("Leave out `format`."),
+        ),
+        (None, _, None) => reader.refuse(
             option,
             "does not end in a format that can be read",
-            "Name a file `.csv`, `.ndjson`, `.json` or `.parquet`.",
+            "Name a file `.csv`, `.ndjson`, `.json` or `.parquet`, or say its `format`.",
         ),
+        _ => {}
     }
     reader.check_conflict(true, "path", "topic", "A source reads a file or a topic; leave out one of the two.");
-    Some(path.to_owned())
+    Some((path.to_owned(), given.or(by_extension).unwrap_or(FileFormat::Ndjson)))
+}
+
+/// Whether the file is read again when it changes.
+fn watch(reader: &mut OptionReader<'_>, is_file: bool) -> bool {
+    let watch = reader.boolean("watch").unwrap_or(false);
+    if let (Some(option), false) = (reader.given("watch"), is_file) {
+        let message = format!("option `watch` of {} needs `path`", reader.subject);
+        reader.findings.push(
+            Diagnostic::new(codes::OPTION_CONFLICT, option.name.span, message)
+                .hint("Leave it out: the changes of a topic are followed anyway."),
+        );
+    }
+    watch
 }
 
 impl OptionReader<'_> {

@@ -121,8 +121,30 @@ fn timestamp(
     }
 }
 
+/// How a type that JSON has no form for is written instead.
+fn way_out(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "TIME" | "TIME WITHOUT TIME ZONE" | "TIME WITH TIME ZONE" | "TIMETZ" => {
+            "Declare a time of day as VARCHAR, as '08:30:00': texts of this form compare as times do."
+        }
+        "INTERVAL" => {
+            "Declare its number as BIGINT, and the unit in its name: `at + seconds * INTERVAL '1 second'` adds it to an instant."
+        }
+        "BYTES" | "BYTEA" | "BINARY" | "VARBINARY" | "BLOB" => {
+            "Declare it as VARCHAR: JSON holds bytes as text, for instance in Base64."
+        }
+        "MAP" | "MULTISET" => {
+            "Declare `STRUCT(a VARCHAR, ..)` if its keys are known, else a list: `STRUCT(key VARCHAR, value VARCHAR) ARRAY`."
+        }
+        _ => return None,
+    })
+}
+
 fn unknown_type(word: &str, span: Span) -> Diagnostic {
     let diagnostic = Diagnostic::new(codes::UNKNOWN_TYPE, span, format!("type `{}` does not exist", short(word)));
+    if let Some(hint) = way_out(word) {
+        return diagnostic.hint(hint);
+    }
     let instead = match word {
         "CHAR" | "CHARACTER" | "NVARCHAR" | "UUID" | "JSON" | "CLOB" | "BPCHAR" => Some("VARCHAR"),
         "TINYINT" | "INT1" => Some("SMALLINT"),

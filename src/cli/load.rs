@@ -19,15 +19,17 @@ pub(super) struct Loaded {
 /// Reads and plans a pack. `time_zone` overrides that of the pack.
 pub(super) fn load(path: &Path, time_zone: Option<Tz>, form: OutputForm) -> Result<Loaded, Failure> {
     let pack = Pack::read(path).map_err(|e| Failure::Configuration(e.into()))?;
-    compile(&pack, time_zone).or_else(|diagnostics| {
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+    compile(&pack, folder, time_zone).or_else(|diagnostics| {
         print_findings(&diagnostics, &pack, form)?;
         Err(Failure::Refused)
     })
 }
 
-fn compile(pack: &Pack, time_zone: Option<Tz>) -> Result<Loaded, Vec<Diagnostic>> {
+fn compile(pack: &Pack, folder: &Path, time_zone: Option<Tz>) -> Result<Loaded, Vec<Diagnostic>> {
     let (statements, mut diagnostics) = parse(pack);
-    let (catalog, found) = resolve_all(statements, time_zone);
+    let (mut catalog, found) = resolve_all(statements, time_zone);
+    catalog.set_folder(folder);
     diagnostics.extend(found);
     match plan(&catalog) {
         Ok(pipeline) if diagnostics.is_empty() => return Ok(Loaded { catalog, pipeline }),

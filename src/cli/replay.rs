@@ -25,7 +25,7 @@ use crate::stream::{ShardCount, SourceError};
 pub(super) struct ReplayArgs {
     /// The pack: a folder of .sql files, or one file
     pack: PathBuf,
-    /// The folder with one <relation>.ndjson for each source
+    /// The folder with one <relation>.ndjson, .csv or .parquet for each source
     #[arg(long, value_name = "DIR")]
     from: PathBuf,
     /// The folder that the sinks' files are written to

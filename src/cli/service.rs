@@ -8,8 +8,12 @@ use anyhow::anyhow;
 use tokio::sync::oneshot;
 
 use super::Failure;
-use crate::engine::{Ended, Ends, RestoreError, Status, StatusBoard, Worker, WorkerError, WorkerOptions};
+use crate::engine::{
+    Ended, Ends, RestoreError, Status, StatusBoard, Worker, WorkerError, WorkerOptions, file_tables, header_readers,
+    with_shared_topics,
+};
 use crate::kafka::Connection;
+use crate::local::WithFileTables;
 use crate::plan::Pipeline;
 use crate::stream::{CommitError, SourceError};
 
@@ -24,11 +28,14 @@ impl Service {
     /// Starts a worker at the ends of `connection`.
     pub(super) fn start(
         pipeline: Arc<Pipeline>,
-        connection: Connection,
+        mut connection: Connection,
         options: WorkerOptions,
     ) -> Result<Self, Failure> {
+        connection.source.keep_headers(&header_readers(&pipeline));
+        let files = file_tables(&pipeline);
+        let topics = with_shared_topics(&pipeline, Box::new(connection.source));
         let ends = Ends {
-            source: Box::new(connection.source),
+            source: if files.is_empty() { topics } else { Box::new(WithFileTables::new(topics, files)) },
             sink: Box::new(connection.sink),
             log: Some(Box::new(connection.state_log)),
             clock: Box::new(wall_clock_ms),

@@ -2,9 +2,10 @@
 
 use std::any::TypeId;
 
+use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect};
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 /// The dialect in which queries of packs, and ad-hoc queries, are parsed.
@@ -57,6 +58,21 @@ impl Dialect for SqlDialect {
     /// `FOR SYSTEM_TIME AS OF`.
     fn supports_table_versioning(&self) -> bool {
         true
+    }
+
+    /// `a IS NOT DISTINCT FROM b AND c`: left to itself, the parser takes `b AND c` for what `a` is compared with.
+    fn parse_infix(&self, parser: &mut Parser, expr: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+        let is = [Keyword::IS, Keyword::DISTINCT, Keyword::FROM];
+        let is_not = [Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM];
+        let compared: fn(Box<Expr>, Box<Expr>) -> Expr = if parser.parse_keywords(&is) {
+            Expr::IsDistinctFrom
+        } else if parser.parse_keywords(&is_not) {
+            Expr::IsNotDistinctFrom
+        } else {
+            return None;
+        };
+        let right = parser.parse_subexpr(precedence);
+        Some(right.map(|right| compared(Box::new(expr.clone()), Box::new(right))))
     }
 
     /// `SELECT 1 EMIT FINAL`: here the word is refused as an alias only if it begins the clause.

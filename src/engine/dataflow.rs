@@ -4,6 +4,7 @@ mod epoch_run;
 mod forget;
 mod outputs;
 mod reached;
+mod whole;
 
 use std::collections::BTreeSet;
 
@@ -61,7 +62,9 @@ impl Dataflow {
     pub fn new(pipeline: &Pipeline, n_shards: ShardCount) -> Result<Self, DataflowError> {
         // Where all rows go to shard 0 the others would have a say of their own: an aggregate of nothing is a row, too.
         let is_single = |relation: &Relation| {
-            !relation.inputs.is_empty() && relation.inputs.iter().all(|i| i.distribution == Distribution::Single)
+            let is_constant = matches!(relation.operator, OperatorPlan::Constant(_));
+            let all_single = || relation.inputs.iter().all(|i| i.distribution == Distribution::Single);
+            is_constant || (!relation.inputs.is_empty() && all_single())
         };
         let build = |relation: &Relation| {
             (0..n_shards.0)
@@ -272,7 +275,7 @@ impl Dataflow {
 
     /// A part of the rows of a logged table, over all shards; none if no shard has such a part.
     fn contents(&self, id: RelationId, relation: &Relation, part: usize) -> Result<Option<ChangeBatch>, OperatorError> {
-        if !relation.operator.is_logged() {
+        if !relation.operator.is_logged() && !matches!(relation.operator, OperatorPlan::Constant(_)) {
             return Ok(None);
         }
         let mut of_shards = Vec::new();

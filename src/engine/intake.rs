@@ -6,15 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{SchemaRef, TimestampMillisecondType};
-use arrow::error::ArrowError;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef, TimestampMillisecondType};
 use serde::Serialize;
 
 use super::dataflow::EpochRun;
+use super::record_columns::record_column;
 use super::watermark::Watermarks;
-use crate::catalog::{RelationKind, SourceDefinition};
-use crate::format::json::{DecodeColumn, DecodeSpec, Decoder, Rejected, Wire};
+use crate::catalog::{PSEUDO_COLUMNS, RelationKind, SourceDefinition};
+use crate::format::json::{DecodeColumn, DecodeSpec, Decoded, Decoder, Rejected, Wire};
 use crate::operators::LookupJoinSpec;
 use crate::plan::{OperatorPlan, Pipeline, Relation, RelationId};
 use crate::stream::{ChangeBatch, RecordBatchBytes};
@@ -63,10 +63,15 @@ pub(super) struct Intake {
 struct IntakeSource {
     relation: RelationId,
     decoder: Decoder,
+    /// How the records of the table's own file look; none if it has none.
+    file_decoder: Option<Decoder>,
     /// The column of decoded rows that holds the event time.
     event_time: Option<usize>,
-    /// The columns handed on; decoded rows may have the event time behind them.
+    /// How many columns handed on are decoded; those behind them are what records say of themselves.
+    n_declared: usize,
+    /// The columns handed on; decoded rows may have the event time behind the declared ones.
     schema: SchemaRef,
+    definition: Arc<SourceDefinition>,
 }
 
 /// What one epoch took in.
@@ -147,17 +152,19 @@ impl IntakeSource {
     fn new(
         id: RelationId,
         relation: &Relation,
-        definition: &SourceDefinition,
+        definition: &Arc<SourceDefinition>,
         wire: Wire,
     ) -> Result<Self, IntakeError> {
         let failed = |reason: String| IntakeError { relation: relation.name.clone(), reason };
         let place = |name: &str| relation.schema.fields().iter().position(|f| f.name() == name);
         let mut columns = Vec::new();
-        for field in relation.schema.fields() {
+        let is_pseudo = |name: &String| PSEUDO_COLUMNS.contains(&name.as_str());
+        for field in relation.schema.fields().iter().filter(|f| !is_pseudo(f.name())) {
             let declared = definition.columns.iter().find(|c| c.name == *field.name());
             let declared = declared.ok_or_else(|| failed(format!("column `{}` is not declared", field.name())))?;
             columns.push(decode_column(declared));
         }
+        let n_declared = columns.len();
         let declared = definition.event_time.and_then(|c| definition.columns.get(c));
         let event_time = declared.map(|declared| {
             place(&declared.name).unwrap_or_else(|| {
@@ -168,7 +175,7 @@ impl IntakeSource {
         let names = definition.key.iter().filter_map(|k| definition.columns.get(*k));
         // A stream's key is decoded only where something uses it.
         let key = names.filter_map(|c| place(&c.name)).collect();
-        let decoder = Decoder::new(DecodeSpec {
+        let spec = DecodeSpec {
             columns,
             key,
             is_table: definition.kind == RelationKind::Table,
@@ -176,22 +183,33 @@ impl IntakeSource {
             // Files have no timestamps of their own to compare with.
             max_future_ms: (wire == Wire::Kafka).then_some(definition.max_future_ms),
             wire,
-        })
-        .map_err(|e| failed(e.to_string()))?;
-        let own: Vec<usize> = (0..relation.schema.fields().len()).collect();
+        };
+        // A file has no keys beside its records, nor timestamps.
+        let of_file = || DecodeSpec { wire: Wire::Lines, max_future_ms: None, ..spec.clone() };
+        let file_decoder = definition.file.as_ref().map(|_| Decoder::new(of_file())).transpose();
+        let file_decoder = file_decoder.map_err(|e| failed(e.to_string()))?;
+        let decoder = Decoder::new(spec).map_err(|e| failed(e.to_string()))?;
         let schema = match definition.kind {
             RelationKind::Stream => relation.schema.clone(),
             // Tombstones have nulls where the relation has none.
-            RelationKind::Table => Arc::new(decoder.schema().project(&own).map_err(|e| failed(e.to_string()))?),
+            RelationKind::Table => {
+                let decoded = decoder.schema().fields().iter().take(n_declared);
+                let fields: Vec<FieldRef> =
+                    decoded.chain(relation.schema.fields().iter().skip(n_declared)).cloned().collect();
+                Arc::new(Schema::new(fields))
+            }
         };
-        Ok(Self { relation: id, decoder, event_time, schema })
+        Ok(Self { relation: id, decoder, file_decoder, event_time, n_declared, schema, definition: definition.clone() })
     }
 
-    /// Decoded rows without the columns that were decoded for the event time alone.
-    fn in_schema(&self, decoded: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-        let columns = decoded.columns().iter().take(self.schema.fields().len()).cloned().collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(decoded.num_rows()));
-        RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
+    /// Decoded rows without the columns that were decoded for the event time alone, and with what records say of themselves.
+    fn in_schema(&self, decoded: &Decoded, raw: &RecordBatchBytes) -> Result<RecordBatch, String> {
+        let mut columns: Vec<ArrayRef> = decoded.rows.columns().iter().take(self.n_declared).cloned().collect();
+        for field in self.schema.fields().iter().skip(self.n_declared) {
+            columns.push(record_column(field, &self.definition, raw, &decoded.record)?);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(decoded.rows.num_rows()));
+        RecordBatch::try_new_with_options(self.schema.clone(), columns, &options).map_err(|e| e.to_string())
     }
 
     fn decode(
@@ -199,7 +217,8 @@ impl IntakeSource {
         raw: &RecordBatchBytes,
         watermarks: &mut Watermarks,
     ) -> Result<(ChangeBatch, Vec<Rejected>), String> {
-        let decoded = self.decoder.decode(raw).map_err(|e| e.to_string())?;
+        let decoder = self.file_decoder.as_mut().filter(|_| raw.is_whole).unwrap_or(&mut self.decoder);
+        let decoded = decoder.decode(raw).map_err(|e| e.to_string())?;
         let meta = |record: &u32| raw.records.get(*record as usize);
         let sequence: Vec<u64> = decoded.record.iter().map(|r| meta(r).map_or(0, |m| m.sequence)).collect();
         if let Some(times) = self.event_time.map(|c| decoded.rows.column(c)) {
@@ -216,9 +235,15 @@ impl IntakeSource {
                 watermarks.observe(self.relation, partition, event_ms);
             }
         }
-        let rows = self.in_schema(&decoded.rows).map_err(|e| e.to_string())?;
+        let rows = self.in_schema(&decoded, raw)?;
+        let mut rejected = decoded.rejected;
+        for rejected in &mut rejected {
+            if let Some(fault) = raw.fault(rejected.record as usize) {
+                rejected.reason = fault.to_owned();
+            }
+        }
         let rows = ChangeBatch { weights: decoded.weights.into(), ..ChangeBatch::stream(rows, sequence) };
-        Ok((rows, decoded.rejected))
+        Ok((rows, rejected))
     }
 }
 
@@ -288,12 +313,16 @@ fn hands_on_records(relation: &Relation) -> bool {
         | OperatorPlan::LookupJoin(LookupJoinSpec { wait: None, .. })
         | OperatorPlan::Select => relation.kind == RelationKind::Stream,
         OperatorPlan::SourceTable(..)
+        | OperatorPlan::Constant(_)
         | OperatorPlan::TableJoin(_)
         | OperatorPlan::TableAggregate(_)
         | OperatorPlan::TableWindow(_)
         | OperatorPlan::LookupJoin(_)
         | OperatorPlan::IntervalJoin(_)
         | OperatorPlan::WindowAggregate(_)
+        | OperatorPlan::RunningWindow(_)
+        | OperatorPlan::BucketWindow(_)
+        | OperatorPlan::FirstRow(_)
         | OperatorPlan::FinalRows(_)
         | OperatorPlan::Pace(_)
         | OperatorPlan::TemporalFilter(_)

@@ -25,12 +25,12 @@ pub(super) fn encode_refusals(
     let bytes_max = (!has_private_column(relation)).then_some(raw_bytes_max);
     let mut refused = Refused::default();
     for idx in fates.late.iter().filter(|idx| **idx < records.raw.len()) {
-        push(&mut refused.late, records.raw.get(*idx), "late", bytes_max);
+        push(&mut refused.late, records.raw.as_came(*idx), "late", bytes_max);
     }
     for rejected in &records.rejected {
         let idx = rejected.record as usize;
         if idx < records.raw.len() {
-            push(&mut refused.rejected, records.raw.get(idx), &rejected.reason, bytes_max);
+            push(&mut refused.rejected, records.raw.as_came(idx), &rejected.reason, bytes_max);
         }
     }
     refused

@@ -69,7 +69,7 @@ pub(super) fn refused_records(pipeline: &Pipeline, taken: &Taken, fates: &[Fates
         let late = late.skip(last(fates.late.len()));
         let rejected = rejected.skip(last(records.rejected.len()));
         for (idx, reason) in late.chain(rejected).filter(|(idx, _)| *idx < records.raw.len()) {
-            found.push(refused_record(relation, records.raw.get(idx), reason, at_ms));
+            found.push(refused_record(relation, records.raw.as_came(idx), reason, at_ms));
         }
     }
     found

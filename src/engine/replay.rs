@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::TimestampMillisecondType;
+use chrono_tz::Tz;
 
 use super::intake::{IntakeError, SourceCounts, decode_column};
+use super::record_files::open_records;
 use super::status::{Status, StatusBoard};
 use super::worker::{Ended, Ends, Worker, WorkerError, WorkerOptions};
 use crate::catalog::{RelationKind, SourceDefinition};
@@ -86,7 +88,7 @@ impl Replay {
     /// Opens the input, creates the output.
     pub fn open(pipeline: Arc<Pipeline>, options: &ReplayOptions<'_>) -> Result<Self, ReplayError> {
         let definitions: Vec<&SourceDefinition> = sources(&pipeline).collect();
-        let inputs = definitions.iter().map(|d| input(d)).collect::<Result<Vec<_>, _>>()?;
+        let inputs = definitions.iter().map(|d| input(d, pipeline.time_zone)).collect::<Result<Vec<_>, _>>()?;
         let source = FileSource::open(options.from, inputs, options.until_ms)?;
         let sinks: Vec<Arc<str>> = pipeline.sinks.iter().map(|s| s.name.clone()).collect();
         let names: Vec<Arc<str>> = definitions.iter().map(|d| d.name.clone()).collect();
@@ -131,11 +133,13 @@ fn sources(pipeline: &Pipeline) -> impl Iterator<Item = &SourceDefinition> {
     })
 }
 
-fn input(definition: &SourceDefinition) -> Result<FileInput, IntakeError> {
+fn input(definition: &SourceDefinition, time_zone: Tz) -> Result<FileInput, IntakeError> {
     Ok(FileInput {
         relation: definition.name.clone(),
         is_table: definition.kind == RelationKind::Table,
         event_times: event_times(definition)?,
+        fallback: definition.file.clone(),
+        open: open_records(definition, time_zone),
     })
 }
 

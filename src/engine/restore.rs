@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::dataflow::{Dataflow, DataflowError};
 use super::delta::{DeltaError, EpochRecord, LoggedPipeline, LoggedRelation};
 use super::lanes::{ReadBack, Unusable, read_back};
+use super::shared_topics::has_no_position;
 use super::watermark::Watermarks;
 use super::worker::LoggedControl;
 use crate::fail_point;
@@ -208,7 +209,9 @@ fn positions(
         }
         return Ok(logged);
     }
-    for partition in logged.keys().chain(restored.positions.keys()) {
+    // The positions of files, and of relations that another one reads for, are known to the state alone.
+    let is_own = |p: &&SourcePartition| !has_no_position(pipeline, &p.relation);
+    for partition in logged.keys().chain(restored.positions.keys()).filter(is_own) {
         let (a, b) = (restored.positions.get(partition), logged.get(partition));
         if a != b {
             let text = |p: Option<&i64>| p.map_or_else(|| "nothing".to_string(), i64::to_string);

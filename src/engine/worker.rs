@@ -307,7 +307,13 @@ impl Worker {
                 self.watermarks.observe(relation, partition.partition, *event_ms);
             }
         }
-        Ok(self.intake.decode(self.pipeline.relations.len(), polled.records, &mut self.watermarks)?)
+        let mut taken = self.intake.decode(self.pipeline.relations.len(), polled.records, &mut self.watermarks)?;
+        for records in taken.records.iter().filter(|records| records.raw.is_whole) {
+            if let Some(Some(rows)) = taken.rows.get_mut(records.relation) {
+                self.dataflow.delete_missing(&self.pipeline, records.relation, rows)?;
+            }
+        }
+        Ok(taken)
     }
 
     /// Runs the relations; none if there is nothing to do and nothing to commit.

@@ -2,4 +2,6 @@
 //!
 //! Decoding never fails as a whole: what cannot be read is handed back, record by record, with the reason.
 
+pub mod csv;
 pub mod json;
+pub mod parquet;

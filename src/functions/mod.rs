@@ -28,6 +28,7 @@ mod rounding;
 mod scalar;
 mod statistics;
 mod tail;
+mod header;
 mod text;
 mod tumble;
 mod working_calendar;
@@ -58,6 +59,7 @@ pub fn all(zone: Tz) -> Vec<ScalarUDF> {
     functions.extend(polygon::functions());
     functions.extend(chainage::functions());
     functions.extend(statistics::functions());
+    functions.extend(header::functions());
     functions
 }
 

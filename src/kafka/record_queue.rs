@@ -15,7 +15,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::types::RDKafkaRespErr;
 
-use crate::stream::SourceError;
+use crate::stream::{Headers, SourceError};
 
 /// At most so many records are taken with one call.
 const BATCH_RECORDS: usize = 2048;
@@ -67,6 +67,26 @@ pub(super) struct Record<'a> {
 }
 
 impl Record<'_> {
+    /// All headers in their order.
+    pub(super) fn headers(&self) -> Headers {
+        let mut list: *mut rd::rd_kafka_headers_t = std::ptr::null_mut();
+        let mut found = Headers::new();
+        // SAFETY: the message is alive for `self`; librdkafka owns the headers, their names and values as long as the message.
+        unsafe {
+            if rd::rd_kafka_message_headers(self.message, &mut list) != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return found;
+            }
+            let (mut name, mut value, mut size) = (std::ptr::null(), std::ptr::null(), 0);
+            while rd::rd_kafka_header_get_all(list, found.len(), &mut name, &mut value, &mut size)
+                == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR
+            {
+                let name = CStr::from_ptr(name).to_string_lossy().into_owned();
+                found.push((name, bytes(value, size).unwrap_or_default().to_vec()));
+            }
+        }
+        found
+    }
+
     /// The last header of that name.
     pub(super) fn header(&self, name: &CStr) -> Option<&[u8]> {
         let mut headers: *mut rd::rd_kafka_headers_t = std::ptr::null_mut();

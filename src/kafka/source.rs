@@ -49,6 +49,7 @@ struct RelationQueue {
     topic: String,
     idle_timeout: Option<Duration>,
     queue: RecordQueue<Membership>,
+    keeps_headers: bool,
 }
 
 /// What one poll has taken so far, and may still take.
@@ -57,6 +58,8 @@ struct Taking<'a> {
     n_records: usize,
     n_bytes: usize,
     next_sequence: &'a mut u64,
+    /// Whether the relation whose turn it is wants the headers of its records.
+    keeps_headers: bool,
     polled: Polled,
 }
 
@@ -75,6 +78,7 @@ impl KafkaSource {
                 topic: source.topic.clone(),
                 idle_timeout: source.idle_timeout_ms.map(Duration::from_millis),
                 queue: RecordQueue::new(session.consumer.clone(), &source.topic, n_partitions, wake.clone())?,
+                keeps_headers: false,
             });
         }
         Ok(Self {
@@ -90,6 +94,11 @@ impl KafkaSource {
             assigned_under: None,
             record_bytes: 512,
         })
+    }
+
+    /// Says of which relations the records' headers are handed over.
+    pub fn keep_headers(&mut self, relations: &[Arc<str>]) {
+        self.relations.iter_mut().for_each(|r| r.keeps_headers = relations.contains(&r.relation));
     }
 
     /// The number of partitions of a relation's topic.
@@ -166,6 +175,7 @@ impl KafkaSource {
                 .clamp(1, TURN_RECORDS)
                 .min(taking.limit.records - taking.n_records);
             let (name, topic) = (relation.relation.clone(), relation.topic.clone());
+            taking.keeps_headers = relation.keeps_headers;
             let partitions = &mut self.partitions;
             let taken = relation.queue.take(max, |arrival| handle(arrival, &name, &topic, partitions, taking, now))?;
             n_empty = if taken == 0 { n_empty + 1 } else { 0 };
@@ -212,8 +222,14 @@ impl Source for KafkaSource {
         let deadline = Instant::now() + wait;
         let limit = PollLimit { records: limit.records.max(1), bytes: limit.bytes.clamp(1, MAX_POLL_BYTES) };
         let mut next_sequence = self.next_sequence;
-        let mut taking =
-            Taking { limit, n_records: 0, n_bytes: 0, next_sequence: &mut next_sequence, polled: Polled::default() };
+        let mut taking = Taking {
+            limit,
+            n_records: 0,
+            n_bytes: 0,
+            next_sequence: &mut next_sequence,
+            keeps_headers: false,
+            polled: Polled::default(),
+        };
         loop {
             self.wake.reset();
             self.session.serve()?;
@@ -293,10 +309,13 @@ impl Taking<'_> {
         *self.next_sequence += 1;
         self.n_records += 1;
         self.n_bytes += record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+        let headers = self.keeps_headers.then(|| record.headers());
         if let Some(batch) = self.polled.records.get_mut(relation) {
+            batch.headers.extend(headers);
             batch.push(meta, record.key, record.value);
         } else {
             let mut batch = RecordBatchBytes::default();
+            batch.headers.extend(headers);
             batch.push(meta, record.key, record.value);
             self.polled.records.insert(relation.clone(), batch);
         }

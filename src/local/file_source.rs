@@ -1,4 +1,4 @@
-//! A directory of files as a source: `<relation>.ndjson`, read in the order in which the records would have come.
+//! A directory of files as a source: `<relation>.ndjson`, `.csv` or `.parquet`, read in the order in which the records would have come.
 //!
 //! Tables without event time are read first, in order of declaration. Then the next record is taken from the file whose
 //! next record has the smallest event time, ties by declaration; records without event time are taken at once.
@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use super::line_reader::LineReader;
 use crate::stream::{
-    PartitionStatus, PollLimit, Polled, RecordBatchBytes, RecordMeta, Source, SourceError, SourcePartition,
+    FileRecord, OpenRecords, PartitionStatus, PollLimit, Polled, RecordBatchBytes, RecordMeta, RecordReader, Source,
+    SourceError, SourcePartition,
 };
 
 /// How many records are read ahead of a file at most, to read their event times in one go.
@@ -25,7 +26,7 @@ const BATCH_BYTES_MAX: usize = 2 << 30;
 /// Reads the event times (milliseconds) of raw records, one entry a record; none where a record has no readable one.
 pub type EventTimes = Box<dyn FnMut(&RecordBatchBytes) -> Vec<Option<i64>> + Send>;
 
-/// One source relation, read from `<relation>.ndjson`.
+/// One source relation, read from the file of its name.
 pub struct FileInput {
     /// The relation.
     pub relation: Arc<str>,
@@ -33,6 +34,18 @@ pub struct FileInput {
     pub is_table: bool,
     /// How event times are read; none if the relation has none.
     pub event_times: Option<EventTimes>,
+    /// The file that is read where the directory has none of that name.
+    pub fallback: Option<PathBuf>,
+    /// How a file is opened; its format is told by its extension.
+    pub open: OpenRecords,
+}
+
+impl FileInput {
+    /// A relation whose file holds one record a line.
+    pub fn lines(relation: Arc<str>, is_table: bool, event_times: Option<EventTimes>) -> Self {
+        let open: OpenRecords = Box::new(|path, bytes| Ok(Box::new(LineReader::open(path, bytes)?)));
+        Self { relation, is_table, event_times, fallback: None, open }
+    }
 }
 
 /// A directory of files as a source.
@@ -49,7 +62,8 @@ struct InputFile {
     first_load: bool,
     event_times: Option<EventTimes>,
     path: Option<PathBuf>,
-    lines: Option<LineReader>,
+    open: OpenRecords,
+    reader: Option<Box<dyn RecordReader>>,
     ahead: RecordBatchBytes,
     ahead_times: Vec<Option<i64>>,
     next: usize,
@@ -69,7 +83,7 @@ impl FileSource {
             return Err(SourceError::Io(format!("`{}` is not a directory", dir.display())));
         }
         for input in inputs {
-            let path = find_file(dir, &input.relation)?;
+            let path = find_file(dir, &input.relation)?.or(input.fallback.filter(|path| path.exists()));
             match &path {
                 Some(path) => source.bytes_total += fs::metadata(path).map_err(|e| io_error(path, &e))?.len(),
                 None => source.missing.push(input.relation.clone()),
@@ -79,14 +93,15 @@ impl FileSource {
                 relation: input.relation,
                 event_times: input.event_times,
                 path,
-                lines: None,
+                open: input.open,
+                reader: None,
                 ahead: RecordBatchBytes::default(),
                 ahead_times: Vec::new(),
                 next: 0,
                 position: 1,
                 ended: false,
             };
-            file.open(1, &source.bytes_read)?;
+            file.open_at(1, &source.bytes_read)?;
             source.files.push(file);
         }
         Ok(source)
@@ -177,15 +192,15 @@ impl Source for FileSource {
         self.bytes_read.store(0, Ordering::Relaxed);
         for file in &mut self.files {
             let partition = SourcePartition { relation: file.relation.clone(), partition: 0 };
-            file.open(positions.get(&partition).copied().unwrap_or(1), &self.bytes_read)?;
+            file.open_at(positions.get(&partition).copied().unwrap_or(1), &self.bytes_read)?;
         }
         Ok(())
     }
 }
 
 impl InputFile {
-    /// Opens the file anew so that the line with the number `position` comes next.
-    fn open(&mut self, position: i64, bytes_read: &Arc<AtomicU64>) -> Result<(), SourceError> {
+    /// Opens the file anew so that the record with the number `position` comes next.
+    fn open_at(&mut self, position: i64, bytes_read: &Arc<AtomicU64>) -> Result<(), SourceError> {
         self.ahead = RecordBatchBytes::default();
         self.ahead_times.clear();
         self.next = 0;
@@ -193,11 +208,11 @@ impl InputFile {
         self.ended = false;
         let Some(path) = &self.path else { return Ok(()) };
         let open = || {
-            let mut lines = LineReader::open(path, bytes_read.clone())?;
-            lines.skip_to(position)?;
-            Ok(lines)
+            let mut reader = (self.open)(path, bytes_read.clone())?;
+            reader.skip_to(position)?;
+            Ok(reader)
         };
-        self.lines = Some(open().map_err(|e| io_error(path, &e))?);
+        self.reader = Some(open().map_err(|e| io_error(path, &e))?);
         Ok(())
     }
 
@@ -216,21 +231,19 @@ impl InputFile {
         }
     }
 
-    /// Reads the next lines and their event times; false at the end of the file.
+    /// Reads the next records and their event times; false at the end of the file.
     fn read_ahead(&mut self) -> Result<bool, SourceError> {
-        let (Some(path), Some(lines), false) = (&self.path, &mut self.lines, self.ended) else { return Ok(false) };
-        self.ahead.data.clear();
-        self.ahead.records.clear();
+        let (Some(path), Some(reader), false) = (&self.path, &mut self.reader, self.ended) else { return Ok(false) };
+        self.ahead.clear();
         self.ahead_times.clear();
         self.next = 0;
         while self.ahead.len() < READ_AHEAD_RECORDS && self.ahead.data.len() < READ_AHEAD_BYTES {
-            let Some((offset, line)) = lines.next().map_err(|e| io_error(path, &e))? else { break };
-            let meta = RecordMeta { partition: 0, offset, timestamp_ms: None, sequence: 0, key: None, value: None };
-            self.ahead.push(meta, None, Some(line));
+            let Some(record) = reader.next().map_err(|e| io_error(path, &e))? else { break };
+            self.ahead.push_file_record(file_meta(record.number, 0), &record);
         }
         if self.ahead.is_empty() {
             self.ended = true;
-            self.position = lines.position();
+            self.position = reader.position();
             return Ok(false);
         }
         self.ahead_times = match &mut self.event_times {
@@ -257,13 +270,21 @@ impl InputFile {
     /// Moves the next record to `batch` and returns its size in bytes.
     fn take(&mut self, sequence: u64, batch: &mut RecordBatchBytes) -> usize {
         let record = self.ahead.get(self.next);
-        let meta = RecordMeta { sequence, ..record.meta.clone() };
-        self.position = meta.offset + 1;
-        batch.push(meta, None, record.value);
+        self.position = record.meta.offset + 1;
+        let fault = || self.ahead.fault(self.next).unwrap_or_default().to_owned();
+        let original = self.ahead.original(self.next);
+        let value = record.value.ok_or_else(fault);
         let n_bytes = record.value.map_or(0, <[u8]>::len);
+        let meta = file_meta(record.meta.offset, sequence);
+        batch.push_file_record(meta, &FileRecord { number: record.meta.offset, value, original });
         self.next += 1;
         n_bytes
     }
+}
+
+/// The place of a record in a file.
+pub(super) fn file_meta(number: i64, sequence: u64) -> RecordMeta {
+    RecordMeta { partition: 0, offset: number, timestamp_ms: None, sequence, key: None, value: None }
 }
 
 /// Finds the file of a relation, whatever its format.
@@ -272,8 +293,7 @@ fn find_file(dir: &Path, relation: &str) -> Result<Option<PathBuf>, SourceError>
     let found: Vec<&PathBuf> = candidates.iter().filter(|path| path.exists()).collect();
     match found.as_slice() {
         [] => Ok(None),
-        [one] if one.extension().is_some_and(|e| e == "ndjson") => Ok(Some((*one).clone())),
-        [one] => Err(SourceError::Configuration(format!("`{}` cannot be read: only .ndjson is", one.display()))),
+        [one] => Ok(Some((*one).clone())),
         several => {
             let names: Vec<String> = several.iter().map(|p| format!("`{}`", p.display())).collect();
             Err(SourceError::Configuration(format!("relation `{relation}` has two files: {}", names.join(", "))))
@@ -281,7 +301,11 @@ fn find_file(dir: &Path, relation: &str) -> Result<Option<PathBuf>, SourceError>
     }
 }
 
-fn io_error(path: &Path, error: &std::io::Error) -> SourceError {
+/// What an error of reading asks for: one of the declaration is told from one of the disk.
+pub(super) fn io_error(path: &Path, error: &std::io::Error) -> SourceError {
+    if error.kind() == std::io::ErrorKind::InvalidData {
+        return SourceError::Configuration(format!("`{}`: {error}", path.display()));
+    }
     SourceError::Io(format!("could not read `{}`: {error}", path.display()))
 }
 

@@ -1,9 +1,10 @@
 //! The ports on files and in memory: what `replay`, crash tests and rule tests run on; and snapshots of state as files.
 //!
-//! Nothing here knows a format: a line is a record, and who opens a source hands in how event times are read.
+//! Nothing here knows a format but lines: who opens a source hands in how other files and event times are read.
 
 mod file_sink;
 mod file_source;
+mod file_tables;
 mod line_reader;
 mod memory;
 mod memory_topics;
@@ -12,6 +13,8 @@ mod summary;
 
 pub use file_sink::FileSink;
 pub use file_source::{EventTimes, FileInput, FileSource};
+pub use file_tables::{FileTable, WithFileTables};
+pub use line_reader::LineReader;
 pub use memory::{Collected, MemorySink, MemoryStateLog};
 pub use memory_topics::{MemorySource, MemoryTopics, TopicRecord};
 pub use snapshot_dir::{SnapshotDir, SnapshotError, SnapshotWriter};

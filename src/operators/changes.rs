@@ -9,7 +9,7 @@ use arrow::compute::nullif;
 use arrow::datatypes::{DataType, Fields, SchemaRef};
 
 use super::keyed_differences::{KeyedDifferences, Side, Transition};
-use super::{EpochContext, Operator, OperatorError, Output, StateSize};
+use super::{BucketEdge, EpochContext, Operator, OperatorError, Output, StateSize};
 use crate::stream::ChangeBatch;
 
 /// How `CHANGES(t)` hands on a table.
@@ -18,7 +18,7 @@ use crate::stream::ChangeBatch;
 /// 1 per key, without gaps, going on after a disappearance). Order: (key as text, 0, revision big-endian).
 /// Before everything is loaded, and while the sink is paused, differences gather; then the net difference to the row last
 /// handed on leaves as one change.
-/// Logged: the last row handed on and the revision of every key ever seen.
+/// Logged: the last row handed on and the revision of every key that has rows or may come again.
 #[derive(Clone)]
 pub struct ChangesSpec {
     /// The key columns.
@@ -31,6 +31,8 @@ pub struct ChangesSpec {
     pub schema: SchemaRef,
     /// For how long a key's change must be stable before it leaves, in milliseconds of the wall clock; 0 = at once.
     pub settle_ms: i64,
+    /// At which watermark (ms) a key is forgotten that lost its last row at another, since it cannot come again; none = never.
+    pub gone_until: Option<BucketEdge>,
 }
 
 /// Writes key columns as text, one value a row, handed in by the planner.
@@ -57,7 +59,7 @@ impl Changes {
         Ok(Self {
             before: side(0)?,
             after: side(1)?,
-            rows: KeyedDifferences::new(&spec.input, spec.key, spec.settle_ms)?,
+            rows: KeyedDifferences::new(&spec.input, spec.key, spec.settle_ms)?.leaving_when_gone(spec.gone_until),
             schema: spec.schema,
             key_text: spec.key_text,
         })

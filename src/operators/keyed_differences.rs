@@ -5,6 +5,7 @@
 //! rows in again, and what it does not hand in has disappeared while nobody looked.
 
 mod forget;
+mod gone;
 mod logged;
 
 use std::collections::VecDeque;
@@ -17,7 +18,7 @@ use smallvec::SmallVec;
 use super::changes::KeyText;
 use super::ordered_multiset::OrderedMultiset;
 use super::row_codec::{EncodedRows, RowCodec};
-use super::{EpochContext, OperatorError};
+use super::{BucketEdge, EpochContext, OperatorError};
 use crate::state::{KeyIndex, RowArena};
 use crate::stream::{ChangeBatch, Order};
 
@@ -26,7 +27,6 @@ const NONE: u32 = u32::MAX;
 type RowBytes = SmallVec<[u8; 16]>;
 
 /// The rows of a keyed table and what was handed on of them.
-#[derive(Debug)]
 pub(super) struct KeyedDifferences {
     key_codec: RowCodec,
     rest_codec: RowCodec,
@@ -49,6 +49,11 @@ pub(super) struct KeyedDifferences {
     unlogged: Vec<u32>,
     /// Keys forgotten since the last delta.
     forgotten: Vec<Vec<u8>>,
+    /// Keys that have gone, and at which watermark (ms); the oldest first. An entry of another watermark than the key's own
+    /// is void.
+    gone: VecDeque<(u32, i64)>,
+    /// At which watermark (ms) a key leaves that went at another; none = it stays known.
+    gone_until: Option<BucketEdge>,
     n_double: u64,
     /// The encoding of a row of nulls, for rows that do not exist.
     null_rest: Vec<u8>,
@@ -58,7 +63,7 @@ pub(super) struct KeyedDifferences {
 struct Entry {
     /// How often the key was handed on.
     revision: i64,
-    /// Since when (clock, ms) a waiting key has been stable.
+    /// Since when (clock, ms) a waiting key has been stable; of a key that has gone, the watermark (ms) at which it went.
     since: i64,
     /// The row last handed on, in the arena.
     last: u32,
@@ -138,6 +143,8 @@ impl KeyedDifferences {
             handed: Vec::new(),
             unlogged: Vec::new(),
             forgotten: Vec::new(),
+            gone: VecDeque::new(),
+            gone_until: None,
             n_double: 0,
         })
     }
@@ -146,6 +153,7 @@ impl KeyedDifferences {
     /// rest waits, and goes first in the next.
     pub fn process(&mut self, input: &ChangeBatch, ctx: &EpochContext) -> Result<Vec<Transition>, OperatorError> {
         self.release();
+        self.forget_gone(ctx.watermark_before());
         let (keys, rests) = (self.key_codec.encode(&input.rows)?, self.rest_codec.encode(&input.rows)?);
         let (touched, next) = self.group_rows(input.len(), &keys);
         let max = ctx.may_hand_over();
@@ -154,7 +162,7 @@ impl KeyedDifferences {
             let mut scratch = Vec::new();
             for key in touched {
                 transitions.extend(self.step(key, input, &rests, &next, &mut scratch));
-                self.forget_if_unused(key);
+                self.look_at(key, ctx.watermark_after());
             }
         } else {
             for key in touched {
@@ -173,7 +181,7 @@ impl KeyedDifferences {
                 self.entries[key as usize].is_waiting = false;
                 self.spread(key);
                 transitions.extend(self.settle(key));
-                self.forget_if_unused(key);
+                self.look_at(key, ctx.watermark_after());
             }
         }
         self.handed.clone_from(&transitions);
@@ -246,14 +254,6 @@ impl KeyedDifferences {
             self.entries[id as usize] = NEW_ENTRY;
         }
         id
-    }
-
-    /// Forgets a key that came and went without ever being handed on.
-    fn forget_if_unused(&mut self, key: u32) {
-        let entry = self.entries[key as usize];
-        if entry.revision == 0 && !entry.has_extra && !entry.is_waiting {
-            self.keys.remove(key);
-        }
     }
 
     /// Keeps a key's rows of this batch until they may be handed on.
@@ -447,7 +447,7 @@ impl KeyedDifferences {
         self.n_double
     }
 
-    /// Keys ever seen.
+    /// Keys known: those with rows, and those that have gone and may come again.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
@@ -459,6 +459,7 @@ impl KeyedDifferences {
             + self.extra.size_bytes()
             + self.entries.capacity() * size_of::<Entry>()
             + self.waiting.capacity() * size_of::<(u32, i64)>()
+            + self.gone.capacity() * size_of::<(u32, i64)>()
             + self.handed.capacity() * size_of::<Transition>()
             + self.unlogged.capacity() * size_of::<u32>()
     }

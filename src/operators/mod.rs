@@ -5,22 +5,29 @@
 //! One instance holds one shard; the engine divides inputs by [`Operator`]'s key columns and joins the outputs.
 
 mod accumulators;
+mod bucket_window;
 mod changes;
+mod constant;
+mod deadline;
 mod deduplicate;
 mod event_time;
 mod exact_sum;
+mod first_row;
 mod final_rows;
 mod frozen_rows;
 mod groups;
 mod interval_join;
 mod keyed_differences;
+mod log_rows;
 mod lookup_join;
 mod ordered_multiset;
+mod ordered_rows;
 mod pace;
 #[cfg(test)]
 mod rewritten_log;
 mod row_codec;
 mod row_name;
+mod running_window;
 #[cfg(test)]
 mod script;
 #[cfg(test)]
@@ -44,16 +51,23 @@ use arrow::error::ArrowError;
 
 use crate::stream::{ChangeBatch, Watermark};
 
+pub use bucket_window::{BucketWindow, BucketWindowSpec};
 pub use changes::{Changes, ChangesSpec, KeyText};
+pub use constant::{Constant, ConstantSpec};
+pub use deadline::{BucketEdges, Deadline};
 pub use deduplicate::{Deduplicate, DeduplicateSpec};
 pub use final_rows::{FinalRows, FinalRowsSpec};
+pub use first_row::{FirstBy, FirstRow, FirstRowSpec};
 pub use frozen_rows::{FrozenRows, FrozenRowsSpec};
 pub use interval_join::{IntervalJoin, IntervalJoinSpec, IntervalKind, IntervalSide};
 pub use lookup_join::{LookupJoin, LookupJoinSpec, LookupWait};
 pub use pace::{Pace, PaceSpec};
+pub use running_window::{
+    FrameBound, RunningFrame, RunningFunction, RunningOrder, RunningWindow, RunningWindowSpec, ValuePlace,
+};
 pub use source_table::{RowRetention, SourceTable, SourceTableSpec};
 pub use table_aggregate::{AggregateCall, AggregateFunction, TableAggregate, TableAggregateSpec};
-pub use table_join::{JoinKind, TableJoin, TableJoinSpec};
+pub use table_join::{FullJoin, JoinKind, TableJoin, TableJoinSpec};
 pub use table_window::{
     Frame, GroupAggregate, GroupStep, KernelStep, TableWindow, TableWindowSpec, WindowKernel, WindowStep,
 };

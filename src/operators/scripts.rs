@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use arrow::array::AsArray;
+use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::script::{Input, check, check_any, columns};
 use super::{
-    AggregateCall, AggregateFunction, Bucket, BucketEdge, Changes, ChangesSpec, Deduplicate, DeduplicateSpec,
-    FinalRows, FinalRowsSpec, IntervalJoin, IntervalJoinSpec, IntervalKind, IntervalSide, JoinKind, KeyText,
-    LookupJoin, LookupJoinSpec, TableAggregate, TableAggregateSpec, TableJoin, TableJoinSpec, TemporalFilter,
-    TemporalFilterSpec, Upsert, UpsertSpec, Window, WindowAggregateSpec, window_aggregate,
+    AggregateCall, AggregateFunction, Bucket, BucketEdge, BucketEdges, BucketWindow, BucketWindowSpec, Changes,
+    ChangesSpec, Deadline, Deduplicate, DeduplicateSpec, FinalRows, FinalRowsSpec, FirstBy, FirstRow, FirstRowSpec,
+    FrameBound, FullJoin, IntervalJoin, IntervalJoinSpec, IntervalKind, IntervalSide, JoinKind, KernelStep, KeyText,
+    LookupJoin, LookupJoinSpec, RunningFrame, RunningFunction, RunningOrder, RunningWindow, RunningWindowSpec,
+    TableAggregate, TableAggregateSpec, TableJoin, TableJoinSpec, TemporalFilter, TemporalFilterSpec, Upsert,
+    UpsertSpec, ValuePlace, Window, WindowAggregateSpec, WindowKernel, WindowStep, window_aggregate,
 };
 use crate::functions::{Hop, Width, Zone};
 
@@ -45,6 +48,11 @@ fn inner_join() {
 #[test]
 fn left_join() {
     check("table_join_left.txt", &rides_and_visits(), || TableJoin::new(by_person(JoinKind::Left)).unwrap());
+}
+
+#[test]
+fn full_join() {
+    check("table_join_full.txt", &rides_and_visits(), || FullJoin::new(by_person(JoinKind::Full)).unwrap());
 }
 
 #[test]
@@ -122,6 +130,7 @@ fn changes_of_a_table() {
         input: input.clone(),
         schema: schema.clone(),
         settle_ms: 0,
+        gone_until: None,
     };
     check("changes.txt", &[Input::table("rows", input.clone())], || Changes::new(spec()).unwrap());
 }
@@ -129,7 +138,8 @@ fn changes_of_a_table() {
 #[test]
 fn rows_of_a_sink() {
     let schema = columns("person text, score int");
-    let spec = || UpsertSpec { key: vec![0], key_text: key_text(), schema: schema.clone(), settle_ms: 0 };
+    let spec =
+        || UpsertSpec { key: vec![0], key_text: key_text(), schema: schema.clone(), settle_ms: 0, gone_until: None };
     check("upsert.txt", &[Input::table("rows", schema.clone())], || Upsert::new(spec()).unwrap());
 }
 
@@ -191,6 +201,121 @@ fn repeated_records() {
     let schema = columns("id text, at timestamp");
     let spec = || DeduplicateSpec { key: vec![0], event_time: 1, unique_for_ms: 60_000, schema: schema.clone() };
     check("deduplicate.txt", &[Input::stream("rows", schema.clone())], || Deduplicate::new(spec()).unwrap());
+}
+
+/// The hour that starts at the timestamp in a column.
+fn hour(column: usize) -> Deadline {
+    let start = |at: i64| at.div_euclid(3_600_000) * 3_600_000;
+    let edges = BucketEdges { start: Arc::new(start), end: Arc::new(move |at| start(at) + 3_600_000) };
+    Deadline { column, bucket: Some(edges), offset_ms: 0, after_ms: 0 }
+}
+
+/// The event time in a column.
+fn event_time(column: usize) -> Deadline {
+    Deadline { column, bucket: None, offset_ms: 0, after_ms: 1 }
+}
+
+fn sum_of(column: usize, frame: usize) -> RunningFunction {
+    let call = calls(&[(AggregateFunction::Sum, Some(column), false)]).remove(0);
+    RunningFunction::Aggregate { call, frame }
+}
+
+#[test]
+fn rows_in_order_of_event_time() {
+    let input = columns("key text, at timestamp, n int, since timestamp");
+    let frame = |start, end| RunningFrame { start, end };
+    let spec = || RunningWindowSpec {
+        n_keys: 1,
+        bucket: None,
+        order: RunningOrder::EventTime { release: event_time(1), columns: vec![(1, SortOptions::new(false, false))] },
+        frames: vec![frame(FrameBound::Unbounded, FrameBound::Peers), frame(FrameBound::Range(3), FrameBound::Peers)],
+        forget_after_ms: None,
+        functions: vec![
+            RunningFunction::RowNumber,
+            sum_of(2, 0),
+            sum_of(2, 1),
+            RunningFunction::Value { column: 2, place: ValuePlace::First, frame: 1, default: None },
+        ],
+        input: input.clone(),
+        schema: columns("key text, at timestamp, n int, since timestamp, number uint, sum int, recent int, first int"),
+    };
+    let inputs = [Input::stream("rows", input.clone())];
+    check("running_window_event_time.txt", &inputs, || RunningWindow::new(spec()).unwrap());
+}
+
+#[test]
+fn rows_in_order_of_arrival() {
+    let input = columns("hour timestamp, key text, n int");
+    let frame = |start, end| RunningFrame { start, end };
+    let greatest = calls(&[(AggregateFunction::Max, Some(2), false)]).remove(0);
+    let spec = || RunningWindowSpec {
+        n_keys: 2,
+        bucket: Some(hour(0)),
+        order: RunningOrder::Arrival,
+        frames: vec![
+            frame(FrameBound::Unbounded, FrameBound::Rows(0)),
+            frame(FrameBound::Rows(1), FrameBound::Rows(1)),
+            frame(FrameBound::Rows(2), FrameBound::Rows(0)),
+        ],
+        forget_after_ms: None,
+        functions: vec![
+            RunningFunction::RowNumber,
+            sum_of(2, 0),
+            RunningFunction::Value { column: 2, place: ValuePlace::First, frame: 1, default: None },
+            RunningFunction::Aggregate { call: greatest.clone(), frame: 2 },
+        ],
+        input: input.clone(),
+        schema: columns("hour timestamp, key text, n int, number uint, sum int, before int, greatest int"),
+    };
+    let inputs = [Input::stream("rows", input.clone())];
+    check("running_window_arrival.txt", &inputs, || RunningWindow::new(spec()).unwrap());
+}
+
+#[test]
+fn rows_of_whole_buckets() {
+    let input = columns("hour timestamp, id text, n int");
+    let order = vec![(2, SortOptions::new(true, false))];
+    let number = Arc::new(Field::new("number", DataType::UInt64, true));
+    let spec = || BucketWindowSpec {
+        n_keys: 1,
+        bucket: hour(0),
+        order: order.clone(),
+        steps: vec![WindowStep::Kernels(KernelStep {
+            partition: vec![0],
+            order: order.clone(),
+            functions: vec![(WindowKernel::RowNumber, number.clone())],
+        })],
+        input: input.clone(),
+        schema: columns("hour timestamp, id text, n int, number uint"),
+    };
+    check("bucket_window.txt", &[Input::stream("rows", input.clone())], || BucketWindow::new(spec()).unwrap());
+}
+
+#[test]
+fn first_rows_of_keys() {
+    let by_arrival = columns("key text, hour timestamp, n int");
+    let spec = || FirstRowSpec {
+        n_keys: 2,
+        first: FirstBy::Arrival,
+        limit: 1,
+        bucket: Some(hour(1)),
+        input: by_arrival.clone(),
+        schema: columns("key text, hour timestamp, n int, number uint"),
+    };
+    let inputs = [Input::stream("rows", by_arrival.clone())];
+    check("deduplicate_by_arrival.txt", &inputs, || FirstRow::new(spec()).unwrap());
+
+    let by_time = columns("key text, at timestamp, n int");
+    let spec = || FirstRowSpec {
+        n_keys: 1,
+        first: FirstBy::Order { release: event_time(1), columns: vec![(1, SortOptions::new(false, false))] },
+        limit: 1,
+        bucket: None,
+        input: by_time.clone(),
+        schema: columns("key text, at timestamp, n int, number uint"),
+    };
+    let inputs = [Input::stream("rows", by_time.clone())];
+    check("deduplicate_by_time.txt", &inputs, || FirstRow::new(spec()).unwrap());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use super::keyed_differences::{KeyedDifferences, Side};
-use super::{EpochContext, KeyText, Operator, OperatorError, Output, StateSize};
+use super::{BucketEdge, EpochContext, KeyText, Operator, OperatorError, Output, StateSize};
 use crate::stream::ChangeBatch;
 
 /// How a sink over a table writes.
@@ -24,6 +24,8 @@ pub struct UpsertSpec {
     pub schema: SchemaRef,
     /// For how long a key's change must be stable before it leaves, in milliseconds of the wall clock; 0 = at once.
     pub settle_ms: i64,
+    /// At which watermark (ms) a key is forgotten that lost its last row at another, since it cannot come again; none = never.
+    pub gone_until: Option<BucketEdge>,
 }
 
 /// Keeps the last row written per key of a sink over a table, and writes only where it differs.
@@ -39,7 +41,7 @@ impl Upsert {
     /// One shard, empty.
     pub fn new(spec: UpsertSpec) -> Result<Self, OperatorError> {
         Ok(Self {
-            rows: KeyedDifferences::new(&spec.schema, spec.key, spec.settle_ms)?,
+            rows: KeyedDifferences::new(&spec.schema, spec.key, spec.settle_ms)?.leaving_when_gone(spec.gone_until),
             schema: spec.schema,
             key_text: spec.key_text,
         })

@@ -26,7 +26,7 @@ pub(super) fn expand_bucket_marks(plan: LogicalPlan, zone: Tz) -> Result<Logical
             let n_marks = aggregate.group_expr.iter().filter(|e| is_mark(e)).count();
             if n_marks > 1 {
                 refused = refuse(
-                    "C0460",
+                    "C0480",
                     "a GROUP BY has more than one bucket of `hop` or `session`",
                     "Group by one of them here, and its result by the other.",
                 );
@@ -79,7 +79,7 @@ fn refuse_marks(plan: &LogicalPlan) -> Result<()> {
                 if let Some(call) = mark(e) {
                     let name = call.func.name();
                     refused = refuse(
-                        "C0461",
+                        "C0481",
                         format!("`{name}` does not stand in GROUP BY"),
                         format!("Group by {name}(..), and read its bucket as window_start and window_end."),
                     );

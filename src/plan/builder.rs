@@ -18,12 +18,15 @@ use super::segment::Segment;
 use super::time_columns::TimeColumn;
 use super::{RelationId, canonical, event_times};
 use crate::catalog::{Emit, RelationKind};
+use crate::functions::Width;
 
 /// What is known of a relation besides what the pipeline needs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
     /// Sets of columns that identify a row, the declared or shortest one first.
     pub(super) keys: Vec<Vec<usize>>,
+    /// Pairs of columns of which one or both are set: the values that are, taken together, identify a row.
+    pub(super) coalesced: Option<Vec<(usize, usize)>>,
     /// Whether the first key was declared, not found.
     pub(super) declared: bool,
     /// (column, key): the key identifies a row among those where the column is 1.
@@ -32,6 +35,8 @@ pub(super) struct Facts {
     pub(super) event_time: Option<usize>,
     /// Further columns that hold event times, or the same one again.
     pub(super) event_times: Vec<(usize, TimeColumn)>,
+    /// The column that holds the start of the bucket of a stream's event time, and the bucket's width.
+    pub(super) bucket: Option<(usize, Width)>,
     /// Whether all shards hold all rows.
     pub(super) broadcast: bool,
     /// Whether there is at most one row.

@@ -16,15 +16,18 @@ pub(super) fn check_syntax(plan: LogicalPlan) -> Result<LogicalPlan> {
     check_names(&plan)?;
     let mut refused = Ok(());
     plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::Distinct(datafusion::logical_expr::Distinct::On(_)) = node {
-            refused = refuse(
-                "C0426",
-                "DISTINCT ON is not supported",
-                "Keep one row of each key with QUALIFY row_number() OVER (PARTITION BY <key> ORDER BY ..) = 1.",
-            );
-        }
         node.apply_expressions(|e| {
             e.apply(|e| {
+                if let Expr::InSubquery(s) = e
+                    && s.negated
+                    && s.expr.column_refs().is_empty()
+                {
+                    refused = refuse(
+                        "C0417",
+                        "NOT IN compares a value that does not come from the outer query",
+                        "Write NOT EXISTS (SELECT 1 FROM .. WHERE ..), and say there what a null is to mean.",
+                    );
+                }
                 if let Expr::ScalarSubquery(s) = e
                     && s.outer_ref_columns.is_empty()
                     && !yields_one_row(&s.subquery)

@@ -29,7 +29,14 @@ pub(super) fn cut(builder: &mut Builder<'_>, plan: LogicalPlan, needed: &Needed)
         }
         LogicalPlan::Filter(f) => {
             let below = needed | &columns_of(std::slice::from_ref(&f.predicate));
-            let input = cut(builder, unwrap(f.input), &below)?;
+            let input = match unwrap(f.input) {
+                // What is kept of its rows decides how many it has to remember.
+                LogicalPlan::Window(window) => {
+                    nodes::table_window::cut_window(builder, window, &below, Some(&f.predicate))?
+                }
+                other => cut(builder, other, &below)?,
+            };
+            nodes::first_rows::limit_rows(builder, &f.predicate, &input);
             Ok(LogicalPlan::Filter(Filter::try_new(f.predicate, Arc::new(input))?))
         }
         LogicalPlan::SubqueryAlias(alias) => {
@@ -53,13 +60,9 @@ pub(super) fn cut(builder: &mut Builder<'_>, plan: LogicalPlan, needed: &Needed)
         }
         LogicalPlan::Join(join) => nodes::join::cut_join(builder, join, needed),
         LogicalPlan::Aggregate(aggregate) => nodes::aggregate::cut_aggregate(builder, aggregate),
-        LogicalPlan::Window(window) => nodes::table_window::cut_window(builder, window, needed),
+        LogicalPlan::Window(window) => nodes::table_window::cut_window(builder, window, needed, None),
         LogicalPlan::EmptyRelation(empty) if !empty.produce_one_row => Ok(LogicalPlan::EmptyRelation(empty)),
-        LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => refuse(
-            "C0401",
-            "constant rows never arrive",
-            "Put them into a table: CREATE TABLE .. WITH (path = '<file>').",
-        ),
+        LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => nodes::constant::add_constant(builder, plan),
         LogicalPlan::Sort(_) => refuse(
             "C0303",
             "ORDER BY has no meaning for rows that keep changing",
@@ -67,13 +70,15 @@ pub(super) fn cut(builder: &mut Builder<'_>, plan: LogicalPlan, needed: &Needed)
         ),
         LogicalPlan::Limit(_) => refuse(
             "C0304",
-            "LIMIT has no meaning for rows that keep changing",
-            "Keep the first rows of each key with QUALIFY row_number() OVER (PARTITION BY .. ORDER BY ..) <= n.",
+            "LIMIT needs an ORDER BY of its own query and a constant",
+            "Write ORDER BY .. LIMIT 10, or keep the first rows of each key with \
+             QUALIFY row_number() OVER (PARTITION BY .. ORDER BY ..) <= n.",
         ),
         LogicalPlan::Subquery(_) => refuse(
             "C0406",
             "a relation in FROM refers to another one beside it (LATERAL)",
-            "Unnest in the select list, as in (SELECT id, unnest(list) AS item FROM t), or join by a condition.",
+            "Unnest in the select list, as in (SELECT id, unnest(list) AS item FROM t); for the first rows of each key join \
+             (SELECT * FROM u QUALIFY row_number() OVER (PARTITION BY key ORDER BY ..) <= n) by the key.",
         ),
         other => {
             let text = other.display().to_string();

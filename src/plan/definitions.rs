@@ -11,19 +11,19 @@ use super::builder::{Builder, Facts, NewRelation, project_columns};
 use super::checks::{check_subqueries, check_syntax, check_wait};
 use super::cut::{all_columns, cut};
 use super::error::{DEFECT, PlanError, Result, refuse};
-use super::event_times::TimeOf;
 use super::leaf::EpochTable;
 use super::nodes;
 use super::order::in_order;
-use super::pipeline::{OperatorPlan, Pipeline};
+use super::pipeline::Pipeline;
 use super::place::place;
+use super::pseudo_columns::{own_name, with_records};
 use super::retention::{Retention, plan_retention};
 use super::rewrite::{Rewritten, rewrite};
+use super::sources::add_source;
 use super::table_read::{TableRead, add_read};
-use super::{canonical, session, sinks};
-use crate::catalog::{Catalog, Emit, QueryDefinition, QueryRole, RelationKind, SourceDefinition};
+use super::{session, shields, sinks};
+use crate::catalog::{Catalog, Emit, QueryDefinition, QueryRole, RelationKind};
 use crate::dialect::Diagnostic;
-use crate::operators::{DeduplicateSpec, RowRetention, SourceTableSpec};
 
 /// Plans a pack. All findings are returned, not only the first; what depends on a definition that failed is left out.
 pub fn plan(catalog: &Catalog) -> std::result::Result<Pipeline, Vec<Diagnostic>> {
@@ -69,6 +69,8 @@ fn read_definitions(
 ) -> Vec<Planned> {
     for source in &catalog.sources {
         register(ctx, &source.name, source.schema(), None, findings);
+        let all = source.schema_with_records(catalog.time_zone);
+        register(ctx, &with_records(&source.name), all, None, findings);
     }
     let mut readers: BTreeMap<&str, usize> = BTreeMap::new();
     for name in ordered.iter().flat_map(|r| &r.reads) {
@@ -118,11 +120,11 @@ fn read_definitions(
 }
 
 /// The references to `CHANGES(table)`.
-fn reads_of<'a>(followed: &'a BTreeSet<TableRead>, table: &'a str) -> impl Iterator<Item = &'a TableRead> {
+pub(super) fn reads_of<'a>(followed: &'a BTreeSet<TableRead>, table: &'a str) -> impl Iterator<Item = &'a TableRead> {
     followed.iter().filter(move |read| read.table == table)
 }
 
-fn is_followed(followed: &BTreeSet<TableRead>, table: &str) -> bool {
+pub(super) fn is_followed(followed: &BTreeSet<TableRead>, table: &str) -> bool {
     reads_of(followed, table).next().is_some()
 }
 
@@ -196,7 +198,7 @@ fn optimise(
         let used = usage.columns.get(&name).cloned().unwrap_or_default();
         let optimised = (|| {
             let plan = if all_read { plan } else { keep_columns(&definition, plan, &used)? };
-            let plan = state.optimize(&plan)?;
+            let plan = shields::unshielded(state.optimize(&shields::shielded(plan)?)?)?;
             check_subqueries(&plan)?;
             Ok(plan)
         })();
@@ -210,7 +212,7 @@ fn optimise(
         let _ = plan.apply_with_subqueries(|node| {
             if let LogicalPlan::TableScan(scan) = node {
                 let all = 0..scan.source.schema().fields().len();
-                let columns = usage.columns.entry(scan.table_name.table().to_owned()).or_default();
+                let columns = usage.columns.entry(own_name(scan.table_name.table()).to_owned()).or_default();
                 columns.extend(scan.projection.clone().unwrap_or_else(|| all.collect()));
             }
             Ok(TreeNodeRecursion::Continue)
@@ -288,80 +290,6 @@ fn build(
     Pipeline { time_zone: catalog.time_zone, relations: builder.relations, sinks: sink_plans, retention }
 }
 
-/// Adds a source with the columns that are read, its key and its event time.
-fn add_source(
-    builder: &mut Builder<'_>,
-    source: &SourceDefinition,
-    mut used: BTreeSet<usize>,
-    followed: &BTreeSet<TableRead>,
-) -> Result<()> {
-    used.extend(&source.key);
-    used.extend(source.event_time);
-    if is_followed(followed, &source.name) || used.is_empty() {
-        used.extend(0..source.columns.len());
-    }
-    let columns: Vec<usize> = used.into_iter().collect();
-    let position = |c: &usize| columns.iter().position(|u| u == c);
-    let schema = Arc::new(source.schema().project(&columns)?);
-    let key: Vec<usize> = source.key.iter().filter_map(position).collect();
-    let event_time = source.event_time.as_ref().and_then(position);
-    let definition = Arc::new(source.clone());
-    let (operator, distribution) = match source.kind {
-        RelationKind::Table => {
-            let retention = source.retention_ms.zip(event_time);
-            let retention = retention.map(|(retention_ms, event_time)| RowRetention { event_time, retention_ms });
-            let spec = SourceTableSpec { key: key.clone(), schema: schema.clone(), retention };
-            (OperatorPlan::SourceTable(definition, spec), key.clone())
-        }
-        RelationKind::Stream => {
-            let spec = source.unique_for_ms.zip(event_time).map(|(unique_for_ms, event_time)| DeduplicateSpec {
-                key: key.clone(),
-                event_time,
-                unique_for_ms,
-                schema: schema.clone(),
-            });
-            (OperatorPlan::SourceStream(definition, spec), key.clone())
-        }
-    };
-    let mut times = vec![None; schema.fields().len()];
-    if let (OperatorPlan::SourceTable(..), Some(column)) = (&operator, event_time) {
-        times[column] = Some(TimeOf { source: builder.relations.len(), bucket: None });
-    }
-    let facts = Facts {
-        times,
-        keys: if source.kind == RelationKind::Table { vec![distribution] } else { Vec::new() },
-        event_time,
-        broadcast: source.broadcast,
-        ..Facts::default()
-    };
-    let columns_text: Vec<String> = schema.fields().iter().map(|f| format!("{} {}", f.name(), f.data_type())).collect();
-    let meaning = format!(
-        "source {:?} {} key={key:?} unique={:?} [{}]",
-        source.kind,
-        source.topic.as_deref().or(source.path.as_deref()).unwrap_or(&source.name),
-        source.unique_for_ms,
-        columns_text.join(", ")
-    );
-    let id = builder.relations.len();
-    builder.relations.push(super::Relation {
-        name: source.name.clone(),
-        kind: source.kind,
-        key: (!key.is_empty()).then_some(key),
-        schema,
-        operator,
-        inputs: Vec::new(),
-        watermark_sources: if event_time.is_some() { vec![id] } else { Vec::new() },
-        arrival: false,
-        operator_id: canonical::id(&meaning),
-    });
-    builder.facts.push(facts);
-    builder.scans.insert(source.name.to_string(), id);
-    for read in reads_of(followed, &source.name) {
-        add_read(builder, read, id)?;
-    }
-    Ok(())
-}
-
 /// Cuts a definition and gives its relation the definition's name; a sink gets its last operator.
 fn add_definition(
     builder: &mut Builder<'_>,
@@ -417,6 +345,7 @@ fn name_relation(
     let mut facts = Facts { keys: super::lineage::keys(builder, &rest), ..Facts::default() };
     facts.event_time = super::lineage::event_time(builder, &rest);
     facts.event_times = super::lineage::event_times(builder, &rest);
+    facts.bucket = super::lineage::bucket(builder, &rest);
     facts.broadcast = builder.is_broadcast(&rest);
     if let QueryRole::Table { key: Some(key) } = &definition.role {
         facts.keys.insert(0, declared_key(definition, key, &rest)?);

@@ -195,6 +195,8 @@ fn plain(text: &str) -> &str {
         "This feature is not implemented: ",
         "SQL error: ",
         "Internal error: ",
+        "Arrow error: ",
+        "Cast error: ",
     ];
     // Before it stands which rule failed.
     let cause = text.rsplit("caused by\n").next().unwrap_or(text);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::pipeline::{Distribution, OperatorPlan, Pipeline, Relation, RelationId};
 use crate::catalog::RelationKind;
-use crate::operators::{LookupJoinSpec, Window};
+use crate::operators::{Deadline, FirstBy, FrameBound, LookupJoinSpec, RunningOrder, RunningWindowSpec, Window};
 
 /// Describes the relations of a pipeline, or those of one name.
 pub fn explain(pipeline: &Pipeline, relation: Option<&str>) -> String {
@@ -62,6 +62,7 @@ fn state(relation: &Relation) -> String {
             format!("logged; keys seen within {}", days(source.unique_for_ms.unwrap_or_default()))
         }
         OperatorPlan::SourceStream(_, None) | OperatorPlan::Select => "none".into(),
+        OperatorPlan::Constant(_) => "the rows of the query itself".into(),
         OperatorPlan::WindowAggregate(spec) if spec.bucket.is_some() && !spec.emit_final => {
             format!(
                 "logged; accumulators, fixed when the bucket closes (allowed lateness {} ms)",
@@ -77,6 +78,13 @@ fn state(relation: &Relation) -> String {
             format!("logged; accumulators {until} (allowed lateness {} ms)", spec.allowed_lateness_ms)
         }
         OperatorPlan::WindowAggregate(_) => "logged; accumulators per key, without end".into(),
+        OperatorPlan::RunningWindow(spec) => running_state(spec),
+        OperatorPlan::BucketWindow(_) => "logged; rows until their bucket closes".into(),
+        OperatorPlan::FirstRow(spec) => {
+            let waits =
+                if matches!(spec.first, FirstBy::Order { .. }) { ", each with its row while it waits" } else { "" };
+            format!("logged; keys {}{waits}", until_closed(spec.bucket.as_ref()))
+        }
         OperatorPlan::FinalRows(spec) => format!(
             "derived: rows until their bucket closes (allowed lateness {} ms); logged: up to where buckets are closed",
             spec.allowed_lateness_ms
@@ -98,6 +106,27 @@ fn state(relation: &Relation) -> String {
         OperatorPlan::Upsert(_) => "logged; last row written per key, as long as the table has it".into(),
         _ => "derived from its inputs, as long as they have it".into(),
     }
+}
+
+/// What OVER on a stream keeps.
+fn running_state(spec: &RunningWindowSpec) -> String {
+    let mut parts = Vec::new();
+    if let RunningOrder::EventTime { release, .. } = &spec.order {
+        parts.push(format!("rows until the watermark lies {} ms after them", release.after_ms));
+    }
+    if spec.frames.iter().any(|frame| frame.start != FrameBound::Unbounded) {
+        parts.push("the rows that frames reach".into());
+    }
+    let until = match spec.forget_after_ms {
+        Some(ms) => format!("until {} after their last row", days(ms)),
+        None => until_closed(spec.bucket.as_ref()).to_owned(),
+    };
+    parts.push(format!("accumulators per partition {until}"));
+    format!("logged; {}", parts.join("; "))
+}
+
+fn until_closed(bucket: Option<&Deadline>) -> &'static str {
+    if bucket.is_some() { "until their bucket closes" } else { "without end" }
 }
 
 /// When the rows that a relation keeps leave memory, and where they do not.
@@ -125,6 +154,12 @@ fn retention(pipeline: &Pipeline, id: RelationId) -> Vec<String> {
     match &relation.operator {
         OperatorPlan::SourceTable(source, _) if source.retention_ms.is_none() => {
             vec!["unbounded: no retention is declared".into()]
+        }
+        OperatorPlan::RunningWindow(spec) if spec.bucket.is_none() && spec.forget_after_ms.is_none() => {
+            vec!["unbounded: the partition keys hold no bucket of the event time".into()]
+        }
+        OperatorPlan::FirstRow(spec) if spec.bucket.is_none() => {
+            vec!["unbounded: keys stay, for they hold no bucket of the event time".into()]
         }
         OperatorPlan::FrozenRows(_) => {
             let from = from_inputs().join("`, `");

@@ -5,6 +5,7 @@
 //!    state, or that is read once, is put in its place; any other is optimised and cut alone.
 //! 3. `cut`: aggregates, joins and windows become relations; the stateless rest is compiled into segments.
 
+mod arrival;
 mod bucket_marks;
 mod bucket_names;
 mod builder;
@@ -12,6 +13,7 @@ mod canonical;
 mod checks;
 mod cut;
 mod definitions;
+mod distinct_on;
 mod error;
 mod event_times;
 mod explain;
@@ -22,15 +24,21 @@ mod order;
 mod pipeline;
 mod place;
 mod private;
+mod pseudo_columns;
 mod retention;
 mod rewrite;
 mod segment;
 mod session;
+mod shields;
 mod sinks;
+mod sources;
 mod table_read;
+mod top_n;
+mod using;
 #[cfg(test)]
 mod tests;
 mod time_columns;
+
 mod working_days;
 
 pub use definitions::plan;

@@ -9,9 +9,9 @@ use super::retention::Retention;
 use super::segment::Segment;
 use crate::catalog::{Format, Headers, Rate, RelationKind, SourceDefinition};
 use crate::operators::{
-    ChangesSpec, DeduplicateSpec, FinalRowsSpec, FrozenRowsSpec, IntervalJoinSpec, LookupJoinSpec, Operator,
-    OperatorError, PaceSpec, SourceTableSpec, TableAggregateSpec, TableJoinSpec, TableWindowSpec, TemporalFilterSpec,
-    UpsertSpec, WindowAggregateSpec,
+    BucketWindowSpec, ChangesSpec, ConstantSpec, DeduplicateSpec, FinalRowsSpec, FirstRowSpec, FrozenRowsSpec,
+    IntervalJoinSpec, LookupJoinSpec, Operator, OperatorError, PaceSpec, RunningWindowSpec, SourceTableSpec,
+    TableAggregateSpec, TableJoinSpec, TableWindowSpec, TemporalFilterSpec, UpsertSpec, WindowAggregateSpec,
 };
 
 /// The index of a relation in its pipeline.
@@ -80,6 +80,8 @@ pub enum OperatorPlan {
     SourceTable(Arc<SourceDefinition>, SourceTableSpec),
     /// A source stream; repeated keys are dropped where `unique_for` is declared.
     SourceStream(Arc<SourceDefinition>, Option<DeduplicateSpec>),
+    /// Rows that are part of a query.
+    Constant(ConstantSpec),
     /// Rows of the single input as they are: a stateless relation (a sink over a stream, or one that several read).
     Select,
     /// A join of tables.
@@ -94,6 +96,12 @@ pub enum OperatorPlan {
     IntervalJoin(IntervalJoinSpec),
     /// A grouped stream.
     WindowAggregate(WindowAggregateSpec),
+    /// OVER on a stream, row by row.
+    RunningWindow(RunningWindowSpec),
+    /// OVER on a stream, bucket by bucket.
+    BucketWindow(BucketWindowSpec),
+    /// The first row of each key of a stream.
+    FirstRow(FirstRowSpec),
     /// The rows of a grouped table when their bucket closes.
     FinalRows(FinalRowsSpec),
     /// A table whose changes leave at most so often.
@@ -115,7 +123,11 @@ impl OperatorPlan {
         Ok(match self {
             Self::SourceTable(_, spec) => Some(Box::new(op::SourceTable::new(spec.clone())?)),
             Self::SourceStream(_, Some(spec)) => Some(Box::new(op::Deduplicate::new(spec.clone())?)),
+            Self::Constant(spec) => Some(Box::new(op::Constant::new(spec.clone()))),
             Self::SourceStream(_, None) | Self::Select => None,
+            Self::TableJoin(spec) if spec.kind == op::JoinKind::Full => {
+                Some(Box::new(op::FullJoin::new(spec.clone())?))
+            }
             Self::TableJoin(spec) => Some(Box::new(op::TableJoin::new(spec.clone())?)),
             Self::TableAggregate(spec) => Some(Box::new(op::TableAggregate::new(spec.clone())?)),
             Self::TableWindow(spec) => Some(Box::new(op::TableWindow::new(spec.clone())?)),
@@ -124,6 +136,9 @@ impl OperatorPlan {
             Self::WindowAggregate(spec) => Some(op::window_aggregate(spec.clone())?),
             Self::FinalRows(spec) => Some(Box::new(op::FinalRows::new(spec.clone())?)),
             Self::Pace(spec) => Some(Box::new(op::Pace::new(spec.clone()))),
+            Self::RunningWindow(spec) => Some(Box::new(op::RunningWindow::new(spec.clone())?)),
+            Self::BucketWindow(spec) => Some(Box::new(op::BucketWindow::new(spec.clone())?)),
+            Self::FirstRow(spec) => Some(Box::new(op::FirstRow::new(spec.clone())?)),
             Self::FrozenRows(spec) => Some(Box::new(op::FrozenRows::new(spec.clone())?)),
             Self::TemporalFilter(spec) => Some(Box::new(op::TemporalFilter::new(spec.clone())?)),
             Self::Changes(spec) => Some(Box::new(op::Changes::new(spec.clone())?)),
@@ -137,6 +152,7 @@ impl OperatorPlan {
             Self::SourceTable(..) => "source_table",
             Self::SourceStream(_, Some(_)) => "deduplicate",
             Self::SourceStream(_, None) => "source_stream",
+            Self::Constant(_) => "constant",
             Self::Select => "select",
             Self::TableJoin(_) => "table_join",
             Self::TableAggregate(_) => "table_aggregate",
@@ -144,6 +160,9 @@ impl OperatorPlan {
             Self::LookupJoin(_) => "lookup_join",
             Self::IntervalJoin(_) => "interval_join",
             Self::WindowAggregate(_) => "window_aggregate",
+            Self::RunningWindow(_) => "running_window",
+            Self::BucketWindow(_) => "bucket_window",
+            Self::FirstRow(_) => "deduplicate",
             Self::FinalRows(_) => "final_rows",
             Self::Pace(_) => "pace",
             Self::FrozenRows(_) => "frozen_rows",
@@ -157,7 +176,8 @@ impl OperatorPlan {
     pub fn is_logged(&self) -> bool {
         !matches!(
             self,
-            Self::Select
+            Self::Constant(_)
+                | Self::Select
                 | Self::TableJoin(_)
                 | Self::TableAggregate(_)
                 | Self::TableWindow(_)

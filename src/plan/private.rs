@@ -24,7 +24,13 @@ pub(super) fn columns(builder: &Builder<'_>, plan: &LogicalPlan) -> Vec<bool> {
 /// The names of a relation's private columns.
 fn of_relation(builder: &Builder<'_>, known: &[BTreeSet<String>], relation: &Relation) -> BTreeSet<String> {
     let of_source = |definition: &SourceDefinition| {
-        definition.columns.iter().filter(|c| c.private).map(|c| c.name.to_string()).collect()
+        let mut private: BTreeSet<String> =
+            definition.columns.iter().filter(|c| c.private).map(|c| c.name.to_string()).collect();
+        if !private.is_empty() {
+            // Producers put into keys and headers what is in the columns.
+            private.extend(["_key".to_owned(), "_headers".to_owned()]);
+        }
+        private
     };
     let inputs = || relation.inputs.iter().map(|i| of_plan(builder, known, &i.segment.logical));
     let named = |columns: &[bool]| {
@@ -33,6 +39,7 @@ fn of_relation(builder: &Builder<'_>, known: &[BTreeSet<String>], relation: &Rel
     };
     match &relation.operator {
         OperatorPlan::SourceTable(definition, _) | OperatorPlan::SourceStream(definition, _) => of_source(definition),
+        OperatorPlan::Constant(_) => BTreeSet::new(),
         // What these give out has the columns of their only input.
         OperatorPlan::Select
         | OperatorPlan::Pace(_)
@@ -40,6 +47,13 @@ fn of_relation(builder: &Builder<'_>, known: &[BTreeSet<String>], relation: &Rel
         | OperatorPlan::TemporalFilter(_)
         | OperatorPlan::Upsert(_)
         | OperatorPlan::FrozenRows(_) => named(&inputs().next().unwrap_or_default()),
+        // These append columns to those of their only input.
+        OperatorPlan::RunningWindow(_) | OperatorPlan::BucketWindow(_) | OperatorPlan::FirstRow(_) => {
+            let mut columns = inputs().next().unwrap_or_default();
+            let any = columns.iter().any(|private| *private);
+            columns.resize(relation.schema.fields().len(), any);
+            named(&columns)
+        }
         OperatorPlan::TableJoin(_)
         | OperatorPlan::TableAggregate(_)
         | OperatorPlan::TableWindow(_)

@@ -6,6 +6,7 @@
 //! had (`frozen_rows`). All rows of a bucket leave at once, so that no group is ever left with a part of its rows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono_tz::Tz;
 
@@ -15,7 +16,7 @@ use super::pipeline::{Distribution, Input, OperatorPlan, Relation, SinkPlan};
 use super::{RelationId, canonical, event_times};
 use crate::catalog::RelationKind;
 use crate::functions::Width;
-use crate::operators::{FrozenRowsSpec, JoinKind};
+use crate::operators::{BucketEdge, FrozenRowsSpec, JoinKind};
 use crate::stream::Watermark;
 
 /// When rows of a pipeline's tables leave memory.
@@ -74,7 +75,35 @@ pub(super) fn plan_retention(builder: &mut Builder<'_>, sinks: &mut [SinkPlan]) 
         retention.expiries.insert(source, expiry);
     }
     insert_frozen_rows(builder, sinks, paths, &mut retention)?;
+    forget_gone_keys(builder, &retention);
     Ok(retention)
+}
+
+/// No event time of a table is further ahead of its watermark than this, or than its retention where that is longer; where
+/// one is, a key that went with it may begin its revisions anew.
+const AHEAD_MS_MAX: i64 = 31 * 86_400_000;
+
+/// Tells what hands on by key when a key that has gone cannot come again: all its rows followed from one table, and those
+/// that were there when it went have been forgotten.
+fn forget_gone_keys(builder: &mut Builder<'_>, retention: &Retention) {
+    for relation in &mut builder.relations {
+        let mut leaves = relation.inputs.iter().flat_map(|i| &i.segment.leaves).map(|leaf| &retention.follows[*leaf]);
+        let Some(first) = leaves.next().cloned() else { continue };
+        let of_all = leaves.fold(first, |all, of_leaf| &all & of_leaf);
+        let expiries = of_all.iter().filter_map(|source| retention.expiries.get(source));
+        let Some(expiry) = expiries.min_by_key(|expiry| expiry.retention_ms) else { continue };
+        let (bucket, zone, retention_ms) = (expiry.bucket, expiry.time_zone, expiry.retention_ms);
+        let ahead_ms = retention_ms.max(AHEAD_MS_MAX);
+        // Before 1970 no watermark has moved yet.
+        let until: BucketEdge = Arc::new(move |gone_ms: i64| {
+            bucket.end_of(gone_ms.max(0).saturating_add(ahead_ms), zone).saturating_add(retention_ms)
+        });
+        match &mut relation.operator {
+            OperatorPlan::Changes(spec) => spec.gone_until = Some(until),
+            OperatorPlan::Upsert(spec) => spec.gone_until = Some(until),
+            _ => {}
+        }
+    }
 }
 
 /// The tables with a retention in milliseconds, less those whose rows stay: source tables, and streams grouped by a bucket.
@@ -146,8 +175,8 @@ fn fate(builder: &Builder<'_>, paths: &Paths, relation: &Relation, idx: usize, s
         | OperatorPlan::TemporalFilter(_)
         | OperatorPlan::Changes(_)
         | OperatorPlan::Upsert(_) => Fate::Passes,
-        OperatorPlan::TableJoin(_) if idx == 0 => Fate::Passes,
-        // Without a match a left row would come back; a version would give way to the one before it.
+        OperatorPlan::TableJoin(spec) if idx == 0 && spec.kind != JoinKind::Full => Fate::Passes,
+        // Without a match a row of the other side would come back; a version would give way to the one before it.
         OperatorPlan::TableJoin(spec) => {
             let only_here = !paths.of_input(relation, 0).contains(&source);
             let passes = spec.kind == JoinKind::Inner && !spec.as_of && only_here;
@@ -157,9 +186,13 @@ fn fate(builder: &Builder<'_>, paths: &Paths, relation: &Relation, idx: usize, s
         OperatorPlan::TableWindow(spec) => groups(builder, paths, relation, spec.n_keys, source),
         OperatorPlan::SourceTable(..)
         | OperatorPlan::SourceStream(..)
+        | OperatorPlan::Constant(_)
         | OperatorPlan::LookupJoin(_)
         | OperatorPlan::IntervalJoin(_)
         | OperatorPlan::WindowAggregate(_)
+        | OperatorPlan::RunningWindow(_)
+        | OperatorPlan::BucketWindow(_)
+        | OperatorPlan::FirstRow(_)
         | OperatorPlan::FrozenRows(_) => Fate::Ends,
     }
 }

@@ -11,12 +11,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinConstraint, JoinOperator, ObjectName,
-    ObjectNamePart, Query, Select, Spanned, TableAlias, TableAliasColumnDef, TableFactor, TableVersion, VisitMut,
-    VisitorMut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinConstraint, JoinOperator, LimitClause,
+    ObjectName, ObjectNamePart, Query, Select, Spanned, TableAlias, TableAliasColumnDef, TableFactor, TableVersion,
+    Value, VisitMut, VisitorMut,
 };
 
+use super::arrival;
+use super::pseudo_columns::{own_name, read_records};
 use super::table_read::{ReadBy, TableRead};
+use super::using::rewrite_using;
 use super::{bucket_names, working_days};
 use crate::catalog::{Catalog, QueryDefinition, QueryRole};
 use crate::dialect::{Diagnostic, Span};
@@ -201,20 +204,20 @@ impl Rewriter<'_> {
     }
 
     fn refuse_order(&mut self, query: &Query) {
-        if let Some(order) = &query.order_by {
-            let hint = "Drop it, or number the rows with row_number() OVER (PARTITION BY .. ORDER BY ..).";
-            self.find("C0303", order.span(), "ORDER BY has no meaning for rows that keep changing".into(), hint);
-        }
-        if query.limit_clause.is_some() || query.fetch.is_some() {
-            let hint =
-                "Keep the first rows of each key with QUALIFY row_number() OVER (PARTITION BY .. ORDER BY ..) <= n.";
-            let limit = query.limit_clause.as_ref().map(Spanned::span).filter(|span| span.start.line > 0);
-            self.find(
-                "C0304",
-                limit.unwrap_or_else(|| query.span()),
-                "LIMIT has no meaning for rows that keep changing".into(),
-                hint,
-            );
+        let is_limited = query.limit_clause.is_some() || query.fetch.is_some();
+        match &query.order_by {
+            Some(order) if !is_limited && !arrival::is_distinct_on(query) => {
+                let hint = "Drop it, or number the rows with row_number() OVER (PARTITION BY .. ORDER BY ..).";
+                self.find("C0303", order.span(), "ORDER BY has no meaning for rows that keep changing".into(), hint);
+            }
+            None if is_limited => {
+                let hint = "Say which rows with ORDER BY, or keep the first rows of each key with \
+                            QUALIFY row_number() OVER (PARTITION BY .. ORDER BY ..) <= n.";
+                let limit = query.limit_clause.as_ref().map(Spanned::span).filter(|span| span.start.line > 0);
+                let at = limit.unwrap_or_else(|| query.span());
+                self.find("C0304", at, "LIMIT without ORDER BY keeps any rows".into(), hint);
+            }
+            _ => {}
         }
     }
 
@@ -270,6 +273,7 @@ fn identifiers(args: &[FunctionArg]) -> Option<Vec<&Ident>> {
     args.iter().map(name).collect()
 }
 
+/// A call of a function.
 pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),
@@ -330,6 +334,7 @@ impl VisitorMut for Rewriter<'_> {
             },
             given @ Some(_) => *args = given,
             None => {
+                let table = own_name(&table).to_owned();
                 self.check_read(&table, name.span());
                 self.reads.push(table);
             }
@@ -337,7 +342,16 @@ impl VisitorMut for Rewriter<'_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        arrival::mark_query(query);
+        fetch_as_limit(query);
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expr {
+            arrival::mark_function(function);
+        }
         if let Expr::Function(function) = expr
             && let Some(name) = object_name(&function.name)
             && REFUSED.contains(&name.as_str())
@@ -354,15 +368,44 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        arrival::mark_select(select);
         for from in &mut select.from {
             for join in &mut from.joins {
                 self.rewrite_as_of(&mut join.relation, &mut join.join_operator);
             }
+        }
+        let catalog = self.catalog;
+        let columns = |name: &str| {
+            let source = catalog.sources.iter().find(|s| *s.name == *name)?;
+            Some(source.columns.iter().map(|c| c.name.clone()).collect())
+        };
+        if let Err(refused) = rewrite_using(select, &columns) {
+            let hint = "Write ON a.column = b.column, and coalesce(a.column, b.column) for the merged column.";
+            self.find("C0318", refused.at, refused.message, hint);
+        }
+        let is_source = |name: &str| catalog.sources.iter().any(|s| *s.name == *name);
+        if let Err(at) = read_records(select, &is_source) {
+            let hint = "Name the columns, or write `a.*` for each relation.";
+            self.find("C0319", at, "`*` leaves columns out beside a pseudo-column".into(), hint);
         }
         bucket_names::substitute(select);
         if let Err(refused) = working_days::give_calendar(self.catalog, select) {
             self.find(refused.code, refused.at, refused.message, refused.hint);
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// `FETCH FIRST n ROWS ONLY` is `LIMIT n`, which DataFusion knows.
+fn fetch_as_limit(query: &mut Query) {
+    let Some(fetch) = query.fetch.take_if(|f| !f.percent && !f.with_ties) else { return };
+    let first = || fetch.quantity.clone().unwrap_or_else(|| Expr::value(Value::Number("1".into(), false)));
+    match &mut query.limit_clause {
+        None => {
+            query.limit_clause =
+                Some(LimitClause::LimitOffset { limit: Some(first()), offset: None, limit_by: Vec::new() });
+        }
+        Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => *limit = Some(first()),
+        Some(_) => query.fetch = Some(fetch),
     }
 }

@@ -20,12 +20,18 @@ use datafusion::sql::sqlparser::ast::{Query, Statement};
 use futures::executor::block_on;
 
 use super::bucket_marks::expand_bucket_marks;
+use super::top_n::limits_to_ranks;
 
 /// The function that stands for `FOR SYSTEM_TIME AS OF` in the condition of a join until the cut.
 pub(super) const AS_OF: &str = "as_of";
 
-/// One shape for `count(DISTINCT x)` whatever stands beside it, so that there is one operator for it.
-const DROPPED_RULES: [&str; 1] = ["single_distinct_aggregation_to_group_by"];
+/// The function that stands for `arrival` in the ORDER BY of OVER: the order in which rows are handled.
+pub(super) const ARRIVAL: &str = "arrival";
+
+/// Rules that hide what is asked for. The first: `count(DISTINCT x)` has one shape whatever stands beside it, so that there is
+/// one operator for it. The second makes an inner join under DISTINCT one that keeps rows of one side, also where that is a
+/// table and the other a stream, of which nothing of the kind can be kept.
+const DROPPED_RULES: [&str; 2] = ["single_distinct_aggregation_to_group_by", "eliminate_join"];
 
 /// A session with our functions and with the stock rules, less those that hide state from the cut.
 pub(super) fn session(zone: Tz) -> SessionContext {
@@ -45,6 +51,7 @@ pub(super) fn session(zone: Tz) -> SessionContext {
     for function in crate::functions::all(zone) {
         ctx.register_udf(function);
     }
+    ctx.register_udf(ScalarUDF::from(Arrival { signature: Signature::nullary(Volatility::Volatile) }));
     for mark in crate::functions::bucket_marks(zone) {
         ctx.register_udf(mark);
     }
@@ -61,6 +68,8 @@ pub(super) fn session(zone: Tz) -> SessionContext {
 pub(super) fn read(ctx: &SessionContext, zone: Tz, query: &Query) -> super::error::Result<LogicalPlan> {
     let statement = Statement::Query(Box::new(query.clone()));
     let plan = block_on(ctx.state().statement_to_plan(DataFusionStatement::Statement(Box::new(statement))))?;
+    let plan = super::distinct_on::rewrite(plan)?;
+    let plan = limits_to_ranks(plan)?;
     let rules = Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]);
     let plan = rules.execute_and_check(plan, ctx.state().config_options(), |_, _| {})?;
     expand_bucket_marks(plan, zone)
@@ -87,5 +96,29 @@ impl ScalarUDFImpl for AsOf {
 
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
         Ok(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true))))
+    }
+}
+
+/// `arrival()`: a marker. Volatile, so that no rule takes it for a constant.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Arrival {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Arrival {
+    fn name(&self) -> &str {
+        ARRIVAL
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Int64)
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        Ok(ColumnarValue::Scalar(ScalarValue::Int64(Some(0))))
     }
 }

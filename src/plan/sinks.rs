@@ -45,6 +45,7 @@ pub(super) fn add_changes(builder: &mut Builder<'_>, read: &TableRead, settle_ms
         input: input.clone(),
         schema: schema.clone(),
         settle_ms,
+        gone_until: None,
     };
     let fields = |s: &SchemaRef| schema_of(s.fields().iter().map(|f| (None, f.clone())).collect());
     let plan = leaf(table, fields(&input)?);
@@ -94,7 +95,7 @@ pub(super) fn add_sink(
             let key = table_key(builder, definition, declared, &rest, &names)?;
             let schema: SchemaRef = super::builder::arrow_schema(rest.schema());
             let (key_text, settle_ms) = (key_text(builder, &schema, &key)?, options.settle_ms);
-            let spec = UpsertSpec { key: key.clone(), key_text, schema, settle_ms };
+            let spec = UpsertSpec { key: key.clone(), key_text, schema, settle_ms, gone_until: None };
             (OperatorPlan::Upsert(spec), Distribution::Hash(key.clone()), key, "upsert")
         }
     };

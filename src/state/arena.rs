@@ -1,6 +1,8 @@
 //! Byte strings with dense ids, in chunks; chunks that are mostly dead are emptied and used again.
 
 const CHUNK_BYTES: usize = 1 << 20;
+/// From this size on the chunk that is being filled is emptied too: else a few rows that come and go would fill it.
+const OPEN_BYTES_MIN: usize = 4 << 10;
 /// Each row is preceded by its id and its length, so that a chunk can be emptied by reading it.
 const HEADER_BYTES: usize = 8;
 
@@ -59,7 +61,8 @@ impl RowArena {
         let chunk = &mut self.chunks[place.chunk as usize];
         chunk.live_bytes -= HEADER_BYTES + read_u32(&chunk.data, place.offset as usize + 4) as usize;
         self.free_ids.push(id);
-        if Some(place.chunk) != self.open && chunk.live_bytes * 2 < chunk.data.len() {
+        let bytes_min = if Some(place.chunk) == self.open { OPEN_BYTES_MIN } else { 0 };
+        if chunk.data.len() > bytes_min && chunk.live_bytes * 2 < chunk.data.len() {
             self.empty(place.chunk);
         }
     }
@@ -108,8 +111,10 @@ impl RowArena {
         idx
     }
 
-    /// Moves the live rows of a chunk to the open one.
+    /// Moves the live rows of a chunk to the open one, which may be the same: of an id the last row is the live one, so
+    /// none is met again at its new place.
     fn empty(&mut self, chunk_idx: u32) {
+        let was_open = Some(chunk_idx) == self.open;
         let old = std::mem::take(&mut self.chunks[chunk_idx as usize]);
         let mut at = 0;
         while at < old.data.len() {
@@ -120,7 +125,11 @@ impl RowArena {
             }
             at += HEADER_BYTES + len;
         }
-        self.empty_chunks.push(chunk_idx);
+        // A row longer than a chunk opens another one.
+        let is_open = Some(chunk_idx) == self.open;
+        if !was_open || (!is_open && self.chunks[chunk_idx as usize].data.is_empty()) {
+            self.empty_chunks.push(chunk_idx);
+        }
     }
 }
 
@@ -135,6 +144,35 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::HashMap;
+
+    #[test]
+    fn a_few_rows_that_come_and_go_take_little_memory() {
+        let mut arena = RowArena::default();
+        let mut live = std::collections::VecDeque::new();
+        for n in 0..100_000u32 {
+            live.push_back((arena.insert(&n.to_le_bytes()), n));
+            if live.len() > 10 {
+                arena.remove(live.pop_front().unwrap().0);
+            }
+            assert!(arena.size_bytes() < 4 * OPEN_BYTES_MIN, "{} bytes after {n} rows", arena.size_bytes());
+        }
+        assert!(live.iter().all(|(id, n)| arena.get(*id) == n.to_le_bytes()));
+    }
+
+    #[test]
+    fn rows_longer_than_a_chunk_come_and_go() {
+        let mut arena = RowArena::default();
+        for round in 0..20u8 {
+            let small: Vec<u32> = (0..600).map(|_| arena.insert(&[round; 16])).collect();
+            let large = arena.insert(&vec![round; CHUNK_BYTES + 1]);
+            small.iter().skip(1).for_each(|id| arena.remove(*id));
+            assert_eq!(arena.get(large), vec![round; CHUNK_BYTES + 1]);
+            assert_eq!(arena.get(small[0]), [round; 16]);
+            arena.remove(large);
+            arena.remove(small[0]);
+        }
+        assert!(arena.is_empty() && arena.chunks.len() < 5, "{} chunks", arena.chunks.len());
+    }
 
     proptest! {
         #[test]

@@ -6,6 +6,7 @@ mod change_batch;
 mod key;
 mod ports;
 mod record;
+mod record_reader;
 mod shard;
 mod state_log;
 mod watermark;
@@ -17,6 +18,7 @@ pub use ports::{
     SourceError, TombstoneForm, Undeliverable,
 };
 pub use record::{RecordBatchBytes, RecordMeta, RecordView, SourcePartition};
+pub use record_reader::{FileRecord, OpenRecords, RecordReader};
 pub use shard::{ShardCount, shard_rows, split_by_shard};
 pub use state_log::{LogFollower, LogReader, Restored, StateLog};
 pub use watermark::Watermark;

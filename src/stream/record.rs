@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::{FileRecord, Headers};
+
 /// One partition of a source relation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourcePartition {
@@ -36,6 +38,14 @@ pub struct RecordBatchBytes {
     pub data: Vec<u8>,
     /// One entry a record.
     pub records: Vec<RecordMeta>,
+    /// Where the bytes lie that the values were made from, one entry a record; empty where these are the values.
+    pub originals: Vec<Range<u32>>,
+    /// Records of which no value could be made: their indices, ascending, and why. They have no value.
+    pub faults: Vec<(u32, String)>,
+    /// Whether these are all rows that the relation has: keys that do not occur are deleted.
+    pub is_whole: bool,
+    /// The headers of each record; empty where nobody asks for them.
+    pub headers: Vec<Headers>,
 }
 
 /// One raw record, borrowed from its batch.
@@ -61,6 +71,46 @@ impl RecordBatchBytes {
         let start = self.data.len() as u32;
         self.data.extend_from_slice(bytes);
         start..self.data.len() as u32
+    }
+
+    /// Appends a record of a file.
+    pub fn push_file_record(&mut self, meta: RecordMeta, record: &FileRecord<'_>) {
+        if let Err(reason) = &record.value {
+            self.faults.push((self.records.len() as u32, reason.clone()));
+        }
+        if let Some(original) = record.original {
+            let original = self.append(original);
+            self.originals.push(original);
+        }
+        self.push(meta, None, record.value.as_deref().ok());
+    }
+
+    /// The bytes that the value of a record was made from, where that is not the value itself.
+    pub fn original(&self, idx: usize) -> Option<&[u8]> {
+        let range = self.originals.get(idx)?;
+        self.data.get(range.start as usize..range.end as usize)
+    }
+
+    /// A record as it came: with its original bytes as value.
+    pub fn as_came(&self, idx: usize) -> RecordView<'_> {
+        let record = self.get(idx);
+        RecordView { value: self.original(idx).or(record.value), ..record }
+    }
+
+    /// Why no value could be made of a record.
+    pub fn fault(&self, idx: usize) -> Option<&str> {
+        let at = self.faults.binary_search_by_key(&(idx as u32), |(idx, _)| *idx).ok()?;
+        self.faults.get(at).map(|(_, reason)| reason.as_str())
+    }
+
+    /// Forgets all records; the memory is used again.
+    pub fn clear(&mut self) {
+        self.data.clear();
+        self.records.clear();
+        self.originals.clear();
+        self.faults.clear();
+        self.headers.clear();
+        self.is_whole = false;
     }
 
     /// The number of records.

@@ -10,6 +10,7 @@ use curb::catalog::{Catalog, SourceDefinition};
 use curb::format::json::Encoder;
 use datafusion::config::ConfigOptions;
 use datafusion::datasource::MemTable;
+use datafusion::error::DataFusionError;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use serde_json::Value;
 
@@ -19,17 +20,47 @@ use crate::world::Content;
 /// The rows that batch SQL yields, as the sinks would write them, sorted.
 pub(crate) fn run(catalog: &Catalog, shape: &Shape, content: &Content) -> Result<Vec<String>, String> {
     let (steps, query) = shape.batch_steps();
-    let steps: Vec<(String, String)> = steps.iter().map(|(name, sql)| ((*name).into(), (*sql).into())).collect();
-    run_sql(catalog, &steps, &query, content)
+    let ctx = session(catalog, content)?;
+    let batches = runtime()?.block_on(async {
+        for (name, sql) in steps {
+            ctx.sql(&format!("CREATE VIEW {name} AS {sql}")).await?;
+        }
+        ctx.sql(&query).await?.collect().await
+    });
+    lines(catalog, batches.map_err(failed)?)
 }
 
-/// The rows of a query that reads views.
-pub(crate) fn run_sql(
+/// The rows of a query that reads others. Each is computed by itself, so that no rule sees two of them together.
+pub(crate) fn run_steps(
     catalog: &Catalog,
     steps: &[(String, String)],
     query: &str,
     content: &Content,
 ) -> Result<Vec<String>, String> {
+    let ctx = session(catalog, content)?;
+    let batches = runtime()?.block_on(async {
+        for (name, sql) in steps {
+            let rows = ctx.sql(sql).await?;
+            let planned = Arc::new(rows.schema().as_arrow().clone());
+            let batches = rows.collect().await?;
+            let schema = batches.first().map_or(planned, RecordBatch::schema);
+            ctx.register_table(name.as_str(), Arc::new(MemTable::try_new(schema, vec![batches])?))?;
+        }
+        ctx.sql(query).await?.collect().await
+    });
+    lines(catalog, batches.map_err(failed)?)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_current_thread().build().map_err(|e| e.to_string())
+}
+
+fn failed(error: DataFusionError) -> String {
+    format!("batch: {}", error.strip_backtrace())
+}
+
+/// A session of plain DataFusion that holds the sources.
+fn session(catalog: &Catalog, content: &Content) -> Result<SessionContext, String> {
     let mut options = ConfigOptions::new();
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.time_zone = Some(catalog.time_zone.name().to_owned());
@@ -46,16 +77,12 @@ pub(crate) fn run_sql(
         let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).map_err(|e| e.to_string())?;
         ctx.register_table(source.name.as_ref(), Arc::new(table)).map_err(|e| e.to_string())?;
     }
-    let failed = |e: datafusion::error::DataFusionError| format!("batch: {}", e.strip_backtrace());
-    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|e| e.to_string())?;
-    let batches = runtime.block_on(async {
-        for (name, sql) in steps {
-            ctx.sql(&format!("CREATE VIEW {name} AS {sql}")).await?;
-        }
-        ctx.sql(query).await?.collect().await
-    });
+    Ok(ctx)
+}
+
+fn lines(catalog: &Catalog, batches: Vec<RecordBatch>) -> Result<Vec<String>, String> {
     let mut lines = Vec::new();
-    for batch in batches.map_err(failed)? {
+    for batch in batches {
         let fields: Vec<Field> = batch.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
         let encoder =
             Encoder::new(Arc::new(Schema::new(fields)), catalog.time_zone).map_err(|e| format!("batch: {e}"))?;

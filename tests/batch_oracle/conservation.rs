@@ -185,7 +185,7 @@ fn check(law: &Law, under_test: &str, records: &[(Record, Fate)], n_shards: u32,
     for (record, _) in records.iter().filter(|(_, fate)| fate_of(*fate) == Fate::Used) {
         content.entry(record.relation.clone()).or_default().extend(record.value.clone());
     }
-    let want = batch::run_sql(&catalog, &[], law.batch.unwrap_or(law.query), &content)?;
+    let want = batch::run_steps(&catalog, &[], law.batch.unwrap_or(law.query), &content)?;
     let got = committed.epochs.last().and_then(|e| e.content.get("result_sink")).cloned().unwrap_or_default();
     if got != want || want.is_empty() {
         return Err(format!("streamed: {got:#?}\nin batch: {want:#?}"));
@@ -229,6 +229,19 @@ fn every_record_of_a_stream_is_counted_once_by_each_operator() {
         .batch("SELECT tumble(at, INTERVAL '1 hour') AS h, k, count(*) AS c, max(n) AS m FROM e GROUP BY tumble(at, INTERVAL '1 hour'), k"),
         law("group_without_bucket", "SELECT k, count(*) AS c, sum(n) AS s, count(DISTINCT n) AS d FROM e GROUP BY k").takes_late(),
         law("distinct", "SELECT DISTINCT k FROM e").takes_late(),
+        law("hop", "SELECT window_start, k, count(*) AS c FROM e GROUP BY hop(at, INTERVAL '20 minutes', INTERVAL '1 hour'), k")
+            .batch("SELECT start AS window_start, k, count(*) AS c FROM (SELECT *, unnest(hop_starts(at, INTERVAL '20 minutes', INTERVAL '1 hour')) AS start FROM e) AS a
+                    GROUP BY start, k"),
+        law("session", "SELECT window_start, k, count(*) AS c, sum(n) AS s FROM e GROUP BY session(at, INTERVAL '30 minutes'), k")
+            .batch("SELECT min(at) AS window_start, k, count(*) AS c, sum(n) AS s
+                    FROM (SELECT *, sum(f) OVER (PARTITION BY k ORDER BY at) AS number
+                          FROM (SELECT *, CASE WHEN at <= session_end(lag(at) OVER (PARTITION BY k ORDER BY at), INTERVAL '30 minutes') THEN 0 ELSE 1 END AS f FROM e) AS a) AS b
+                    GROUP BY k, number"),
+        law("interval_join", "SELECT e.id, f.id AS fid FROM e LEFT JOIN f ON f.k = e.k AND f.at BETWEEN e.at - INTERVAL '20 minutes' AND e.at + INTERVAL '20 minutes'"),
+        law("interval_join_inner", "SELECT e.id, f.id AS fid FROM e JOIN f ON f.k = e.k AND f.at BETWEEN e.at - INTERVAL '20 minutes' AND e.at + INTERVAL '20 minutes'"),
+        law("interval_join_right", "SELECT e.id, f.id AS fid FROM e RIGHT JOIN f ON f.k = e.k AND f.at >= e.at AND f.at <= e.at + INTERVAL '5 minutes'"),
+        law("interval_join_semi", "SELECT id FROM e WHERE EXISTS (SELECT 1 FROM f WHERE f.k = e.k AND f.at >= e.at AND f.at <= e.at + INTERVAL '20 minutes')"),
+        law("interval_join_anti", "SELECT id FROM e WHERE NOT EXISTS (SELECT 1 FROM f WHERE f.k = e.k AND f.at >= e.at AND f.at <= e.at + INTERVAL '20 minutes')"),
     ];
     check_all(&laws, "e", &stream_records());
 }
@@ -249,6 +262,15 @@ fn every_record_of_a_table_is_counted_once_by_each_operator() {
                     ON p.k = d.k AND p.since <= d.at AND (p.until IS NULL OR d.at < p.until)"),
         law("table_aggregate", "SELECT k, count(*) AS c, sum(n) AS s, avg(n) AS a, max(n) AS m, count(DISTINCT n) AS d FROM d GROUP BY k"),
         law("table_aggregate_by_bucket", "SELECT tumble(at, INTERVAL '1 hour') AS h, count(*) AS c FROM d GROUP BY tumble(at, INTERVAL '1 hour')"),
+        law("hop_of_table", "SELECT window_start, k, count(*) AS c FROM d GROUP BY hop(at, INTERVAL '1 hour', INTERVAL '2 hours'), k")
+            .batch("SELECT start AS window_start, k, count(*) AS c FROM (SELECT *, unnest(hop_starts(at, INTERVAL '1 hour', INTERVAL '2 hours')) AS start FROM d) AS a
+                    GROUP BY start, k"),
+        law("session_of_table", "SELECT window_start, k, count(*) AS c FROM d GROUP BY session(at, INTERVAL '3 hours'), k")
+            .batch("SELECT min(at) AS window_start, k, count(*) AS c
+                    FROM (SELECT *, sum(f) OVER (PARTITION BY k ORDER BY at) AS number
+                          FROM (SELECT *, CASE WHEN at <= session_end(lag(at) OVER (PARTITION BY k ORDER BY at), INTERVAL '3 hours') THEN 0 ELSE 1 END AS f
+                                FROM d WHERE at IS NOT NULL) AS a) AS b
+                    GROUP BY k, number"),
         law("table_window_groups", "SELECT k, array_agg(id ORDER BY id) AS ids FROM d GROUP BY k"),
         law("table_window", "SELECT id, sum(n) OVER (PARTITION BY k ORDER BY id) AS s, lag(n) OVER (PARTITION BY k ORDER BY id) AS l FROM d"),
         law("table_window_top", "SELECT k, id FROM d QUALIFY row_number() OVER (PARTITION BY k ORDER BY n DESC NULLS LAST, id) = 1"),

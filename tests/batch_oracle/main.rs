@@ -11,11 +11,16 @@ mod batch;
 mod compositions;
 mod conservation;
 mod ends;
+mod file_tables;
 mod function_shapes;
 mod interval_join_shapes;
 mod nexmark;
 mod pack;
+mod published;
+mod records;
 mod refusals;
+mod relational_shapes;
+mod running_window_shapes;
 mod safe_riding;
 mod shapes;
 mod stream_shapes;
@@ -205,6 +210,26 @@ fn grouped_tables_equal_batch() {
 #[test]
 fn windows_over_tables_equal_batch() {
     run_shapes(table_shapes::windows(), 6);
+}
+
+#[test]
+fn windows_over_streams_equal_batch() {
+    run_shapes(running_window_shapes::by_event_time(), 6);
+}
+
+#[test]
+fn windows_by_arrival_equal_batch() {
+    run_shapes(running_window_shapes::by_arrival(), 6);
+}
+
+#[test]
+fn windows_over_buckets_of_streams_equal_batch() {
+    run_shapes(running_window_shapes::by_bucket(), 6);
+}
+
+#[test]
+fn first_rows_equal_batch() {
+    run_shapes(running_window_shapes::deduplicate(), 6);
 }
 
 #[test]

@@ -24,6 +24,9 @@ pub(crate) fn all() -> Vec<Shape> {
         stream("stream_as_of", "SELECT s.id, s.at, v.val FROM s LEFT JOIN v FOR SYSTEM_TIME AS OF s.at ON v.g = s.g")
             .batch("SELECT id, at, val FROM (SELECT s.id, s.at, v.val, row_number() OVER (PARTITION BY s.i ORDER BY v.since DESC) AS r
                     FROM (SELECT *, row_number() OVER () AS i FROM s) AS s LEFT JOIN v ON v.g = s.g AND v.since <= s.at) AS c WHERE r = 1"),
+        stream("stream_as_of_where_version", "SELECT s.id, s.at, v.val FROM s JOIN v FOR SYSTEM_TIME AS OF s.at ON v.g = s.g WHERE v.val > 1 OR v.val < s.n")
+            .batch("SELECT id, at, val FROM (SELECT s.id, s.n, s.at, v.val, row_number() OVER (PARTITION BY s.i ORDER BY v.since DESC) AS r
+                    FROM (SELECT *, row_number() OVER () AS i FROM s) AS s JOIN v ON v.g = s.g AND v.since <= s.at) AS c WHERE r = 1 AND (val > 1 OR val < n)"),
         stream("stream_as_of_version_only", "SELECT s.id, s.at, p.val FROM s JOIN p FOR SYSTEM_TIME AS OF s.at ON TRUE")
             .batch("SELECT id, at, val FROM (SELECT s.id, s.at, p.val, row_number() OVER (PARTITION BY s.i ORDER BY p.since DESC) AS r
                     FROM (SELECT *, row_number() OVER () AS i FROM s) AS s JOIN p ON p.since <= s.at) AS c WHERE r = 1"),
@@ -58,6 +61,7 @@ pub(crate) fn all() -> Vec<Shape> {
         stream("stream_view_twice", "SELECT id, n FROM a WHERE n > 0 UNION ALL SELECT id, un FROM a")
             .view("a", "SELECT s.id, s.n, u.n AS un FROM s LEFT JOIN u ON u.g = s.g"),
         Shape::inferred("stream_grouped", "g", "SELECT g, count(*) AS c, sum(n) AS s, max(x) AS h, count(DISTINCT n) AS d FROM s GROUP BY g"),
+        Shape::inferred("distinct_of_lookup", "g", "SELECT DISTINCT u.g FROM s JOIN u ON u.g = s.g"),
         Shape::inferred("stream_distinct", "g, n", "SELECT DISTINCT g, n FROM s "),
         Shape::new("stream_whole", KeyOf::Declared("c"), "SELECT count(*) AS c, sum(n) AS s FROM s "),
         Shape::inferred("stream_counts_joined", "id", "SELECT t.id, c.c FROM t LEFT JOIN c ON c.g = t.g")
@@ -68,7 +72,7 @@ pub(crate) fn all() -> Vec<Shape> {
         // Who had no answer when its time had come.
         Shape::inferred("passed_unanswered", "g", "SELECT g FROM PASSED(e, due)")
             .view("a", "SELECT g, min(at) AS due FROM s WHERE n > 0 GROUP BY g")
-            .view("b", "SELECT DISTINCT g FROM q WHERE b")
+            .view("b", "SELECT DISTINCT g FROM q WHERE n > 3")
             .view("e", "SELECT a.g, a.due FROM a LEFT JOIN b ON b.g = a.g WHERE b.g IS NULL")
             .batch("SELECT g FROM e WHERE due IS NOT NULL"),
     ]

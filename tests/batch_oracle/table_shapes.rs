@@ -84,6 +84,8 @@ pub(crate) fn joins() -> Vec<Shape> {
         bag("by_two_columns", "a, b", "SELECT t.id AS a, u.id AS b FROM t JOIN u ON t.g = u.g AND t.n = u.n"),
         bag("by_expression", "a, b", "SELECT t.id AS a, u.id AS b FROM t JOIN u ON t.n + 1 = u.k AND upper(t.g) = upper(u.g)"),
         bag("by_null_safe_equality", "a, b", "SELECT t.id AS a, u.id AS b FROM t JOIN u ON t.g IS NOT DISTINCT FROM u.g"),
+        bag("by_null_safe_equalities", "a, b", "SELECT t.id AS a, u.id AS b FROM t JOIN u ON t.g IS NOT DISTINCT FROM u.g AND t.n IS NOT DISTINCT FROM u.n AND t.id IS DISTINCT FROM u.id")
+            .batch("SELECT t.id AS a, u.id AS b FROM t JOIN u ON (t.g IS NOT DISTINCT FROM u.g) AND (t.n IS NOT DISTINCT FROM u.n) AND (t.id IS DISTINCT FROM u.id)"),
         bag("using", "g, a", "SELECT g, t.id AS a FROM t JOIN u USING (g)"),
         inferred("exists", "id", "SELECT id, n FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.g = t.g)"),
         inferred("not_exists", "id", "SELECT id, n FROM t WHERE NOT EXISTS (SELECT 1 FROM u WHERE u.g = t.g AND u.n > t.n)"),
@@ -117,6 +119,11 @@ pub(crate) fn joins() -> Vec<Shape> {
         inferred("left_join_of_groups", "id", "SELECT t.id, coalesce(e.c, 0) AS c FROM t LEFT JOIN (SELECT g, count(*) AS c FROM u GROUP BY g) AS e ON e.g = t.g"),
         bag("join_of_groups", "g, a, b", "SELECT a.g, a.c AS a, b.c AS b FROM (SELECT g, count(*) AS c FROM t GROUP BY g) AS a
              JOIN (SELECT g, sum(k) AS c FROM u GROUP BY g) AS b ON a.g = b.g"),
+        // Stock DataFusion takes g for unique although it was unnested.
+        bag("join_of_unnested_groups", "id", "SELECT u.id FROM (SELECT g, unnest(array_agg(id ORDER BY id)) AS i FROM t GROUP BY g) AS e JOIN u ON u.g = e.g")
+            .batch("SELECT u.id FROM t JOIN u ON u.g = t.g"),
+        inferred("distinct_of_unnested_groups", "g", "SELECT DISTINCT g FROM (SELECT g, unnest(array_agg(id ORDER BY id)) AS i FROM t GROUP BY g) AS e")
+            .batch("SELECT DISTINCT g FROM t"),
         bag("join_of_unnested", "id, b", "SELECT e.id, u.id AS b FROM (SELECT id, unnest(tags) AS tag FROM t) AS e JOIN u ON u.g = e.tag"),
         bag("cte_twice", "a, b", "WITH c AS (SELECT g, count(*) AS n FROM t GROUP BY g)
              SELECT x.g AS a, y.g AS b FROM c AS x JOIN c AS y ON x.n = y.n"),
@@ -140,6 +147,12 @@ pub(crate) fn joins() -> Vec<Shape> {
         inferred("as_of_date", "id", "SELECT t.id, v.val FROM t LEFT JOIN v FOR SYSTEM_TIME AS OF CAST(t.d AS TIMESTAMP) + INTERVAL '40 days' ON v.g = t.g")
             .batch("SELECT id, val FROM (SELECT t.id, v.val, row_number() OVER (PARTITION BY t.id ORDER BY v.since DESC) AS r
                     FROM t LEFT JOIN v ON v.g = t.g AND v.since <= CAST(t.d AS TIMESTAMP) + INTERVAL '40 days') AS c WHERE r = 1"),
+        inferred("as_of_where_version", "id", "SELECT t.id, v.val FROM t JOIN v FOR SYSTEM_TIME AS OF t.at ON v.g = t.g WHERE v.val > 1 AND v.val >= t.n")
+            .batch("SELECT id, val FROM (SELECT t.id, t.n, v.val, row_number() OVER (PARTITION BY t.id ORDER BY v.since DESC) AS r
+                    FROM t JOIN v ON v.g = t.g AND v.since <= t.at) AS c WHERE r = 1 AND val > 1 AND val >= n"),
+        inferred("as_of_left_where_version", "id", "SELECT * FROM (SELECT t.id, p.val FROM t LEFT JOIN p FOR SYSTEM_TIME AS OF t.at ON TRUE) AS a WHERE val < 2")
+            .batch("SELECT id, val FROM (SELECT t.id, p.val, row_number() OVER (PARTITION BY t.id ORDER BY p.since DESC) AS r
+                    FROM t LEFT JOIN p ON p.since <= t.at) AS c WHERE r = 1 AND val < 2"),
         inferred("as_of_twice", "id", "SELECT t.id, v.val, p.val AS pv FROM t LEFT JOIN v FOR SYSTEM_TIME AS OF t.at ON v.g = t.g
                     LEFT JOIN p FOR SYSTEM_TIME AS OF t.at ON TRUE")
             .batch("SELECT id, val, pv FROM (SELECT t.id, v.val, p.val AS pv, row_number() OVER (PARTITION BY t.id ORDER BY v.since DESC, p.since DESC) AS r

@@ -47,3 +47,15 @@ CREATE TABLE t (id VARCHAR PRIMARY KEY NULL) WITH (topic = 't', format = 'json')
 CREATE STREAM t (id VARCHAR, at TIMESTAMP WITH TIME ZONE) WITH (topic = 't', format = 'json', event_time = 'at', unique_for = '1 day');
 --- a rate without a unit
 CREATE SINK s WITH (topic = 's', format = 'json', max_rate = '1000') AS SELECT person_id FROM people;
+--- a time of day
+CREATE TABLE shifts (shift_id VARCHAR PRIMARY KEY, starts_at TIME) WITH (topic = 'shifts', format = 'json');
+--- a span of time
+CREATE TABLE limits (limit_id VARCHAR PRIMARY KEY, longest INTERVAL) WITH (topic = 'limits', format = 'json');
+--- bytes
+CREATE TABLE pictures (picture_id VARCHAR PRIMARY KEY, content BYTEA) WITH (topic = 'pictures', format = 'json');
+--- a map
+CREATE TABLE labels (label_id VARCHAR PRIMARY KEY, texts MAP) WITH (topic = 'labels', format = 'json');
+--- a topic that is watched
+CREATE TABLE towns (town VARCHAR PRIMARY KEY) WITH (topic = 'towns', format = 'json', watch = true);
+--- a file without a format
+CREATE TABLE towns (town VARCHAR PRIMARY KEY) WITH (path = 'towns.txt');

@@ -29,3 +29,11 @@ CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT r.ride_id, p.minimum
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT r.ride_id, p.minimum FROM rides AS r JOIN policy FOR SYSTEM_TIME BETWEEN r.at AND r.at AS p ON TRUE;
 --- one of two joins without an equality
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT p.person_id, o.plate, o.since, v.visit_id FROM people AS p JOIN owners AS o ON o.person_id = p.person_id JOIN visits AS v ON v.at > o.since;
+--- rows of both sides kept, of which one is a stream
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT r.ride_id, p.town FROM rides AS r FULL JOIN people AS p ON p.person_id = r.person_id;
+--- using, with two relations that may have the column
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT person_id, v.visit_id FROM people AS p JOIN owners AS o ON o.plate = p.town LEFT JOIN visits AS v USING (person_id);
+--- natural, of an outer join
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT person_id FROM people NATURAL LEFT JOIN visits;
+--- a star that leaves columns out, beside a pseudo-column
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT * EXCLUDE (town), p._offset FROM people AS p JOIN visits AS v ON v.visit_id = p.person_id;

@@ -14,7 +14,7 @@ CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT person_id, town FROM
 --- recursion
 CREATE SINK s WITH (topic = 's', format = 'json') AS WITH RECURSIVE r AS (SELECT person_id FROM people UNION ALL SELECT person_id FROM r) SELECT person_id FROM r;
 --- rows that are constant
-CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT 1 AS one;
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT n FROM (VALUES (1), (2)) AS list(n);
 --- a stream and a table in one
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT person_id FROM rides UNION ALL SELECT person_id FROM visits;
 --- a value of several rows
@@ -27,7 +27,7 @@ CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT person_id, town FROM
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT p.person_id, t.tag FROM people AS p CROSS JOIN UNNEST(p.tags) AS t(tag);
 --- grouping sets
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT town, age, count(*) AS n FROM people GROUP BY ROLLUP (town, age);
---- not in, with a condition between the two
-CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT person_id, town FROM people AS p WHERE town NOT IN (SELECT v.person_id FROM visits AS v WHERE v.person_id = p.person_id);
+--- not in, of a constant
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT person_id, town FROM people AS p WHERE 'p1' NOT IN (SELECT v.person_id FROM visits AS v WHERE v.person_id = p.person_id);
 --- a list of a whole table
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT array_agg(person_id ORDER BY person_id) AS people FROM people;

@@ -24,3 +24,13 @@ CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT after.town FROM CHAN
 --- an interval between emissions that is no duration
 CREATE VIEW v AS SELECT town, count(*) AS n FROM people GROUP BY town EMIT CHANGES EVERY '5 lightyears';
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT town, n FROM v;
+--- two kinds of buckets at once
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT count(*) AS n FROM rides GROUP BY hop(at, INTERVAL '1 hour', INTERVAL '1 day'), session(at, INTERVAL '1 hour');
+--- an overlapping bucket that nothing is grouped by
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT ride_id, hop(at, INTERVAL '1 hour', INTERVAL '1 day') AS bucket FROM rides;
+--- changes of very many overlapping buckets
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT window_start, count(*) AS n FROM rides GROUP BY hop(at, INTERVAL '1 minute', INTERVAL '1 day') EMIT CHANGES;
+--- a session of no length
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT window_start, count(*) AS n FROM rides GROUP BY session(at, INTERVAL '0 hours');
+--- a stream at a pace
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT ride_id FROM rides WHERE helmet EMIT CHANGES EVERY '5 seconds';

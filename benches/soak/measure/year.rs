@@ -2,7 +2,7 @@
 //!
 //! Every plate is seen for two days and never again, and every capture and passage has a number of its own, so that whatever is
 //! kept of one of them without end grows for ever. Some records come up to an hour late, some twice; captures are
-//! corrected up to three weeks later. The same seed gives the same year.
+//! corrected or deleted up to three weeks later. The same seed gives the same year.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -90,9 +90,11 @@ impl Year {
             )
         };
         self.send("captures", at_ms, json(0.5));
-        if self.rng.u32(..20) == 0 {
-            let later_ms = at_ms + HOUR_MS + self.rng.i64(0..CORRECTED_AFTER_MS_MAX);
-            self.arrive("captures", later_ms, json(0.75));
+        let later_ms = at_ms + HOUR_MS + self.rng.i64(0..CORRECTED_AFTER_MS_MAX);
+        match self.rng.u32(..20) {
+            0 => self.arrive("captures", later_ms, json(0.75)),
+            1 => self.arrive("captures", later_ms, format!(r#"{{"_tombstone":true,"capture_id":"c{id}"}}"#)),
+            _ => {}
         }
     }
 

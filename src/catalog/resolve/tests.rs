@@ -674,7 +674,7 @@ fn options_that_contradict_each_other_are_shown_together() {
         1 | CREATE TABLE t (id INT PRIMARY KEY) WITH (path = 't.xlsx')
           |                                                  ^^^^^^^^
           |
-          = hint: Name a file `.csv`, `.ndjson`, `.json` or `.parquet`.
+          = hint: Name a file `.csv`, `.ndjson`, `.json` or `.parquet`, or say its `format`.
     "#]],
     );
     check(

@@ -10,20 +10,45 @@ use crate::cli::Failure;
 use crate::kafka::SourceTopic;
 use crate::stream::OutputTopic;
 
-/// The topics that a pack reads. A source that reads a file has none, so the pack cannot be run yet.
+/// The topics that a pack reads. Tables may be files instead, but not all of them: the membership in a group of readers is
+/// what fences a worker off.
 pub(in crate::cli) fn sources(catalog: &Catalog) -> Result<Vec<SourceTopic>, Failure> {
-    catalog.sources.iter().map(source).collect()
-}
-
-fn source(definition: &SourceDefinition) -> Result<SourceTopic, Failure> {
-    let Some(topic) = &definition.topic else {
+    let is_stream = |d: &&SourceDefinition| d.kind == RelationKind::Stream && d.topic.is_none();
+    if let Some(definition) = catalog.sources.iter().find(is_stream) {
         return Err(Failure::Configuration(anyhow!(
-            "`{}` reads the file `{}`, but `curb run` reads topics only: declare it with `topic`, or use `curb replay`",
+            "stream `{}` reads the file `{}`, but only tables of `curb run` may: declare it with `topic`, or use `curb replay`",
             definition.name,
             definition.path.as_deref().unwrap_or_default()
         )));
-    };
-    Ok(SourceTopic {
+    }
+    let mut topics: Vec<SourceTopic> = Vec::new();
+    for (definition, topic) in catalog.sources.iter().filter_map(|d| Some((d, source(d)?))) {
+        match topics.iter().find(|known| known.topic == topic.topic) {
+            None => topics.push(topic),
+            // The first relation reads it for all of them.
+            Some(known) if known.is_table == topic.is_table && known.idle_timeout_ms == topic.idle_timeout_ms => {}
+            Some(known) => {
+                return Err(Failure::Configuration(anyhow!(
+                    "`{}` and `{}` read topic `{}`, which is read once for both: they must both be tables or both be \
+                     streams, with the same idle_timeout; declare one, and derive the other from it",
+                    known.relation,
+                    definition.name,
+                    topic.topic
+                )));
+            }
+        }
+    }
+    if topics.is_empty() {
+        return Err(Failure::Configuration(anyhow!(
+            "the pack reads no topic, and `curb run` would have nothing to wait for: use `curb replay`"
+        )));
+    }
+    Ok(topics)
+}
+
+fn source(definition: &SourceDefinition) -> Option<SourceTopic> {
+    let topic = definition.topic.as_ref()?;
+    Some(SourceTopic {
         relation: definition.name.clone(),
         topic: topic.clone(),
         is_table: definition.kind == RelationKind::Table,
@@ -43,7 +68,8 @@ pub(in crate::cli) fn outputs(catalog: &Catalog) -> Result<BTreeMap<OutputTopic,
         topics.insert(OutputTopic::Sink(query.name.clone()), topic);
     }
     for definition in &catalog.sources {
-        let Some(topic) = &definition.topic else { continue };
+        // Rows of a file that cannot be read go where those of a topic of the table's name would.
+        let topic = definition.topic.clone().unwrap_or_else(|| definition.name.replace('_', "-"));
         topics.insert(OutputTopic::Late(definition.name.clone()), format!("{topic}.late"));
         topics.insert(OutputTopic::Rejected(definition.name.clone()), format!("{topic}.rejected"));
     }

@@ -1,5 +1,6 @@
 //! The loop over files and memory: epochs, failed commits, restores, shards.
 
+mod bounded;
 mod pace;
 mod retention;
 mod streams;
@@ -80,11 +81,11 @@ fn history() -> impl Strategy<Value = History> {
 
 fn source(pipeline: &Pipeline, dir: &Path) -> Box<dyn Source> {
     let inputs = pipeline.relations.iter().filter_map(|r| match &r.operator {
-        OperatorPlan::SourceTable(d, _) | OperatorPlan::SourceStream(d, _) => Some(FileInput {
-            relation: d.name.clone(),
-            is_table: matches!(r.operator, OperatorPlan::SourceTable(..)),
-            event_times: event_times(d).unwrap(),
-        }),
+        OperatorPlan::SourceTable(d, _) | OperatorPlan::SourceStream(d, _) => Some(FileInput::lines(
+            d.name.clone(),
+            matches!(r.operator, OperatorPlan::SourceTable(..)),
+            event_times(d).unwrap(),
+        )),
         _ => None,
     });
     Box::new(FileSource::open(dir, inputs.collect(), None).unwrap())

@@ -31,4 +31,4 @@ pub fn sql_type(data_type: &DataType) -> String {
 }
 
 /// The field that marks a line as the deletion of a key.
-const TOMBSTONE: &str = "_tombstone";
+pub(super) const TOMBSTONE: &str = "_tombstone";

@@ -24,11 +24,8 @@ fn open(dir: &Path, files: &[TestFile], until_ms: Option<i64>) -> FileSource {
     let inputs = files.iter().enumerate().map(|(idx, file)| {
         let text: String = file.lines.iter().map(|line| line.clone().unwrap_or_else(|| "  ".into()) + "\n").collect();
         fs::write(dir.join(format!("r{idx}.ndjson")), text).unwrap();
-        FileInput {
-            relation: format!("r{idx}").into(),
-            is_table: file.is_table,
-            event_times: file.has_event_time.then(|| Box::new(read_times) as EventTimes),
-        }
+        let event_times = file.has_event_time.then(|| Box::new(read_times) as EventTimes);
+        FileInput::lines(format!("r{idx}").into(), file.is_table, event_times)
     });
     FileSource::open(dir, inputs.collect(), until_ms).unwrap()
 }
@@ -137,7 +134,7 @@ proptest! {
 
 fn line_file(dir: &Path, name: &str, text: &str) -> FileSource {
     fs::write(dir.join(name), text).unwrap();
-    let input = FileInput { relation: "r0".into(), is_table: true, event_times: None };
+    let input = FileInput::lines("r0".into(), true, None);
     FileSource::open(dir, vec![input], None).unwrap()
 }
 
@@ -152,7 +149,7 @@ fn the_last_line_needs_no_end_and_windows_line_ends_are_no_part_of_a_line() {
 #[test]
 fn a_missing_file_is_an_empty_input_that_has_been_loaded() {
     let dir = tempfile::tempdir().unwrap();
-    let input = FileInput { relation: "devices".into(), is_table: true, event_times: None };
+    let input = FileInput::lines("devices".into(), true, None);
     let mut source = FileSource::open(dir.path(), vec![input], None).unwrap();
     assert_eq!(source.missing(), &[Arc::from("devices")]);
     let polled = source.poll(PollLimit { records: 10, bytes: 10 }, Duration::ZERO, &[]).unwrap();
@@ -164,7 +161,7 @@ fn two_files_for_one_relation_are_an_error_that_names_both() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("r0.csv"), "").unwrap();
     fs::write(dir.path().join("r0.ndjson"), "").unwrap();
-    let input = FileInput { relation: "r0".into(), is_table: true, event_times: None };
+    let input = FileInput::lines("r0".into(), true, None);
     let message = FileSource::open(dir.path(), vec![input], None).err().unwrap().to_string();
     assert!(message.contains("r0.csv") && message.contains("r0.ndjson"), "{message}");
 }

@@ -29,14 +29,28 @@ fn changes() -> Box<dyn Operator> {
         Field::new("revision", DataType::Int64, false),
     ]));
     Box::new(
-        Changes::new(ChangesSpec { key: vec![1], key_text: key_text(), input: table_schema(), schema, settle_ms: 0 })
-            .unwrap(),
+        Changes::new(ChangesSpec {
+            key: vec![1],
+            key_text: key_text(),
+            input: table_schema(),
+            schema,
+            settle_ms: 0,
+            gone_until: None,
+        })
+        .unwrap(),
     )
 }
 
 fn upsert() -> Box<dyn Operator> {
     Box::new(
-        Upsert::new(UpsertSpec { key: vec![1], key_text: key_text(), schema: table_schema(), settle_ms: 0 }).unwrap(),
+        Upsert::new(UpsertSpec {
+            key: vec![1],
+            key_text: key_text(),
+            schema: table_schema(),
+            settle_ms: 0,
+            gone_until: None,
+        })
+        .unwrap(),
     )
 }
 
@@ -248,7 +262,7 @@ proptest! {
             let fields = [("before", row.clone()), ("after", row), ("revision", DataType::Int64)];
             let schema = Arc::new(Schema::new(fields.map(|(n, t)| Field::new(n, t, true)).to_vec()));
             let (input, key_text) = (table_schema(), key_text());
-            Changes::new(ChangesSpec { key: vec![1], key_text, input, schema, settle_ms }).unwrap()
+            Changes::new(ChangesSpec { key: vec![1], key_text, input, schema, settle_ms, gone_until: None }).unwrap()
         };
         let (mut operator, mut model, mut written) = (make(), Model::default(), BTreeMap::new());
         let mut deltas = Vec::new();
@@ -292,7 +306,8 @@ proptest! {
 
 #[test]
 fn a_change_that_is_undone_before_it_has_settled_never_leaves() {
-    let spec = UpsertSpec { key: vec![1], key_text: key_text(), schema: table_schema(), settle_ms: 5_000 };
+    let spec =
+        UpsertSpec { key: vec![1], key_text: key_text(), schema: table_schema(), settle_ms: 5_000, gone_until: None };
     let mut operator = Upsert::new(spec).unwrap();
     let mut at = |clock_ms: i64, changes: &[Change]| {
         let mut ctx = epoch(0, 0, true);

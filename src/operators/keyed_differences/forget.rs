@@ -52,7 +52,7 @@ impl KeyedDifferences {
         (entry.is_confirmed, entry.has_extra) = (is_there, has_extra);
     }
 
-    fn forget_key(&mut self, key: u32) {
+    pub(super) fn forget_key(&mut self, key: u32) {
         self.mark_double(key, false);
         let entry = std::mem::replace(&mut self.entries[key as usize], NEW_ENTRY);
         if entry.last != NONE {

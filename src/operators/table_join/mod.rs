@@ -2,6 +2,7 @@
 
 mod as_of;
 mod equi;
+mod full;
 mod left_rows;
 mod lookup;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use super::{EpochContext, Operator, OperatorError, Output, Predicate, StateSize}
 use crate::state::KeyIndex;
 use crate::stream::ChangeBatch;
 
+pub use self::full::FullJoin;
 pub(super) use self::lookup::{LookedUp, Lookup};
 
 /// What a join of tables matches and yields.
@@ -70,6 +72,8 @@ pub enum JoinKind {
     LeftAnti,
     /// Left rows with a Boolean column that says whether there is a match.
     LeftMark,
+    /// Matching pairs, and rows of either side without a match with nulls ([`FullJoin`]).
+    Full,
 }
 
 /// Joins two tables by key, re-deriving what either side changes.

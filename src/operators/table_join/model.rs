@@ -83,7 +83,7 @@ impl Case {
         let right = vec![number("rv"), Field::new("rs", DataType::Utf8, true)];
         let mut output = left.clone();
         match self.kind {
-            JoinKind::Inner | JoinKind::Left => output.extend(right.clone()),
+            JoinKind::Inner | JoinKind::Left | JoinKind::Full => output.extend(right.clone()),
             JoinKind::LeftMark => output.push(Field::new("mark", DataType::Boolean, false)),
             _ => {}
         }
@@ -171,8 +171,8 @@ impl Case {
             .iter()
             .map(|(r, w)| (with(vec![show(r.value), r.text.clone().unwrap_or_else(|| "null".to_owned())]), *w));
         match self.kind {
-            JoinKind::Left if found.is_empty() => vec![(with(vec!["null".into(), "null".into()]), 1)],
-            JoinKind::Inner | JoinKind::Left => pairs.collect(),
+            JoinKind::Left | JoinKind::Full if found.is_empty() => vec![(with(vec!["null".into(), "null".into()]), 1)],
+            JoinKind::Inner | JoinKind::Left | JoinKind::Full => pairs.collect(),
             JoinKind::LeftSemi if !found.is_empty() => vec![(own, 1)],
             JoinKind::LeftAnti if found.is_empty() => vec![(own, 1)],
             JoinKind::LeftMark => vec![(with(vec![(!found.is_empty()).to_string()]), 1)],
@@ -186,6 +186,15 @@ impl Case {
         for (row, weight) in left.iter().filter(|(_, w)| **w > 0) {
             for (shown, n) in self.rows_of(row, right) {
                 *output.entry(shown).or_insert(0) += n * weight;
+            }
+        }
+        let show = |v: Option<i64>| v.map_or_else(|| "null".to_owned(), |v| v.to_string());
+        for (row, weight) in right.iter().filter(|(_, w)| self.kind == JoinKind::Full && **w > 0) {
+            let meets = |l: &ModelRow| self.key_matches(l, row) && self.accepts(l, row);
+            if !left.iter().any(|(l, w)| *w > 0 && meets(l)) {
+                let text = row.text.clone().unwrap_or_else(|| "null".to_owned());
+                let shown = vec!["null".into(), "null".into(), show(row.value), text];
+                *output.entry(shown).or_insert(0) += weight;
             }
         }
         output

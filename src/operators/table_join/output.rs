@@ -116,7 +116,7 @@ impl Emitted {
         }
         let shows = |matched: bool| match kind {
             JoinKind::Inner => false,
-            JoinKind::Left | JoinKind::LeftAnti => !matched,
+            JoinKind::Left | JoinKind::Full | JoinKind::LeftAnti => !matched,
             JoinKind::LeftSemi => matched,
             JoinKind::LeftMark => true,
         };

@@ -49,6 +49,9 @@ pub(super) struct Columns {
 impl Shape {
     pub(super) fn new(spec: TableJoinSpec) -> Result<Self, OperatorError> {
         let refuse = |why: &str| Err(OperatorError::Function(why.to_owned()));
+        if spec.kind == JoinKind::Full {
+            return refuse("a full join is two joins");
+        }
         if spec.keys.len() != spec.n_keys {
             return refuse("a join names as many key types as it has keys");
         }
@@ -146,7 +149,9 @@ impl Shape {
         let n_rows = left.1.len();
         let mut columns = pick(left.0, left.1)?;
         match self.spec.kind {
-            JoinKind::Inner | JoinKind::Left => columns.extend(pick_or_null(&self.spec.right, right.0, right.1)?),
+            JoinKind::Inner | JoinKind::Left | JoinKind::Full => {
+                columns.extend(pick_or_null(&self.spec.right, right.0, right.1)?)
+            }
             JoinKind::LeftMark => columns.push(Arc::new(BooleanArray::from(marks))),
             JoinKind::LeftSemi | JoinKind::LeftAnti => {}
         }

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use proptest::prelude::*;
 
 use super::model::{Case, Contents, ModelRow, Shown, any_case, any_changes, context, fold, shown, table};
-use super::{JoinKind, TableJoin, TableJoinSpec};
+use super::{FullJoin, JoinKind, TableJoin, TableJoinSpec};
 use crate::operators::{Operator, OperatorError};
 use crate::stream::ChangeBatch;
 
@@ -20,7 +20,7 @@ fn any_run() -> impl Strategy<Value = (Case, Epochs)> {
 
 /// Runs an epoch and adds its output to `content`, checking that only net differences left.
 fn step(
-    join: &mut TableJoin,
+    join: &mut dyn Operator,
     inputs: [ChangeBatch; 2],
     content: &mut BTreeMap<Shown, i64>,
 ) -> Result<(), TestCaseError> {
@@ -64,6 +64,32 @@ proptest! {
         prop_assert!(content.is_empty());
         prop_assert_eq!(join.state_size().rows, 0);
         prop_assert_eq!(join.keys.len(), usize::from(case.null_aware));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn a_full_join_keeps_the_rows_of_both_sides((case, epochs) in any_run()) {
+        let case = Case { kind: JoinKind::Full, as_of: false, null_aware: false, ..case };
+        let mut join = FullJoin::new(case.spec()).unwrap();
+        let (mut left, mut right, mut content) = (Contents::new(), Contents::new(), BTreeMap::new());
+        let tables = |l: &[(ModelRow, i64)], r: &[(ModelRow, i64)]| {
+            [table(l, |rows| case.left_batch(rows)), table(r, |rows| case.right_batch(rows))]
+        };
+        for (mut left_changes, mut right_changes) in epochs {
+            left_changes.iter_mut().chain(&mut right_changes).for_each(|(row, _)| row.time = None);
+            left_changes.iter_mut().for_each(|(row, _)| row.text = None); // the left side has no text
+            fold(&mut left, &left_changes);
+            fold(&mut right, &right_changes);
+            step(&mut join, tables(&left_changes, &right_changes), &mut content)?;
+            prop_assert_eq!(&content, &case.join(&left, &right));
+        }
+        let back = |contents: &Contents| contents.iter().map(|(r, w)| (r.clone(), -w)).collect::<Vec<_>>();
+        step(&mut join, tables(&back(&left), &back(&right)), &mut content)?;
+        prop_assert!(content.is_empty());
+        prop_assert_eq!(join.state_size().rows, 0);
     }
 }
 

@@ -42,6 +42,9 @@ pub struct TableWindowSpec {
     pub input: SchemaRef,
     /// The output of the last step.
     pub schema: SchemaRef,
+    /// Of each partition only so many rows leave, the first in the order of the first step, which must be kernels that look
+    /// at no later row; none = all.
+    pub limit: Option<u32>,
 }
 
 /// One step of a function of whole partitions. No step mixes rows of different partitions.
@@ -104,6 +107,11 @@ pub enum Frame {
     Whole,
 }
 
+/// Runs steps over the rows of whole partitions.
+pub(super) fn run_steps(steps: &[WindowStep], rows: RecordBatch) -> Result<RecordBatch, OperatorError> {
+    steps::run(steps, rows)
+}
+
 /// Computes whole partitions of a table again where they were touched, and emits the difference.
 pub struct TableWindow {
     spec: TableWindowSpec,
@@ -131,7 +139,8 @@ impl TableWindow {
         Ok(Self {
             codec: RowCodec::new(spec.input.clone(), spec.n_keys, order)?,
             partitions: Partitions::new(RUN_ROWS),
-            reach_back: steps::reach_back(&spec.steps),
+            // Where only the first rows count, no tail is worth computing.
+            reach_back: if spec.limit.is_some() { None } else { steps::reach_back(&spec.steps) },
             started: false,
             spec,
         })
@@ -260,7 +269,7 @@ impl Operator for TableWindow {
         }
         let (keys, rows) = self.codec.encode(&input.rows)?;
         let sorted = sort(&keys, &rows, input.len());
-        let mut whole = Versions::default();
+        let mut whole = Versions::limited(self.spec.limit);
         let mut parts = Vec::new();
         let mut changes: Vec<RowChange> = Vec::new();
         let same_key =

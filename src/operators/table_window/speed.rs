@@ -64,7 +64,7 @@ fn sessions(projection: bool) -> TableWindow {
     });
     let function = if projection { WindowStep::Projection(function) } else { WindowStep::Function(function) };
     let steps = vec![WindowStep::Kernels(lag), function, WindowStep::Kernels(sum)];
-    TableWindow::new(TableWindowSpec { n_keys: 1, steps, input: input(), schema: flagged(true) }).unwrap()
+    TableWindow::new(TableWindowSpec { n_keys: 1, steps, input: input(), schema: flagged(true), limit: None }).unwrap()
 }
 
 /// One of 100,000 persons, as good as at random.

@@ -243,6 +243,7 @@ fn count_all() -> Step {
 struct Query {
     n_keys: usize,
     steps: Vec<Step>,
+    limit: Option<u32>,
 }
 
 fn queries(o: SortOptions) -> Vec<Query> {
@@ -255,7 +256,8 @@ fn queries(o: SortOptions) -> Vec<Query> {
             kernels(&[0], &[(1, o)], &[sums(2, Frame::Rows), sums(2, Frame::Range)].concat()),
         ]
     };
-    let one = |steps: Vec<Step>| Query { n_keys: 1, steps };
+    let one = |steps: Vec<Step>| Query { n_keys: 1, steps, limit: None };
+    let numbers = || [(WindowKernel::RowNumber, DataType::UInt64)];
     vec![
         one(vec![kernels(&[KEY], &[(AT, o)], &forwards(Frame::Rows))]),
         one(vec![kernels(&[KEY], &[(AT, o)], &with_lead(forwards(Frame::Range)))]),
@@ -275,10 +277,13 @@ fn queries(o: SortOptions) -> Vec<Query> {
             kernels(&[KEY], &[(AT, o)], &forwards(Frame::Rows)),
         ]),
         one(vec![kernels(&[KEY], &[(AT, o)], &forwards(Frame::Rows)), count_by_key()]),
-        Query { n_keys: 0, steps: vec![kernels(&[], &[(AT, o)], &with_lead(forwards(Frame::Rows)))] },
-        Query { n_keys: 0, steps: vec![kernels(&[GROUP], &[(AT, o)], &forwards(Frame::Range))] },
-        Query { n_keys: 0, steps: vec![count_all()] },
-        Query { n_keys: 2, steps: vec![kernels(&[1, 0], &[(AT, o)], &forwards(Frame::Range))] },
+        Query { n_keys: 0, steps: vec![kernels(&[], &[(AT, o)], &with_lead(forwards(Frame::Rows)))], limit: None },
+        Query { n_keys: 0, steps: vec![kernels(&[GROUP], &[(AT, o)], &forwards(Frame::Range))], limit: None },
+        Query { n_keys: 0, steps: vec![count_all()], limit: None },
+        Query { n_keys: 2, steps: vec![kernels(&[1, 0], &[(AT, o)], &forwards(Frame::Range))], limit: None },
+        Query { n_keys: 1, steps: vec![kernels(&[KEY], &[(AT, o)], &numbers())], limit: Some(2) },
+        Query { n_keys: 0, steps: vec![kernels(&[], &[(AT, o)], &numbers())], limit: Some(3) },
+        Query { n_keys: 0, steps: vec![kernels(&[], &[(AT, o)], &numbers())], limit: Some(0) },
     ]
 }
 
@@ -293,6 +298,12 @@ impl Query {
         }
         order.extend((0..5).map(|c| (c, SortOptions::default())));
         rows.sort_by(|a, b| compare_by(a, b, &order));
+        let mut seen: BTreeMap<Row, u32> = BTreeMap::new();
+        rows.retain(|row| {
+            let n = seen.entry(row[..self.n_keys].to_vec()).or_default();
+            *n += 1;
+            self.limit.is_none_or(|limit| *n <= limit)
+        });
         let mut out = Table::new();
         for row in self.steps.iter().fold(rows, |rows, s| (s.naive)(rows)) {
             *out.entry(row).or_default() += 1;
@@ -304,7 +315,7 @@ impl Query {
     fn operator(&self, run_rows: usize) -> TableWindow {
         let steps: Vec<WindowStep> = self.steps.iter().map(|s| s.step.clone()).collect();
         let schema = steps::run(&steps, RecordBatch::new_empty(input())).unwrap().schema();
-        let spec = TableWindowSpec { n_keys: self.n_keys, steps, input: input(), schema };
+        let spec = TableWindowSpec { n_keys: self.n_keys, steps, input: input(), schema, limit: self.limit };
         let mut operator = TableWindow::new(spec).unwrap();
         operator.partitions = Partitions::new(run_rows);
         operator
@@ -559,7 +570,14 @@ mod scripts {
         let (input, schema) = (columns(input), columns(output));
         script::check(file, &[Input::table("rows", input.clone())], || {
             let steps = steps.clone();
-            TableWindow::new(TableWindowSpec { n_keys, steps, input: input.clone(), schema: schema.clone() }).unwrap()
+            TableWindow::new(TableWindowSpec {
+                n_keys,
+                steps,
+                input: input.clone(),
+                schema: schema.clone(),
+                limit: None,
+            })
+            .unwrap()
         });
     }
 

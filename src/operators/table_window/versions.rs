@@ -136,18 +136,32 @@ pub(super) struct Versions {
     /// The input row that has the key of the partition.
     key_rows: Vec<u32>,
     key_row: u32,
+    /// How many rows of a partition count, before and after; none = all.
+    limit: Option<u32>,
+    /// How many rows of the partition begun last may still be seen before and after.
+    left: (u32, u32),
 }
 
 impl Versions {
+    /// None yet, of each partition no more than the first `limit` rows.
+    pub(super) fn limited(limit: Option<u32>) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
     /// Starts a partition: `key_row` is an input row with its key.
     pub(super) fn begin(&mut self, key_row: u32) {
         self.key_row = key_row;
+        self.left = self.limit.map_or((u32::MAX, u32::MAX), |limit| (limit, limit));
     }
 
     /// Adds a row of the partition begun last. A row whose weight is not above zero is not seen.
     pub(super) fn push(&mut self, row: &[u8], before: i64, after: i64) {
         let seen = |weight: i64| weight.clamp(0, i64::from(u32::MAX)) as u32;
-        let (before, after) = (seen(before), seen(after));
+        let (mut before, mut after) = (seen(before), seen(after));
+        if self.limit.is_some() {
+            (before, after) = (before.min(self.left.0), after.min(self.left.1));
+            self.left = (self.left.0 - before, self.left.1 - after);
+        }
         if before == 0 && after == 0 {
             return;
         }
@@ -160,6 +174,16 @@ impl Versions {
 
     /// Adds the first `n_rows` rows of a run, which did not change.
     pub(super) fn push_run(&mut self, run: &Run, n_rows: usize) {
+        if self.limit.is_some() {
+            // Rows behind the limit are not even looked at.
+            for (row, weight) in run.iter().take(n_rows) {
+                if self.left == (0, 0) {
+                    return;
+                }
+                self.push(row, weight, weight);
+            }
+            return;
+        }
         let Some((ends, bytes)) = run.unweighted(n_rows) else {
             return run.iter().take(n_rows).for_each(|(row, weight)| self.push(row, weight, weight));
         };

@@ -93,7 +93,7 @@ fn calls(aggregate: &Aggregate) -> Option<(Vec<AggregateCall>, Vec<Expr>)> {
     let mut args: Vec<Expr> = Vec::new();
     let mut calls = Vec::new();
     for expr in &aggregate.aggr_expr {
-        let Expr::AggregateFunction(f) = expr.clone().unalias() else { return None };
+        let Expr::AggregateFunction(f) = expr.clone().unalias_nested().data else { return None };
         let p = &f.params;
         let function = match f.func.name() {
             "count" => AggregateFunction::Count,
@@ -221,7 +221,8 @@ fn whole_groups(builder: &mut Builder<'_>, aggregate: Aggregate, input: LogicalP
     let inner = Aggregate::try_new(Arc::new(leaf(ROWS, schema)), keys, aggregate.aggr_expr.clone())?;
     let output = arrow_schema(&aggregate.schema);
     let step = WindowStep::Function(function(builder, &LogicalPlan::Aggregate(inner), ROWS, output.clone())?);
-    let spec = TableWindowSpec { n_keys, steps: vec![step], input: arrow_schema(plan.schema()), schema: output };
+    let spec =
+        TableWindowSpec { n_keys, steps: vec![step], input: arrow_schema(plan.schema()), schema: output, limit: None };
     let mut facts = facts(&aggregate);
     facts.partition = Some((0..n_keys).collect());
     facts.times = event_times::of_plan(builder, &plan).into_iter().take(n_keys).collect();
@@ -377,8 +378,13 @@ fn by_group(n_keys: usize, bucket: Option<&Bucket>) -> Distribution {
 
 /// Whether an expression, written in the columns of the leaf, is an event time of the leaf.
 fn is_event_time(builder: &Builder<'_>, plan: &LogicalPlan, time: &Expr) -> bool {
+    event_time_of(builder, plan, time).is_some()
+}
+
+/// Which event time of the leaf an expression is that is written in the columns of the leaf.
+pub(super) fn event_time_of(builder: &Builder<'_>, plan: &LogicalPlan, time: &Expr) -> Option<TimeColumn> {
     let leaf = time_columns::bottom(plan);
     let is_time = matches!(time.get_type(leaf.schema().as_ref()), Ok(DataType::Timestamp(_, _)));
     let times = time_columns::of_plan(builder, leaf);
-    is_time && time_columns::of_expr(time, leaf.schema(), &times).is_some_and(TimeColumn::is_event_time)
+    time_columns::of_expr(time, leaf.schema(), &times).filter(|_| is_time)
 }

@@ -213,7 +213,7 @@ pub(super) fn single_rows(
     let n_keys = aggregate.group_expr.len();
     let unusual = || {
         refuse(
-            "C0462",
+            "C0482",
             "the rows of a bucket could not be told from conditions on it",
             "Put the conditions on window_start and window_end into a query around this one.",
         )
@@ -334,7 +334,7 @@ const OVERLAP_MAX: i64 = 400;
 pub(super) fn check_overlap(hop: Hop) -> Result<()> {
     match hop.overlap() {
         n if n > OVERLAP_MAX => refuse(
-            "C0463",
+            "C0483",
             format!(
                 "each row changes {n} buckets of `hop`, and at most {OVERLAP_MAX} are possible where changes leave"
             ),

@@ -32,7 +32,7 @@ pub(super) fn check_event_time(builder: &Builder<'_>, bucket: &Bucket, below: &L
         return Ok(());
     }
     refuse(
-        "C0464",
+        "C0484",
         "EMIT FINAL: the bucket is not over the event time of a table",
         "Declare the column as event_time of its table, and bucket it unchanged; or use EMIT CHANGES.",
     )
@@ -71,7 +71,7 @@ pub(super) fn final_rows(
         }
         BucketKind::Session(..) => match columns.get(n_columns) {
             Some(end) => end.clone(),
-            None => return refuse("C0464", "EMIT FINAL: the end of a session is not known", "Use EMIT CHANGES."),
+            None => return refuse("C0484", "EMIT FINAL: the end of a session is not known", "Use EMIT CHANGES."),
         },
     };
     let outputs = columns.into_iter().take(n_columns).chain([end]).collect();

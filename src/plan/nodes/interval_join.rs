@@ -35,6 +35,7 @@ pub(super) fn join_streams(
         JoinKind::LeftSemi => IntervalKind::Semi,
         JoinKind::LeftAnti => IntervalKind::Anti,
         JoinKind::LeftMark => IntervalKind::Mark,
+        JoinKind::Full => IntervalKind::Full,
     };
     let [left_bounds, right_bounds] = match bounds(builder, [&left.plan, &right.plan], &join.on, filter) {
         Ok(found) => found,

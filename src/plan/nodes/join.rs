@@ -6,7 +6,7 @@ use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchemaRef, NullEquality};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{Expr, ExprSchemable, Join, JoinType, LogicalPlan};
+use datafusion::logical_expr::{Expr, ExprSchemable, Join, JoinType, LogicalPlan, Operator};
 
 use super::super::builder::{Builder, Facts, NewRelation, arrow_schema, normalise, project_columns, schema_of};
 use super::super::cut::{Needed, columns_of, cut, unwrap};
@@ -16,6 +16,7 @@ use super::super::session::AS_OF;
 use super::super::time_columns::TimeColumn;
 use super::super::{canonical, lineage};
 use super::interval_join;
+use super::join_keys::{self, KeySide};
 use crate::catalog::RelationKind;
 use crate::operators::{JoinKind, LookupJoinSpec, LookupWait, OperatorError, Predicate, TableJoinSpec};
 
@@ -30,19 +31,21 @@ pub(super) struct Side {
     kind: RelationKind,
 }
 
+impl Side {
+    fn keys(&self) -> KeySide<'_> {
+        KeySide { plan: &self.plan, on: &self.on, own: &self.own }
+    }
+}
+
 /// Turns a join into a relation.
 pub(in super::super) fn cut_join(builder: &mut Builder<'_>, join: Join, needed: &Needed) -> Result<LogicalPlan> {
     let original: Vec<Column> = join.schema.columns();
     let wanted: Vec<Expr> = original.iter().filter(|c| needed.contains(c)).cloned().map(Expr::Column).collect();
-    let (join, kind) = orient(join)?;
-    let (as_of, filter) = split_as_of(join.filter.clone());
+    let (mut join, kind) = orient(join)?;
+    let (as_of, mut filter) = split_as_of(join.filter.clone());
     let as_of = as_of.map(|(time, version)| same_type(&join, time, version)).transpose()?;
-    if join.null_aware && (join.on.len() != 1 || filter.is_some()) {
-        return refuse(
-            "C0417",
-            "NOT IN with a further condition between the two queries is not supported",
-            "Write NOT EXISTS (SELECT 1 FROM .. WHERE ..), and say there what a null is to mean.",
-        );
+    if join.null_aware {
+        filter = not_in_alone(&mut join, filter)?;
     }
     let mut read: Needed = needed.clone();
     read.extend(filter.iter().flat_map(|f| columns_of(std::slice::from_ref(f))));
@@ -55,6 +58,7 @@ pub(in super::super) fn cut_join(builder: &mut Builder<'_>, join: Join, needed: 
         return project_columns(leaf, wanted);
     }
     let (left, right, kind, swapped) = put_table_right(left, right, kind)?;
+    let (left, right) = put_broadcast_right(builder, left, right, kind, as_of.is_some());
     if swapped && as_of.is_some() {
         return refuse(
             "C0411",
@@ -67,12 +71,15 @@ pub(in super::super) fn cut_join(builder: &mut Builder<'_>, join: Join, needed: 
     }
     let schema = output_schema(&join, &left, &right, kind)?;
     let spec = spec(builder, &join, kind, &left, &right, filter.as_ref(), as_of.is_some(), &schema)?;
-    let facts = facts(builder, &left, &right, kind, as_of.is_some());
+    let facts = Facts {
+        event_times: own_times(builder, &left),
+        ..join_keys::facts(builder, &left.keys(), &right.keys(), kind, as_of.is_some())
+    };
     let meaning = meaning(&spec, &join, filter.as_ref());
     let (left_distribution, right_distribution) = match spec.null_aware {
         // One null on the right decides about all rows on the left.
         true => (Distribution::Single, Distribution::Single),
-        false => distributions(builder, &left, &right, spec.n_keys)?,
+        false => distributions(builder, &left, &right, &spec)?,
     };
     let is_stream = left.kind == RelationKind::Stream;
     let (left_plan, right_plan) = (input_plan(&left, time)?, input_plan(&right, version)?);
@@ -99,7 +106,7 @@ pub(in super::super) fn cut_join(builder: &mut Builder<'_>, join: Join, needed: 
     project_columns(leaf, wanted)
 }
 
-/// Brings every kind of join into one that keeps its left side.
+/// Brings every kind of join into one that keeps its left side, or both.
 fn orient(mut join: Join) -> Result<(Join, JoinKind)> {
     let mirrored =
         matches!(join.join_type, JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark);
@@ -113,15 +120,26 @@ fn orient(mut join: Join) -> Result<(Join, JoinKind)> {
         JoinType::LeftSemi | JoinType::RightSemi => JoinKind::LeftSemi,
         JoinType::LeftAnti | JoinType::RightAnti => JoinKind::LeftAnti,
         JoinType::LeftMark | JoinType::RightMark => JoinKind::LeftMark,
-        JoinType::Full => {
-            return refuse(
-                "C0412",
-                "FULL JOIN is not supported",
-                "Union a LEFT JOIN with the rows of the right side that have no match (NOT EXISTS).",
-            );
-        }
+        JoinType::Full => JoinKind::Full,
     };
     Ok((join, kind))
+}
+
+/// Leaves of a NOT IN only the comparison as its key; what else relates the two queries becomes a condition on pairs.
+fn not_in_alone(join: &mut Join, filter: Option<Expr>) -> Result<Option<Expr>> {
+    let parts: Vec<Expr> = filter.into_iter().flat_map(split_conjunction_owned).collect();
+    // The comparison is the first equality. Where it could not be made a key it is still among the conditions, and the
+    // first key is another.
+    let is_equality = |e: &Expr| matches!(e, Expr::BinaryExpr(b) if b.op == Operator::Eq);
+    if join.on.is_empty() || parts.iter().any(is_equality) {
+        return refuse(
+            "C0417",
+            "NOT IN compares something else than a column of the outer query",
+            "Write NOT EXISTS (SELECT 1 FROM .. WHERE ..), and say there what a null is to mean.",
+        );
+    }
+    let further = join.on.split_off(1).into_iter().map(|(l, r)| l.eq(r));
+    Ok(conjunction(parts.into_iter().chain(further)))
 }
 
 /// Takes the marker of `FOR SYSTEM_TIME AS OF` out of a join's condition: (time, valid-from), the rest.
@@ -180,6 +198,11 @@ fn cut_side(
 /// A stream looks up a table, never the other way round.
 fn put_table_right(left: Side, right: Side, kind: JoinKind) -> Result<(Side, Side, JoinKind, bool)> {
     match (left.kind, right.kind, kind) {
+        (RelationKind::Stream, RelationKind::Table, JoinKind::Full) => refuse(
+            "C0412",
+            "FULL JOIN keeps the rows of a table, but its other side is a stream",
+            "Use LEFT JOIN with the stream on the left, or aggregate the stream into a table first.",
+        ),
         (RelationKind::Table, RelationKind::Stream, JoinKind::Inner) => Ok((right, left, kind, true)),
         (RelationKind::Table, RelationKind::Stream, _) => refuse(
             "C0413",
@@ -188,6 +211,17 @@ fn put_table_right(left: Side, right: Side, kind: JoinKind) -> Result<(Side, Sid
         ),
         _ => Ok((left, right, kind, false)),
     }
+}
+
+/// Without an equality each row meets all rows of the right side: the small one.
+fn put_broadcast_right(builder: &Builder<'_>, left: Side, right: Side, kind: JoinKind, as_of: bool) -> (Side, Side) {
+    let is_better = left.on.is_empty()
+        && kind == JoinKind::Inner
+        && !as_of
+        && left.kind == RelationKind::Table
+        && builder.is_broadcast(&left.plan)
+        && !builder.is_broadcast(&right.plan);
+    if is_better { (right, left) } else { (left, right) }
 }
 
 /// The key of a versioned table must be equated but for the version.
@@ -216,7 +250,7 @@ fn output_schema(join: &Join, left: &Side, right: &Side, kind: JoinKind) -> Resu
     let own = left.own.iter();
     let mut fields = Vec::new();
     let columns: Vec<&Column> = match kind {
-        JoinKind::Inner | JoinKind::Left => own.chain(&right.own).collect(),
+        JoinKind::Inner | JoinKind::Left | JoinKind::Full => own.chain(&right.own).collect(),
         JoinKind::LeftSemi | JoinKind::LeftAnti | JoinKind::LeftMark => own.collect(),
     };
     for column in columns {
@@ -316,68 +350,27 @@ fn input_plan(side: &Side, time: Option<Expr>) -> Result<LogicalPlan> {
     normalise(side.plan.clone(), side.on.iter().cloned().chain(time).chain(own).collect())
 }
 
-fn facts(builder: &Builder<'_>, left: &Side, right: &Side, kind: JoinKind, as_of: bool) -> Facts {
-    let in_own = |side: &Side, key: &Vec<usize>| -> Option<Vec<usize>> {
-        let columns = side.plan.schema().columns();
-        key.iter().map(|k| side.own.iter().position(|o| Some(o) == columns.get(*k))).collect()
-    };
-    let on_columns = |side: &Side| -> Vec<usize> {
-        let column = |e: &Expr| match e {
-            Expr::Column(c) => side.plan.schema().index_of_column(c).ok(),
-            _ => None,
-        };
-        side.on.iter().filter_map(column).collect()
-    };
-    let covered = |side: &Side, keys: &[Vec<usize>]| {
-        let on = on_columns(side);
-        keys.iter().any(|key| key.iter().all(|k| on.contains(k)))
-    };
-    let single_row = |side: &Side| {
-        let leaves = builder.leaves(&side.plan);
-        !leaves.is_empty() && leaves.iter().all(|l| builder.facts[*l].single_row)
-    };
-    let (left_keys, right_keys) = (lineage::keys(builder, &left.plan), lineage::keys(builder, &right.plan));
-    let keeps_left = matches!(kind, JoinKind::LeftSemi | JoinKind::LeftAnti | JoinKind::LeftMark);
-    let mut keys: Vec<Vec<usize>> = Vec::new();
-    if keeps_left || as_of || covered(right, &right_keys) || single_row(right) {
-        keys.extend(left_keys.iter().filter_map(|k| in_own(left, k)));
-    }
-    if kind == JoinKind::Inner && !as_of && covered(left, &left_keys) {
-        let shift = |k: Vec<usize>| k.into_iter().map(|c| c + left.own.len()).collect();
-        keys.extend(right_keys.iter().filter_map(|k| in_own(right, k)).map(shift));
-    }
-    if keys.is_empty() && !keeps_left {
-        let pair = left_keys.iter().find_map(|k| in_own(left, k)).zip(right_keys.iter().find_map(|k| in_own(right, k)));
-        keys.extend(pair.map(|(mut l, r)| {
-            l.extend(r.into_iter().map(|c| c + left.own.len()));
-            l
-        }));
-    }
-    let event_time = lineage::event_time(builder, &left.plan).and_then(|idx| in_own(left, &vec![idx])).map(|c| c[0]);
-    Facts {
-        keys,
-        event_time,
-        event_times: own_times(builder, left),
-        broadcast: builder.is_broadcast(&left.plan) && builder.is_broadcast(&right.plan),
-        ..Facts::default()
-    }
-}
-
 fn distributions(
     builder: &Builder<'_>,
     left: &Side,
     right: &Side,
-    n_keys: usize,
+    spec: &TableJoinSpec,
 ) -> Result<(Distribution, Distribution)> {
-    if n_keys > 0 {
-        let keys: Vec<usize> = (0..n_keys).collect();
+    if spec.n_keys > 0 {
+        let keys: Vec<usize> = (0..spec.n_keys).collect();
         return Ok((Distribution::Hash(keys.clone()), Distribution::Hash(keys)));
     }
-    if !builder.is_broadcast(&right.plan) {
+    let (left_small, right_small) = (builder.is_broadcast(&left.plan), builder.is_broadcast(&right.plan));
+    let is_stream = left.kind == RelationKind::Stream;
+    if !is_stream && (left_small || right_small) && (!right_small || spec.kind == JoinKind::Full) {
+        // Whether a row of the small side has a match is known only where all rows of the other side are.
+        return Ok((Distribution::Single, Distribution::Single));
+    }
+    if !right_small {
         return refuse(
             "C0415",
-            "a join without an equality needs all rows of its right side everywhere",
-            "Equate a column of each side, or declare the right table WITH (broadcast = true).",
+            "a join without an equality needs all rows of one side everywhere",
+            "Equate a column of each side, or declare the smaller table WITH (broadcast = true).",
         );
     }
     // Any division of the left side will do, so long as a row and its withdrawal meet.

@@ -19,7 +19,7 @@ pub(in super::super) fn last_operator(
     let Some(every_ms) = definition.emit_every_ms else { return Ok((OperatorPlan::Select, Distribution::Single)) };
     if kind == RelationKind::Stream {
         return refuse(
-            "C0466",
+            "C0485",
             format!("EMIT CHANGES EVERY of `{}`: the rows of a stream never change", definition.name),
             "Drop EVERY: it bounds how often the changes of a table leave.",
         );

@@ -18,22 +18,27 @@ use super::super::builder::{Builder, Facts, NewRelation, arrow_schema, leaf, nor
 use super::super::cut::{Needed, columns_of, cut, unwrap};
 use super::super::error::{Result, refuse};
 use super::super::pipeline::{Distribution, OperatorPlan};
-use super::super::{RelationId, canonical, event_times, lineage};
+use super::super::{RelationId, arrival, canonical, event_times, lineage};
 use super::aggregate::{ROWS, function};
 use super::group_step::group_step;
+use super::running_window::cut_stream_window;
 use crate::catalog::RelationKind;
 use crate::operators::{Frame, KernelStep, TableWindowSpec, WindowKernel, WindowStep};
 
 /// How the columns of a window's input lie in the operator: partition keys, the columns handed on, further arguments.
-struct Layout {
-    exprs: Vec<Expr>,
-    fields: Vec<(Option<TableReference>, FieldRef)>,
-    n_keys: usize,
+pub(super) struct Layout {
+    pub(super) exprs: Vec<Expr>,
+    pub(super) fields: Vec<(Option<TableReference>, FieldRef)>,
+    pub(super) n_keys: usize,
 }
 
 impl Layout {
     fn new(window: &Window, input: &LogicalPlan, handed_on: &[Column]) -> Result<Self> {
-        let functions = functions(window)?;
+        Self::of(&functions(window)?, input, handed_on)
+    }
+
+    /// The layout for functions that share partition keys and order.
+    pub(super) fn of(functions: &[WindowFunction], input: &LogicalPlan, handed_on: &[Column]) -> Result<Self> {
         let partition = functions.first().map(|f| f.params.partition_by.clone()).unwrap_or_default();
         let mut layout = Self { exprs: Vec::new(), fields: Vec::new(), n_keys: partition.len() };
         for key in &partition {
@@ -44,7 +49,7 @@ impl Layout {
             layout.exprs.push(Expr::Column(column.clone()));
             layout.fields.push((qualifier.cloned(), field.clone()));
         }
-        for function in &functions {
+        for function in functions {
             let order = function.params.order_by.iter().map(|s| &s.expr);
             let filter = function.params.filter.as_deref();
             for expr in order.chain(&function.params.args).chain(filter).filter(|e| !matches!(e, Expr::Literal(..))) {
@@ -56,7 +61,7 @@ impl Layout {
         Ok(layout)
     }
 
-    fn push(&mut self, expr: &Expr, input: &LogicalPlan, qualifier: Option<TableReference>) -> Result<()> {
+    pub(super) fn push(&mut self, expr: &Expr, input: &LogicalPlan, qualifier: Option<TableReference>) -> Result<()> {
         let (_, field) = datafusion::logical_expr::ExprSchemable::to_field(expr, input.schema().as_ref())?;
         let name = format!("__{}", self.fields.len());
         self.fields.push((qualifier, Arc::new(field.as_ref().clone().with_name(name))));
@@ -65,22 +70,30 @@ impl Layout {
     }
 
     /// Where an expression lies; a column that is also a partition key is found there.
-    fn position(&self, expr: &Expr) -> Option<usize> {
+    pub(super) fn position(&self, expr: &Expr) -> Option<usize> {
         self.exprs.iter().position(|e| e == expr)
     }
 }
 
-/// Turns a window into a relation, or into further steps of the one it reads.
-pub(in super::super) fn cut_window(builder: &mut Builder<'_>, window: Window, needed: &Needed) -> Result<LogicalPlan> {
+/// Turns a window into a relation, or into further steps of the one it reads. `filter` is what its rows must meet.
+pub(in super::super) fn cut_window(
+    builder: &mut Builder<'_>,
+    window: Window,
+    needed: &Needed,
+    filter: Option<&Expr>,
+) -> Result<LogicalPlan> {
     let mut below: Needed = needed.iter().filter(|c| window.input.schema().has_column(c)).cloned().collect();
     let handed_on: Vec<Column> = window.input.schema().columns().into_iter().filter(|c| needed.contains(c)).collect();
     below.extend(columns_of(&window.window_expr));
     let input = cut(builder, unwrap(window.input.clone()), &below)?;
     if builder.kind(&input)? == RelationKind::Stream {
+        return cut_stream_window(builder, &window, input, handed_on, filter);
+    }
+    if functions(&window)?.iter().flat_map(|f| &f.params.order_by).any(|sort| arrival::is_marker(&sort.expr)) {
         return refuse(
-            "C0430",
-            "OVER on a stream is not supported",
-            "Declare the source as a table with a key, or group by a bucket.",
+            "C0432",
+            "a table's rows have no order of arrival: they may change at any time",
+            "Order by a column (quote it if it is called \"arrival\").",
         );
     }
     let layout = Layout::new(&window, &input, &handed_on)?;
@@ -109,6 +122,7 @@ pub(in super::super) fn cut_window(builder: &mut Builder<'_>, window: Window, ne
         steps: steps_after,
         input: arrow_schema(plan.schema()),
         schema: arrow_schema(&schema),
+        limit: None,
     };
     let leaf = builder.add(NewRelation {
         node: "table_window",
@@ -245,10 +259,11 @@ fn extend(
     Ok(leaf(&format!("r{id}"), schema))
 }
 
-fn functions(window: &Window) -> Result<Vec<WindowFunction>> {
+/// The functions of a window.
+pub(super) fn functions(window: &Window) -> Result<Vec<WindowFunction>> {
     let mut functions = Vec::new();
     for expr in &window.window_expr {
-        match expr.clone().unalias() {
+        match expr.clone().unalias_nested().data {
             Expr::WindowFunction(f) => functions.push(*f),
             _ => return refuse("C0431", "an OVER expression could not be read", "Write it as function(..) OVER (..)."),
         }
@@ -284,7 +299,7 @@ fn facts(builder: &Builder<'_>, window: &Window, layout: &Layout, input: &Logica
 }
 
 /// The steps of a window: our kernels where they know all functions, else the stock plan.
-fn steps(builder: &Builder<'_>, window: &Window, layout: &Layout) -> Result<Vec<WindowStep>> {
+pub(super) fn steps(builder: &Builder<'_>, window: &Window, layout: &Layout) -> Result<Vec<WindowStep>> {
     let functions = functions(window)?;
     let n_inputs = window.input.schema().fields().len();
     let added: Vec<_> = window.schema.iter().skip(n_inputs).map(|(q, f)| (q.cloned(), f.clone())).collect();

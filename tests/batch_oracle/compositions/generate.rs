@@ -43,8 +43,6 @@ struct From {
 }
 
 const SIZE_MAX: f64 = 4_000.0;
-/// Whether buckets overlap and sessions are written.
-const HOPS: bool = false;
 /// Whether rows of both sides of a join may stand alone.
 const FULL: bool = false;
 /// Whether streams have OVER.
@@ -612,7 +610,7 @@ impl Writer<'_> {
             other => other,
         };
         let is_plain = from.sql == "{0} AS l";
-        let overlapping = HOPS && bucket.is_some() && is_plain && self.chance(35);
+        let overlapping = bucket.is_some() && is_plain && self.chance(35);
         let session = overlapping && self.rng.bool();
         if let Some(time) = &bucket {
             let alias = self.fresh("at");
@@ -647,7 +645,7 @@ impl Writer<'_> {
                 select.emit = self.pick(&["FINAL", "CHANGES", "CHANGES", ""]);
                 select.is_stream = select.emit != "CHANGES";
                 select.words.push(if select.is_stream { "final" } else { "changes" });
-                if select.is_stream && !session {
+                if select.is_stream && !overlapping {
                     select.times = vec![alias];
                 }
             }
@@ -765,7 +763,9 @@ impl Writer<'_> {
         order.extend(scope.ordered().into_iter().filter(|c| *c != time));
         let order = order.join(", ");
         let mut qualify = Vec::new();
-        for _ in 0..self.rng.usize(1..4) {
+        // Rows that cannot be told apart may swap places from one call to the next.
+        let calls = if from.key.is_some() { self.rng.usize(1..4) } else { 1 };
+        for _ in 0..calls {
             let int = scope.int(self.rng);
             let rows = self.pick(&[
                 "ROWS UNBOUNDED PRECEDING",
@@ -853,7 +853,9 @@ impl Writer<'_> {
         let (key, times) = Self::carried(from, &items);
         let mut qualify = Vec::new();
         let mut windows: Vec<String> = Vec::new();
-        for _ in 0..self.rng.usize(1..4) {
+        // Rows that cannot be told apart may swap places from one call to the next.
+        let calls = if from.key.is_some() { self.rng.usize(1..4) } else { 1 };
+        for _ in 0..calls {
             let (sql, kind) = self.window_call(from, &mut windows);
             let alias = self.fresh(kind.letter());
             if kind == Kind::Int && self.chance(15) {

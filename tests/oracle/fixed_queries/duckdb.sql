@@ -101,3 +101,12 @@ SELECT k.click_id, k.page, v.view_id, v.viewed_at FROM clicks AS k LEFT JOIN vie
 -- name: clicks_without_views
 SELECT k.click_id FROM clicks AS k WHERE NOT EXISTS (
     SELECT 1 FROM views AS v WHERE v.page = k.page AND v.viewed_at > k.clicked_at AND v.viewed_at <= k.clicked_at + INTERVAL 1 HOUR);
+-- name: overlapping_hours
+SELECT time_bucket(INTERVAL 20 MINUTE, clicked_at) - to_minutes(20 * before) AS window_start, page, count(*) AS n, sum(millis) AS millis
+FROM clicks, range(3) AS r(before) GROUP BY 1, page;
+-- name: sessions
+SELECT min(clicked_at) AS window_start, customer, count(*) AS n, max(millis) AS slowest
+FROM (SELECT *, sum(begins) OVER (PARTITION BY customer ORDER BY clicked_at) AS number
+      FROM (SELECT *, CASE WHEN clicked_at <= lag(clicked_at) OVER (PARTITION BY customer ORDER BY clicked_at) + INTERVAL 40 MINUTE THEN 0 ELSE 1 END AS begins
+            FROM clicks) AS a) AS b
+GROUP BY customer, number;

@@ -139,3 +139,9 @@ CREATE SINK views_near_clicks WITH (topic = 'views_near_clicks', format = 'json'
 CREATE SINK clicks_without_views WITH (topic = 'clicks_without_views', format = 'json') AS
     SELECT k.click_id FROM clicks AS k WHERE NOT EXISTS (
         SELECT 1 FROM views AS v WHERE v.page = k.page AND v.viewed_at > k.clicked_at AND v.viewed_at <= k.clicked_at + INTERVAL '1 hour');
+
+CREATE SINK overlapping_hours WITH (topic = 'overlapping_hours', format = 'json') AS
+    SELECT window_start, page, count(*) AS n, sum(millis) AS millis FROM clicks GROUP BY hop(clicked_at, INTERVAL '20 minutes', INTERVAL '1 hour'), page EMIT FINAL;
+
+CREATE SINK sessions WITH (topic = 'sessions', format = 'json') AS
+    SELECT window_start, customer, count(*) AS n, max(millis) AS slowest FROM clicks GROUP BY session(clicked_at, INTERVAL '40 minutes'), customer EMIT FINAL;
