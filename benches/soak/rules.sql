@@ -100,3 +100,24 @@ SELECT device_id, date_trunc('hour', passed_at) AS hour, count(*) AS passages, m
 FROM passages
 GROUP BY device_id, date_trunc('hour', passed_at)
 EMIT CHANGES EVERY '5 seconds';
+
+-- running_window: a frame of time, and a bucket.
+CREATE SINK speeds WITH (topic = 'speeds', format = 'json') AS
+SELECT passage_id, device_id, passed_at,
+    avg(speed) OVER (PARTITION BY device_id ORDER BY passed_at RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND CURRENT ROW) AS lately
+FROM passages;
+
+CREATE SINK seen_today WITH (topic = 'seen-today', format = 'json') AS
+SELECT passage_id, plate, row_number() OVER (PARTITION BY plate, date_trunc('day', passed_at) ORDER BY arrival) AS times
+FROM passages;
+
+-- deduplicate: the fastest of each hour, the first of each day.
+CREATE SINK fastest WITH (topic = 'fastest', format = 'json') AS
+SELECT passage_id, plate, speed, passed_at
+FROM passages
+QUALIFY row_number() OVER (PARTITION BY tumble(passed_at, INTERVAL '1 hour') ORDER BY speed DESC, passage_id) <= 3;
+
+CREATE SINK firsts WITH (topic = 'firsts', format = 'json') AS
+SELECT passage_id, plate, passed_at
+FROM passages
+QUALIFY row_number() OVER (PARTITION BY plate, date_trunc('day', passed_at) ORDER BY passed_at, passage_id) = 1;

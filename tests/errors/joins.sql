@@ -37,5 +37,3 @@ CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT person_id, v.visit_i
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT person_id FROM people NATURAL LEFT JOIN visits;
 --- a star that leaves columns out, beside a pseudo-column
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT * EXCLUDE (town), p._offset FROM people AS p JOIN visits AS v ON v.visit_id = p.person_id;
---- the first rows of each key by a lateral query
-CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT p.person_id, v.visit_id FROM people AS p CROSS JOIN LATERAL (SELECT visit_id FROM visits WHERE visits.person_id = p.person_id ORDER BY at LIMIT 1) AS v;

@@ -1,8 +1,6 @@
 //! A simulated year through every operator that keeps state: what it keeps and what the process takes, month by month.
 //! `benches/soak/run` builds and starts this; see `benches/soak/README.md`.
 
-#[path = "../../measure/process.rs"]
-mod process;
 mod year;
 
 use std::collections::BTreeMap;
@@ -24,7 +22,6 @@ use curb::stream::{
 };
 use mimalloc::MiMalloc;
 
-use crate::process::used_by_self;
 use crate::year::{DAY_MS, Line, START_MS, Year, devices};
 
 /// The program's own allocator, so that what is measured here is what a service takes.
@@ -159,6 +156,13 @@ fn report(arguments: &Arguments, looks: &[Look], took: Duration, status: &Status
     Ok(())
 }
 
+/// The resident set of this process, as the kernel says.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
 /// Hands over one day after the other, and looks at the state in between.
 struct YearSource {
     year: Year,
@@ -205,7 +209,7 @@ impl YearSource {
             day: self.day,
             n_records: self.n_records,
             relations: status.relations.iter().map(held).collect(),
-            rss_bytes: used_by_self().map_err(|e| failed(&e))?.rss_bytes,
+            rss_bytes: resident_bytes(),
         };
         self.looks.send(look).map_err(|e| failed(&e))
     }

@@ -305,6 +305,38 @@ proptest! {
 }
 
 #[test]
+fn a_key_that_has_gone_is_forgotten_when_it_cannot_come_again() {
+    let make = || {
+        let gone_until: Option<BucketEdge> = Some(Arc::new(|gone_ms| gone_ms + 100));
+        let schema = table_schema();
+        Upsert::new(UpsertSpec { key: vec![1], key_text: key_text(), schema, settle_ms: 0, gone_until }).unwrap()
+    };
+    let mut operator = make();
+    let mut log = RewrittenLog::new(0);
+    let mut known = |operator: &mut Upsert, before: i64, after: i64, changes: &[Change]| {
+        let output = operator.process(&[batch(changes)], &epoch(before, after, true)).unwrap();
+        log.append(operator);
+        (output.changes.len(), operator.state_size().rows)
+    };
+    assert_eq!(known(&mut operator, 0, 10, &[(1, Some(5), 1), (2, Some(5), 1)]), (2, 2));
+    assert_eq!(known(&mut operator, 10, 20, &[(1, Some(5), -1)]), (1, 2));
+    // It comes again and goes later: its time is counted from then.
+    assert_eq!(known(&mut operator, 20, 50, &[(1, Some(6), 1)]), (1, 2));
+    assert_eq!(known(&mut operator, 50, 60, &[(1, Some(6), -1)]), (1, 2));
+    assert_eq!(known(&mut operator, 120, 150, &[]), (0, 2));
+    // A restart does not know when it went.
+    let mut operator = make();
+    log.restore(&mut operator);
+    let row = [(2, Some(5), 1)];
+    operator.process(&[batch(&row)], &epoch(150, 150, false)).unwrap();
+    assert_eq!(operator.process(&[batch(&[])], &epoch(150, 170, true)).unwrap().changes.len(), 0);
+    assert_eq!((operator.process(&[batch(&[])], &epoch(269, 269, true)), operator.state_size().rows).1, 2);
+    assert_eq!((operator.process(&[batch(&[])], &epoch(270, 270, true)), operator.state_size().rows).1, 1);
+    let delta = operator.take_delta().unwrap().unwrap();
+    assert!(lines(&delta)[0].contains("k1"), "the log learns of it: {delta:?}");
+}
+
+#[test]
 fn a_change_that_is_undone_before_it_has_settled_never_leaves() {
     let spec =
         UpsertSpec { key: vec![1], key_text: key_text(), schema: table_schema(), settle_ms: 5_000, gone_until: None };

@@ -84,7 +84,7 @@ fn the_second_half_of_a_year_adds_no_state() {
 }
 
 /// The operators that keep state, those aside which keep it without end by their nature.
-const BOUNDED: [&str; 11] = [
+const BOUNDED: [&str; 12] = [
     "source_table",
     "deduplicate",
     "table_join",
@@ -96,6 +96,7 @@ const BOUNDED: [&str; 11] = [
     "upsert",
     "interval_join",
     "final_rows",
+    "running_window",
 ];
 
 #[test]
