@@ -23,7 +23,7 @@ pub(super) fn check_syntax(plan: LogicalPlan) -> Result<LogicalPlan> {
                     && s.expr.column_refs().is_empty()
                 {
                     refused = refuse(
-                        "C0417",
+                        "C0418",
                         "NOT IN compares a value that does not come from the outer query",
                         "Write NOT EXISTS (SELECT 1 FROM .. WHERE ..), and say there what a null is to mean.",
                     );

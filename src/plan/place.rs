@@ -112,7 +112,7 @@ impl Clause {
             | ("C0412", Self::Join { is_full: true, .. })
             | ("C0413", Self::Join { keeps_rows: true, .. })
             | ("C0415", Self::Join { has_equality: false, .. })
-            | ("C0417" | "C0461", Self::Subquery { is_not_in: true })
+            | ("C0417" | "C0418" | "C0461", Self::Subquery { is_not_in: true })
             | ("C0420", Self::GroupingSets)
             | ("C0212", Self::Cast)
             | ("C0430" | "C0431" | "C0432" | "C0433" | "C0434" | "C0435" | "C0436" | "C0437", Self::Over)

@@ -37,7 +37,7 @@ impl Source for Few {
             batch.headers.push(vec![("v".into(), vec![b'0' + sequence as u8]), ("w".into(), b"w".to_vec())]);
             batch.push(meta, (!key.is_empty()).then_some(key.as_bytes()), Some(value.as_bytes()));
         }
-        for relation in ["t", "u", "w", "v", "p", "s", "q"] {
+        for relation in ["t", "u", "w", "v", "p", "timed", "calendar", "s", "q", "later"] {
             let status = PartitionStatus { position: 12, end: Some(12), caught_up: true, idle: false };
             polled.partitions.insert(SourcePartition { relation: relation.into(), partition: 0 }, status);
         }

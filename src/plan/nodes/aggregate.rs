@@ -378,7 +378,7 @@ fn by_group(n_keys: usize, bucket: Option<&Bucket>) -> Distribution {
 
 /// Whether an expression, written in the columns of the leaf, is an event time of the leaf.
 fn is_event_time(builder: &Builder<'_>, plan: &LogicalPlan, time: &Expr) -> bool {
-    event_time_of(builder, plan, time).is_some()
+    event_time_of(builder, plan, time).is_some_and(TimeColumn::is_event_time)
 }
 
 /// Which event time of the leaf an expression is that is written in the columns of the leaf.

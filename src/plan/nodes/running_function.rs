@@ -253,7 +253,7 @@ impl<'a> Calls<'a> {
                     let n = Expr::Literal(ScalarValue::Int64(Some(-i64::from(n))), None);
                     Ok(function.call(vec![time.clone(), n]))
                 }
-                None => refuse("C0400", format!("there is no function {name}"), "Use an interval of hours."),
+                None => refuse("C0438", format!("there is no function {name}"), "Use an interval of hours."),
             }
         };
         let (from, width) = match (i.months, i.days, i.nanoseconds) {
