@@ -18,9 +18,9 @@ pub(super) fn parse(text: &str) -> Option<MultiPolygon> {
 
 /// Makes a ring of positions; none if they are no ring.
 fn ring(points: Vec<Coord>) -> Option<LineString> {
-    let is_closed = points.first().is_some() && points.first() == points.last();
+    let is_closed = !points.is_empty() && points.first() == points.last();
     let is_finite = points.iter().all(|p| p.x.is_finite() && p.y.is_finite());
-    (points.len() >= RING_POINTS_MIN && is_closed && is_finite).then(|| LineString(points))
+    (points.len() >= RING_POINTS_MIN && is_closed && is_finite).then_some(LineString(points))
 }
 
 fn polygon(mut rings: Vec<LineString>) -> Option<Polygon> {

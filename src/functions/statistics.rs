@@ -110,7 +110,7 @@ fn weight(mu: f64, k: f64) -> Option<f64> {
 
 fn estimate(x: f64, mu: f64, k: f64) -> Option<f64> {
     let weight = weight(mu, k)?;
-    (x >= 0.0).then(|| weight * mu + (1.0 - weight) * x)
+    (x >= 0.0).then_some(weight * mu + (1.0 - weight) * x)
 }
 
 #[cfg(test)]

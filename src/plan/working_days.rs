@@ -117,7 +117,7 @@ fn lacks_calendar(function: &Function) -> bool {
         _ => 0,
     };
     let is_named = |name: &&str| function.name.to_string().eq_ignore_ascii_case(name);
-    n_arguments == 2 && FUNCTIONS.iter().any(|name| is_named(name))
+    n_arguments == 2 && FUNCTIONS.iter().any(is_named)
 }
 
 /// The calls of a SELECT without a calendar, not those of its subqueries.

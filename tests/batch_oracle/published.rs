@@ -102,8 +102,7 @@ fn run(pipeline: &Arc<Pipeline>, records: Vec<Sent>, rng: &mut Rng) -> Vec<Sent>
     let options = WorkerOptions { wire: Wire::Kafka, ..WorkerOptions::replay(ShardCount(rng.u32(1..4))) };
     let mut worker = Worker::new(pipeline.clone(), ends, options, Arc::default()).unwrap();
     assert_eq!(worker.run().unwrap(), Ended::EndOfInput);
-    let sent = written.0.lock().unwrap().clone();
-    sent
+    written.0.lock().unwrap().clone()
 }
 
 /// What stands under each key at the end.

@@ -138,7 +138,7 @@ pub fn run_tests(pack: &Pack, files: &[PathBuf], completes: bool) -> TestReport 
     std::thread::scope(|scope| {
         for _ in 0..n_threads {
             // Where no more threads can be had, the others do the work.
-            let _ = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, &take);
+            let _ = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, take);
         }
     });
     // Nothing is left, unless there was no thread at all.

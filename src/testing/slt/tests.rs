@@ -35,7 +35,7 @@ fn run(test: &str, completes: bool) -> (TestReport, String) {
         .unwrap();
     let pack = Pack::read(dir.path()).unwrap();
     let files = test_files(dir.path(), None).unwrap();
-    assert_eq!(files, [path.clone()]);
+    assert_eq!(files, std::slice::from_ref(&path));
     (run_tests(&pack, &files, completes), fs::read_to_string(path).unwrap())
 }
 
