@@ -23,7 +23,8 @@ impl KeyedDifferences {
         }
         if entry.revision == 0 {
             self.keys.remove(key);
-        } else if self.gone_until.is_some() && watermark != Watermark::MAX {
+        } else if self.gone_until.is_some() && !matches!(watermark, Watermark::MIN | Watermark::MAX) {
+            // While no watermark is known, nobody knows what may still come.
             entry.since = watermark.0;
             self.gone.push_back((key, watermark.0));
         }
