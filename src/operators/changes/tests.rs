@@ -337,6 +337,17 @@ fn a_key_that_has_gone_is_forgotten_when_it_cannot_come_again() {
 }
 
 #[test]
+fn a_key_that_goes_while_no_watermark_is_known_is_not_forgotten() {
+    let gone_until: Option<BucketEdge> = Some(Arc::new(|gone_ms| gone_ms.max(0) + 100));
+    let spec = UpsertSpec { key: vec![1], key_text: key_text(), schema: table_schema(), settle_ms: 0, gone_until };
+    let mut operator = Upsert::new(spec).unwrap();
+    operator.process(&[batch(&[(1, Some(5), 1)])], &epoch(i64::MIN, i64::MIN, true)).unwrap();
+    operator.process(&[batch(&[(1, Some(5), -1)])], &epoch(i64::MIN, 1_000, true)).unwrap();
+    operator.process(&[batch(&[])], &epoch(1_000, 2_000, true)).unwrap();
+    assert_eq!(operator.state_size().rows, 1, "its revision goes on");
+}
+
+#[test]
 fn a_change_that_is_undone_before_it_has_settled_never_leaves() {
     let spec =
         UpsertSpec { key: vec![1], key_text: key_text(), schema: table_schema(), settle_ms: 5_000, gone_until: None };
