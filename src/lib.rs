@@ -18,6 +18,8 @@
 //!   checkpoint. Operators hold the state after it; the value is kept until its commit is known, and written again if it was
 //!   aborted. A commit without an answer is decided by the committed offsets, which carry the epoch's number. Only a worker
 //!   that has lost its partitions rebuilds its operators.
+//! - **Absence is a table's row whose time has come.** `PASSED(t, column)` (`operators/temporal_filter.rs`) holds the rows of a table
+//!   back until the watermark of all that the table follows from has passed an instant in them.
 //! - **Event time is held back by what may still leave.** The watermark of a relation is that of its inputs, or the least event
 //!   time among the rows that its operator keeps to give later (`engine/dataflow/reached.rs`). So a row of an outer join that
 //!   leaves an hour after its time is not late for what reads it, and a bucket does not close before it.

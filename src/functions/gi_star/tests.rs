@@ -1,3 +1,5 @@
+//! Gi* against reference values of another program.
+
 use std::collections::BTreeMap;
 
 use super::super::reference;

@@ -1,3 +1,5 @@
+//! H3 against reference values of another program.
+
 use super::super::reference;
 use super::*;
 

@@ -1,3 +1,5 @@
+//! Working days against reference values of another program, across holidays and gaps.
+
 use super::super::civil::Date;
 use super::super::reference;
 use super::*;

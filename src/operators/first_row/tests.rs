@@ -1,3 +1,5 @@
+//! The first rows of a key against a naive model, in any epochs and after any crash.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

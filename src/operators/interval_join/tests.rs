@@ -1,3 +1,5 @@
+//! Joins of streams against a naive model, in any epochs and after any crash.
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! OVER on streams against a naive model, in any epochs and after any crash.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
