@@ -7,8 +7,9 @@
 --             Consumers: control room, brigade, detachment.
 -- Rules:      an accident is removed quickly when the cameras located it, the evidence was kept and the vehicles were
 --             removed, in this order, within remove_s, and no officer had to come before that. Accident B is secondary to the
---             accident A before it when it lies within secondary_m upstream in the same direction and happened after A, within
---             secondary_s if A was not cleared by then, else within secondary_tail_s of the clearing. Of several the latest A.
+--             accident A before it when it lies within secondary_m upstream of A in the same direction and happened after A, and before
+--             A's tail was over: secondary_tail_s after the vehicles were removed, or, as long as that is not known, secondary_s
+--             after the accident. Of several the latest A.
 -- Thresholds: guidance_policy at the instant of the first accident; where none is in force: 180 seconds to locate, 1200
 --             seconds to remove, a share of 0.8, 2000 metres, 3600 seconds, 1800 seconds.
 
@@ -80,28 +81,28 @@ SELECT crash_id, reason FROM guidance_disorder;
 -- === secondary accidents ===
 
 -- Upstream of A is where vehicles come from: less chainage in direction up, more in direction down.
-CREATE VIEW accident_pairs AS
+CREATE VIEW accident_tails AS
 SELECT
-    b.crash_id, b.month, b.occurred_at, b.brigade_id, a.crash_id AS primary_id, a.occurred_at AS primary_at,
-    CASE b.direction WHEN 'up' THEN a.chainage_m - b.chainage_m ELSE b.chainage_m - a.chainage_m END AS upstream_m,
-    a.secondary_m, a.secondary_s, a.secondary_tail_s, a.removed_at
-FROM guided_crashes AS b
-JOIN guided_crashes AS a
-    ON a.road_id = b.road_id AND a.direction = b.direction AND a.crash_id <> b.crash_id
-    AND a.occurred_at < b.occurred_at AND elapsed_ms(a.occurred_at, b.occurred_at) <= 86400000;
+    crash_id, road_id, direction, occurred_at, chainage_m, secondary_m,
+    CASE
+        WHEN removed_at IS NULL THEN occurred_at + CAST(secondary_s || ' seconds' AS INTERVAL)
+        ELSE removed_at + CAST(secondary_tail_s || ' seconds' AS INTERVAL)
+    END AS tail_until
+FROM guided_crashes;
 
 CREATE TABLE secondary_pairs (PRIMARY KEY (crash_id)) AS
 SELECT crash_id, month, occurred_at, brigade_id, primary_id, upstream_m
 FROM (
     SELECT
-        *,
-        row_number() OVER (PARTITION BY crash_id ORDER BY primary_at DESC, primary_id) AS nearest
-    FROM accident_pairs
-    WHERE upstream_m >= 0 AND upstream_m <= secondary_m
-        AND CASE
-            WHEN removed_at < occurred_at THEN elapsed_ms(removed_at, occurred_at) <= secondary_tail_s * 1000
-            ELSE elapsed_ms(primary_at, occurred_at) <= secondary_s * 1000
-        END
+        b.crash_id, b.month, b.occurred_at, b.brigade_id, a.crash_id AS primary_id,
+        CASE b.direction WHEN 'up' THEN a.chainage_m - b.chainage_m ELSE b.chainage_m - a.chainage_m END AS upstream_m,
+        row_number() OVER (PARTITION BY b.crash_id ORDER BY a.occurred_at DESC, a.crash_id) AS nearest
+    FROM guided_crashes AS b
+    JOIN accident_tails AS a
+        ON a.road_id = b.road_id AND a.direction = b.direction
+        AND b.occurred_at > a.occurred_at AND b.occurred_at <= a.tail_until
+        AND CASE b.direction WHEN 'up' THEN a.chainage_m - b.chainage_m ELSE b.chainage_m - a.chainage_m END
+            BETWEEN 0 AND a.secondary_m
 ) AS p
 WHERE nearest = 1;
 
