@@ -7,7 +7,7 @@
 --             Consumers: displays, radio, the brigade of the segment, maintenance.
 -- Rules:      a level begins with a reading beyond its on_value and ends with one back at its off_value; between them it stays as it
 --             is, so that weather that wavers about a threshold sends nobody to and fro. The latest reading counts, whatever the
---             order of arrival. A segment has the worst level of its stations and kinds, and the lowest limit of those. A
+--             order of arrival; of two of one instant the worse. A segment has the worst level of its stations and kinds, and the lowest limit of those. A
 --             station that falls silent keeps its level, and is told.
 -- Thresholds: weather_policy of the kind and level at the instant of the reading; where none is in force, weather_defaults: the
 --             visibility of article 81 of the regulation on road traffic safety, gales of force 8 to 10, rain and ice.
@@ -59,7 +59,7 @@ SELECT s.station_id, s.kind, s.level, coalesce(p.limit_kmh, d.limit_kmh) AS limi
 FROM weather_states AS s
 LEFT JOIN weather_policy FOR SYSTEM_TIME AS OF s.on_at AS p ON p.kind = s.kind AND p.level = s.level
 LEFT JOIN weather_defaults AS d ON d.kind = s.kind AND d.level = s.level
-WHERE s.on_at IS NOT NULL AND (s.off_at IS NULL OR s.on_at > s.off_at);
+WHERE s.on_at IS NOT NULL AND (s.off_at IS NULL OR s.on_at >= s.off_at);
 
 CREATE TABLE segment_weather (PRIMARY KEY (segment_id)) AS
 SELECT
