@@ -1,5 +1,5 @@
 -- Purpose:    whether the rectification of a black spot made it safer, by more than what falls back to the usual of itself.
--- Inputs:     danger_progress (category black_spot, verified), primary_crashes, road_segments, black_spot_policy.
+-- Inputs:     danger_progress (category black_spot, verified), primary_accidents, road_segments, black_spot_policy.
 -- Outputs:    sink black_spot_effects (upsert by danger_id, when the time behind it is over). Consumers: black-spot centre, road operator.
 -- Rules:      before: before_days up to the finding; after: after_days from the verification. A spot is treated because much
 --             happened there; part of that was chance. So what counts is not before against after, but after against what was to
@@ -39,7 +39,7 @@ FROM (
         c.occurred_at >= t.verified_at AND c.occurred_at < t.after_until AS is_after,
         c.chainage_m >= t.from_m AND c.chainage_m < t.to_m AS is_inside
     FROM evaluable_spots AS t
-    JOIN primary_crashes AS c
+    JOIN primary_accidents AS c
         ON c.road_id = t.road_id AND c.direction = t.direction
         AND c.occurred_at >= t.before_from AND c.occurred_at < t.after_until
 ) AS t

@@ -1,6 +1,6 @@
 -- Purpose:    drivers who are too fast or do what they must not in the last two kilometres before an exit are told at once by
 --             the next display and horn.
--- Inputs:     passages, behaviour_captures, devices, exit_zones, roadside_displays, lane_limits, exit_policy, crashes.
+-- Inputs:     passages, behaviour_captures, devices, exit_zones, roadside_displays, lane_limits, exit_policy, accidents.
 -- Outputs:    sinks exit_messages (append, at once; keyed by display), exit_hours (final per clock hour and exit: passages,
 --             offences, share), exit_half_years (upsert by exit and half year: accidents, passages, beside the half year before).
 --             Consumers: controllers of displays and horns; detachment.
@@ -141,7 +141,7 @@ FROM (
         x.exit_id,
         2 * CAST(substr(year_month(c.occurred_at), 1, 4) AS INT)
             + (CAST(substr(year_month(c.occurred_at), 6) AS INT) - 1) / 6 AS half
-    FROM crashes AS c
+    FROM accidents AS c
     JOIN exit_zones AS x ON x.road_id = c.road_id AND x.direction = c.direction
     WHERE CASE c.direction WHEN 'up' THEN x.exit_m - c.chainage_m ELSE c.chainage_m - x.exit_m END
         BETWEEN 0 AND coalesce(x.zone_m, 2000)

@@ -33,7 +33,7 @@ CREATE VIEW reachable_sightings AS
 SELECT
     c.case_id, c.occurred_at, c.class_weight, c.colour_weight, c.damage_weight, c.plate_weight, c.score_min, c.candidates_max,
     s.sighting_id, s.seen_at, s.device_id, s.vehicle_class, s.colour, s.damaged,
-    CASE WHEN s.plate IS NULL OR plate_sentinel(s.plate) THEN NULL ELSE plate_normalize(s.plate) END AS plate
+    plate_normalize(s.plate) AS plate
 FROM searched_cases AS c
 JOIN vehicle_sightings AS s
     ON s.city = c.city AND s.seen_at >= c.occurred_at AND s.seen_at <= c.occurred_at + INTERVAL '2 hours'
@@ -86,11 +86,13 @@ SELECT case_id, vehicle, score, position, first_seen_at, evidence, true AS needs
 
 -- === on watch ===
 
+-- A plate ordered twice, in two spellings, is on watch once.
 CREATE TABLE standing_watches (PRIMARY KEY (case_id, plate)) AS
-SELECT w.case_id, plate_normalize(w.plate) AS plate, w.ordered_at, w.approved_by
-FROM watch_orders AS w
-WHERE w.approved_by IS NOT NULL AND w.approved_by <> '' AND NOT plate_sentinel(w.plate)
-    AND NOT EXISTS (SELECT 1 FROM flight_closures AS x WHERE x.case_id = w.case_id);
+SELECT case_id, plate, min(ordered_at) AS ordered_at, first_value(approved_by ORDER BY ordered_at, approved_by) AS approved_by
+FROM (SELECT case_id, plate_normalize(plate) AS plate, ordered_at, nullif(approved_by, '') AS approved_by FROM watch_orders) AS w
+WHERE plate IS NOT NULL AND approved_by IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM flight_closures AS x WHERE x.case_id = w.case_id)
+GROUP BY case_id, plate;
 
 CREATE SINK watch_hits WITH (topic = 'watch-hits', format = 'json', key = 'case_id', emit_time = 'seen_at') AS
 SELECT w.case_id, w.plate, s.sighting_id, s.device_id, s.seen_at, s.lon, s.lat, w.approved_by

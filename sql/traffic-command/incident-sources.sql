@@ -5,24 +5,6 @@
 --           Records that a control room keys in may be corrected (the latest row of a key counts) and deleted; what was
 --           derived from them is derived again. A source that is silent for its idle_timeout holds no deadline up.
 
--- Road accidents as registered; corrected as more becomes known, deleted when there was none. One row an accident, whoever
--- reported it.
-CREATE TABLE crashes (
-    crash_id    VARCHAR NOT NULL PRIMARY KEY,
-    occurred_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    road_id     VARCHAR NOT NULL,
-    direction   VARCHAR NOT NULL,           -- up (rising chainage) or down
-    chainage_m  DOUBLE NOT NULL,
-    severity    VARCHAR NOT NULL,           -- property, injury, fatal
-    deaths      INT,                        -- within 7 days, null is 0
-    injured     INT,
-    vehicles    INT,
-    township    VARCHAR,
-    lon         DOUBLE,                     -- WGS84
-    lat         DOUBLE
-) WITH (topic = 'crashes', format = 'json', event_time = 'occurred_at', retention = '2000 days',
-        watermark_delay = '1 minute', idle_timeout = '1 minute');
-
 -- What the video analytics of a camera saw: one row a camera and sighting.
 CREATE TABLE detections (
     detection_id VARCHAR NOT NULL PRIMARY KEY,
@@ -61,10 +43,10 @@ CREATE TABLE event_policy (
 -- What the control room does about an accident from afar, each step once: located (the cameras are on it), evidence_kept,
 -- protection_guided, parties_contacted, vehicles_removed; and officer_arrived, where one had to go.
 CREATE TABLE guidance_steps (
-    crash_id VARCHAR NOT NULL,
+    accident_id VARCHAR NOT NULL,
     step     VARCHAR NOT NULL,
     done_at  TIMESTAMP WITH TIME ZONE NOT NULL,
-    PRIMARY KEY (crash_id, step)
+    PRIMARY KEY (accident_id, step)
 ) WITH (topic = 'guidance-steps', format = 'json', event_time = 'done_at', retention = '2000 days',
         watermark_delay = '1 minute', idle_timeout = '1 minute');
 

@@ -4,8 +4,8 @@
 -- Limits:   a report of a flight may come a day after it: so long are sightings held. What the registers say may be corrected.
 
 -- The first call about an accident decides; further ones are duplicates.
-CREATE STREAM crash_calls (
-    crash_id   VARCHAR NOT NULL PRIMARY KEY,
+CREATE STREAM accident_calls (
+    accident_id   VARCHAR NOT NULL PRIMARY KEY,
     called_at  TIMESTAMP WITH TIME ZONE NOT NULL,
     brigade_id VARCHAR NOT NULL,
     lon        DOUBLE NOT NULL,             -- WGS84
@@ -13,7 +13,7 @@ CREATE STREAM crash_calls (
     injured    BOOLEAN,                     -- null: not known, taken as yes
     movable    BOOLEAN,                     -- null: not known, taken as no
     vehicles   INT
-) WITH (topic = 'crash-calls', format = 'json', event_time = 'called_at', watermark_delay = '1 minute',
+) WITH (topic = 'accident-calls', format = 'json', event_time = 'called_at', watermark_delay = '1 minute',
         idle_timeout = '10 seconds', unique_for = '7 days');
 
 -- Where an officer is, and free or not.

@@ -1,6 +1,6 @@
 -- Purpose:    each section of a road has a chief around the clock: who gets the accident or abnormal event, whether the chief
 --             came in time, and where the roster leaves nobody.
--- Inputs:     crashes, detections and their desk (judged_events), chief_sections, chief_shifts, chief_responses, chief_policy.
+-- Inputs:     accidents, detections and their desk (judged_events), chief_sections, chief_shifts, chief_responses, chief_policy.
 -- Outputs:    sinks chief_tasks (append with revision), chief_overdue (append with revision; accepted or arrived too late or
 --             not), roster_gaps (upsert; times without a chief between two shifts), chief_section_faults (upsert; sections of a
 --             road that overlap or leave a stretch out), chief_months (upsert by section and month).
@@ -11,7 +11,7 @@
 -- Thresholds: chief_policy at the instant of the event; where none is in force: 60 seconds to accept, 900 to arrive.
 
 CREATE VIEW chief_occurrences AS
-SELECT 'crash/' || crash_id AS task_id, occurred_at, road_id, chainage_m FROM crashes
+SELECT 'accident/' || accident_id AS task_id, occurred_at, road_id, chainage_m FROM accidents
 UNION ALL
 SELECT 'event/' || event_id, first_at, road_id, chainage_m FROM judged_events WHERE verdict IS DISTINCT FROM 'false_alarm';
 

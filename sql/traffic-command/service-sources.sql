@@ -38,7 +38,7 @@ CREATE TABLE report_policy (
 -- === hidden dangers and black spots ===
 
 -- A danger of the road that somebody found, from_m included, to_m excluded. answers names the black spot it is taken up for.
-CREATE TABLE hidden_dangers (
+CREATE TABLE road_dangers (
     danger_id VARCHAR NOT NULL PRIMARY KEY,
     found_at  TIMESTAMP WITH TIME ZONE NOT NULL,
     category  VARCHAR NOT NULL,             -- black_spot, junction, barrier, sign, sight, ..
@@ -48,7 +48,7 @@ CREATE TABLE hidden_dangers (
     from_m    DOUBLE NOT NULL,
     to_m      DOUBLE NOT NULL,
     answers   VARCHAR
-) WITH (topic = 'hidden-dangers', format = 'json', event_time = 'found_at', retention = '2000 days',
+) WITH (topic = 'road-dangers', format = 'json', event_time = 'found_at', retention = '2000 days',
         watermark_delay = '1 minute', idle_timeout = '1 minute');
 
 -- What was done about it: assigned (to unit_id), fixed, verified, rejected (the fix was not accepted).
@@ -83,7 +83,7 @@ CREATE TABLE black_spot_rules (
     effective_from TIMESTAMP WITH TIME ZONE NOT NULL,
     length_m       INT NOT NULL,            -- a multiple of 100, at most 10000
     days           INT NOT NULL,
-    min_crashes    INT NOT NULL,
+    min_accidents    INT NOT NULL,
     min_fatal      INT NOT NULL,
     PRIMARY KEY (rule, effective_from)
 ) WITH (topic = 'black-spot-rules', format = 'json', broadcast = true, valid_from = 'effective_from');
@@ -92,7 +92,7 @@ CREATE TABLE black_spot_policy (
     effective_from TIMESTAMP WITH TIME ZONE NOT NULL PRIMARY KEY,
     answer_days    INT NOT NULL,            -- working days in which the brigade takes a black spot up
     dispersion     DOUBLE NOT NULL,         -- of accidents on a stretch, k of the empirical Bayes estimate
-    before_days    INT NOT NULL,            -- what is compared with what; at most the retention of crashes together
+    before_days    INT NOT NULL,            -- what is compared with what; at most the retention of accidents together
     after_days     INT NOT NULL
 ) WITH (topic = 'black-spot-policy', format = 'json', broadcast = true, valid_from = 'effective_from');
 
@@ -153,7 +153,7 @@ CREATE TABLE mediation_units (
 
 CREATE TABLE mediations (
     mediation_id VARCHAR NOT NULL PRIMARY KEY,
-    crash_id     VARCHAR NOT NULL,
+    accident_id     VARCHAR NOT NULL,
     unit_id      VARCHAR NOT NULL,
     accepted_at  TIMESTAMP WITH TIME ZONE NOT NULL,
     closed_at    TIMESTAMP WITH TIME ZONE,
@@ -264,12 +264,13 @@ CREATE TABLE lifting_results (
 ) WITH (topic = 'lifting-results', format = 'json', event_time = 'done_at', retention = '4000 days',
         watermark_delay = '1 minute', idle_timeout = '1 minute');
 
--- The chain of rescue of an accident: noticed, called (ambulance), reached, in_hospital, aided (the fund pays).
+-- The chain of rescue of an accident: noticed, called (an ambulance), reached, in_hospital; and where the fund shall pay,
+-- aid_requested and aided.
 CREATE TABLE rescue_steps (
-    crash_id VARCHAR NOT NULL,
+    accident_id VARCHAR NOT NULL,
     step     VARCHAR NOT NULL,
     done_at  TIMESTAMP WITH TIME ZONE NOT NULL,
-    PRIMARY KEY (crash_id, step)
+    PRIMARY KEY (accident_id, step)
 ) WITH (topic = 'rescue-steps', format = 'json', event_time = 'done_at', retention = '2000 days',
         watermark_delay = '1 minute', idle_timeout = '1 minute');
 
@@ -279,6 +280,6 @@ CREATE TABLE rescue_policy (
     call_min       INT NOT NULL,            -- from the notice
     reach_min      INT NOT NULL,            -- from the call
     hospital_min   INT NOT NULL,            -- from the reaching
-    aid_days       INT NOT NULL,            -- from the hospital, calendar days
+    aid_days       INT NOT NULL,            -- from the request, calendar days
     judged_min     INT NOT NULL             -- a township's shares are told from so many accidents on
 ) WITH (topic = 'rescue-policy', format = 'json', broadcast = true, valid_from = 'effective_from');

@@ -61,7 +61,7 @@ LEFT JOIN weather_policy FOR SYSTEM_TIME AS OF s.on_at AS p ON p.kind = s.kind A
 LEFT JOIN weather_defaults AS d ON d.kind = s.kind AND d.level = s.level
 WHERE s.on_at IS NOT NULL AND (s.off_at IS NULL OR s.on_at >= s.off_at);
 
-CREATE TABLE segment_weather (PRIMARY KEY (segment_id)) AS
+CREATE TABLE segment_levels (PRIMARY KEY (segment_id)) AS
 SELECT
     g.segment_id, g.brigade_id, g.road_id, g.direction, g.from_m, g.to_m,
     max(w.level) AS level, min(w.limit_kmh) AS limit_kmh, array_agg(DISTINCT w.kind ORDER BY w.kind) AS kinds
@@ -78,17 +78,17 @@ SELECT
     coalesce(after.kinds, before.kinds) AS kinds,
     CASE WHEN after.segment_id IS NULL THEN 'withdrawn' ELSE 'issued' END AS status,
     revision
-FROM CHANGES(segment_weather);
+FROM CHANGES(segment_levels);
 
 -- The end that traffic reaches first is where it is held up; at the other end it is let out.
 CREATE TABLE weather_posts (PRIMARY KEY (segment_id, post)) AS
 SELECT
     segment_id, 'entry' AS post, brigade_id, level, kinds, CASE direction WHEN 'up' THEN from_m ELSE to_m END AS chainage_m
-FROM segment_weather WHERE level >= 2
+FROM segment_levels WHERE level >= 2
 UNION ALL
 SELECT
     segment_id, 'exit', brigade_id, level, kinds, CASE direction WHEN 'up' THEN to_m ELSE from_m END
-FROM segment_weather WHERE level >= 2;
+FROM segment_levels WHERE level >= 2;
 
 CREATE SINK weather_dispatches WITH (topic = 'weather-dispatches', format = 'json', key = 'segment_id', count_by = 'status') AS
 SELECT

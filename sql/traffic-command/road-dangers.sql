@@ -1,6 +1,6 @@
 -- Purpose:    hidden dangers of the roads are found, assigned, fixed and verified by the offices that share the work, each in its
 --             time; how many, and how fast.
--- Inputs:     hidden_dangers, danger_steps, rectification_policy, rectification_targets, calendar.
+-- Inputs:     road_dangers, danger_steps, rectification_policy, rectification_targets, calendar.
 -- Outputs:    sinks danger_states (upsert by danger_id; where it stands and until when), danger_overdue (append with revision),
 --             danger_quarters (upsert by quarter of the finding and unit: rate, mean days, beside the quarter before).
 --             Consumers: units that fix, brigades, traffic-safety office.
@@ -43,7 +43,7 @@ SELECT
     coalesce(t.judged_min, 5) AS judged_min,
     coalesce(t.rate_min, 0.9) AS rate_min,
     coalesce(t.shorter_days, 14) AS shorter_days
-FROM hidden_dangers AS d
+FROM road_dangers AS d
 LEFT JOIN danger_assignments AS a ON a.danger_id = d.danger_id
 LEFT JOIN danger_rejections AS r ON r.danger_id = d.danger_id
 LEFT JOIN danger_fixes AS f ON f.danger_id = d.danger_id
