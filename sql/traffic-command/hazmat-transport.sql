@@ -1,0 +1,1 @@
+CREATE VIEW hazmat_sightings AS SELECT passage_id, passed_at, device_id, plate, vehicle_class AS seen_class, vehicle_class AS listed_class, plate AS entry_id, plate AS reason FROM passages WHERE lane < -1;
