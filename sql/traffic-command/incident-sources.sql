@@ -1,8 +1,8 @@
--- Purpose:  the topics that the rules of roads and incidents read: what happens on a road, and what is done about it.
+-- Purpose:  the topics that the rules of roads and incidents read beside the register of accidents (campaign-sources.sql): what
+--           happens on a road, and what is done about it.
 -- Inputs:   topics named as the relations with hyphens; JSON; timestamps in RFC 3339 with offset.
--- Outputs:  the register of accidents, and what cameras, sensors, officers and the control room say.
--- Limits:   accidents are remembered for 2000 days, so that three years before a measure and one behind it can be compared.
---           Records that a control room keys in may be corrected (the latest row of a key counts) and deleted; what was
+-- Outputs:  tables of what cameras, officers and the control room say, and of policies.
+-- Limits:   records that a control room keys in may be corrected (the latest row of a key counts) and deleted; what was
 --           derived from them is derived again. A source that is silent for its idle_timeout holds no deadline up.
 
 -- What the video analytics of a camera saw: one row a camera and sighting.
