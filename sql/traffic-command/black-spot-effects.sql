@@ -1,11 +1,13 @@
 -- Purpose:    whether the rectification of a black spot made it safer, by more than what falls back to the usual of itself.
 -- Inputs:     danger_progress (category black_spot, verified), primary_accidents, road_segments, black_spot_policy.
--- Outputs:    sink black_spot_effects (upsert by danger_id, when the time behind it is over). Consumers: black-spot centre, road operator.
+-- Outputs:    sink black_spot_effects (upsert by danger_id, when the time behind it is over). Consumers: black-spot centre,
+--             road operator.
 -- Rules:      before: before_days up to the finding; after: after_days from the verification. A spot is treated because much
---             happened there; part of that was chance. So what counts is not before against after, but after against what was to
---             be expected without the measure: the empirical Bayes estimate of before, times the trend of the rest of the road, times the
---             ratio of the lengths of time (Hauer, Observational Before-After Studies in Road Safety, 1997). index below 1 is safer;
---             it is significant when index + 2 index_sd is below 1. The naive ratio stands beside it for comparison.
+--             happened there; part of that was chance. So what counts is not before against after, but after against what was
+--             to be expected without the measure: the empirical Bayes estimate of before, times the trend of the rest of the
+--             road, times the ratio of the lengths of time (Hauer, Observational Before-After Studies in Road Safety, 1997).
+--             index below 1 is safer; it is significant when index + 2 index_sd is below 1. The naive ratio stands beside it
+--             for comparison.
 -- Thresholds: black_spot_policy at the finding; where none is in force: 1095 days before, 365 after, dispersion 0.5.
 -- Limits:     where the rest of the road had no accident, its trend is taken as none. A verification that is corrected later
 --             gives another row; one behind the retention of accidents does not.

@@ -1,16 +1,19 @@
--- Purpose:    stretches where accidents pile up, told to the brigade of the area with all that speaks for it, until it takes them up.
--- Inputs:     accidents, secondary accidents (secondary_pairs), black_spot_rules, black_spot_policy, road_segments, road_dangers, calendar.
--- Outputs:    sinks black_spot_alerts (append with revision: new, updated, cleared), black_spot_scores (upsert by spot; how far it
---             could be chance), black_spots_unanswered (append with revision; nobody
---             took it up in time). Consumers: brigade of the area, road operator, black-spot centre.
--- Rules:      along each direction of a road, sections of length_m that begin every 100 metres; a section is hot when the accidents
---             of the last `days` in it reach min_accidents and min_fatal of a rule. Hot sections that overlap are one spot. A
---             secondary accident belongs to the one before it and is not counted. A spot has the id of its earliest
+-- Purpose:    stretches where accidents pile up, told to the brigade of the area with all that speaks for it, until it takes
+--             them up.
+-- Inputs:     accidents, secondary accidents (secondary_pairs), black_spot_rules, black_spot_policy, road_segments,
+--             road_dangers, calendar.
+-- Outputs:    sinks black_spot_alerts (append with revision: new, updated, cleared), black_spot_scores (upsert by spot; how far
+--             it could be chance), black_spots_unanswered (append with revision; nobody took it up in time). Consumers: brigade
+--             of the area, road operator, black-spot centre.
+-- Rules:      along each direction of a road, sections of length_m that begin every 100 metres; a section is hot when the
+--             accidents of the last `days` in it reach min_accidents and min_fatal of a rule. Hot sections that overlap are one
+--             spot. A secondary accident belongs to the one before it and is not counted. A spot has the id of its earliest
 --             accident, and reaches from its first accident to its last, in steps of 100 metres. What is usual is the number on
---             as long a stretch of this road; p is the Poisson tail, expected the empirical Bayes estimate. A danger that names the spot in `answers` takes it up.
--- Thresholds: black_spot_rules at the instant of each accident; where none is in force for a rule: `frequent`, 5 accidents in 500 metres
---             and 1095 days; `fatal`, 3 fatal ones in 2000 metres and 1095 days. black_spot_policy: 5 working days to answer,
---             dispersion 0.5.
+--             as long a stretch of this road; p is the Poisson tail, expected the empirical Bayes estimate. A danger that names
+--             the spot in `answers` takes it up.
+-- Thresholds: black_spot_rules at the instant of each accident; where none is in force for a rule: `frequent`, 5 accidents in
+--             500 metres and 1095 days; `fatal`, 3 fatal ones in 2000 metres and 1095 days. black_spot_policy: 5 working days
+--             to answer, dispersion 0.5.
 -- Limits:     an accident leaves its window when the watermark passes its end; there is no further hysteresis. At least three
 --             accidents make a spot by default; a province that asks for fewer writes a rule.
 
@@ -175,7 +178,9 @@ WHERE due_at IS NOT NULL
 CREATE TABLE spots_not_taken_up (PRIMARY KEY (spot_id)) AS
 SELECT spot_id, brigade_id, due_at FROM PASSED(unanswered_spots, due_at);
 
-CREATE SINK black_spots_unanswered WITH (topic = 'black-spots-unanswered', format = 'json', key = 'spot_id', emit_time = 'due_at') AS
+CREATE SINK black_spots_unanswered WITH (
+    topic = 'black-spots-unanswered', format = 'json', key = 'spot_id', emit_time = 'due_at'
+) AS
 SELECT
     coalesce(after.spot_id, before.spot_id) AS spot_id,
     CASE WHEN after.spot_id IS NULL THEN before.brigade_id ELSE after.brigade_id END AS brigade_id,

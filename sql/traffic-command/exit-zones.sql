@@ -2,17 +2,17 @@
 --             the next display and horn.
 -- Inputs:     passages, behaviour_captures, devices, exit_zones, roadside_displays, lane_limits, exit_policy, accidents.
 -- Outputs:    sinks exit_messages (append, at once; keyed by display), exit_hours (final per clock hour and exit: passages,
---             offences, share), exit_half_years (upsert by exit and half year: accidents, passages, beside the half year before).
---             Consumers: controllers of displays and horns; detachment.
--- Rules:      the zone is the zone_m before the exit, both ends included. Where two exits overlap, the nearer one counts. The message
---             goes to the next display behind the camera, in the direction of traffic. The limit is that of the exit, lane and
---             vehicle class at the instant, by night the night's; within grace_s after a change the higher of both. A
---             display shows the first offence of hold_s seconds, and besides the first of reversing or stopping, which cannot wait.
---             Messages are no punishment: the plate is masked, and nothing is counted for anybody.
+--             offences, share), exit_half_years (upsert by exit and half year: accidents, passages, beside the half year
+--             before). Consumers: controllers of displays and horns; detachment.
+-- Rules:      the zone is the zone_m before the exit, both ends included. Where two exits overlap, the nearer one counts. The
+--             message goes to the next display behind the camera, in the direction of traffic. The limit is that of the exit,
+--             lane and vehicle class at the instant, by night the night's; within grace_s after a change the higher of both. A
+--             display shows the first offence of hold_s seconds, and besides the first of reversing or stopping, which cannot
+--             wait. Messages are no punishment: the plate is masked, and nothing is counted for anybody.
 -- Thresholds: exit_policy at the instant; where none is in force: 10 per cent above the limit, 60 seconds of grace, one message
---             in 5 seconds, night from 20 to 6 o'clock. Zones are 2000 metres unless the exit says otherwise.
---             Accidents are those registered in the zone; whether a measure helped, black-spot-effects.sql can say better than two
---             half years side by side.
+--             in 5 seconds, night from 20 to 6 o'clock. Zones are 2000 metres unless the exit says otherwise. Accidents are
+--             those registered in the zone; whether a measure helped, black-spot-effects.sql can say better than two half years
+--             side by side.
 
 -- Every camera before an exit, its exit and its next display.
 CREATE VIEW exit_cameras AS

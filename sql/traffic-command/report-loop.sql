@@ -3,12 +3,13 @@
 -- Inputs:     road_reports, report_steps, report_policy.
 -- Outputs:    sinks report_states (upsert by report_id; the last step done, the next and its due time), report_overdue (append
 --             with revision; a step that its time passed without), report_faults (upsert; steps skipped or out of order),
---             report_days (upsert by local day of the call and unit). Consumers: the 12122 desk, the units, the traffic-safety office.
+--             report_days (upsert by local day of the call and unit). Consumers: the 12122 desk, the units, the traffic-safety
+--             office.
 -- Rules:      the time of a step runs from the step before it. A step that is not done holds the ones behind it up: what is
 --             overdue is told once, at the step that is missing. A step counts as done with a later one, and is then told as
 --             skipped. A call that follows another within once_days reopens it: the first was not settled by one call.
--- Thresholds: report_policy at the instant of the call; where none is in force: 5 minutes to reply, 30 to handle, 60 to feed back,
---             1440 to record, 7 days.
+-- Thresholds: report_policy at the instant of the call; where none is in force: 5 minutes to reply, 30 to handle, 60 to feed
+--             back, 1440 to record, 7 days.
 
 CREATE VIEW report_progress AS
 SELECT

@@ -1,14 +1,14 @@
--- Purpose:    the chain of rescue of an accident with injured people: found quickly, reached in time, treated, and paid for where
---             nobody else does.
+-- Purpose:    the chain of rescue of an accident with injured people: found quickly, reached in time, treated, and paid for
+--             where nobody else does.
 -- Inputs:     accidents (slight, serious and fatal), rescue_steps, rescue_policy.
--- Outputs:    sinks rescue_overdue (append with revision; a step that its time passed without), rescue_faults (upsert; steps out of
---             order), rescue_months (upsert by month and township: mean minutes and shares in time). Consumers: rescue services,
---             hospitals, the aid fund, traffic-safety office.
--- Rules:      the time of a step runs from the step before it; a step that is not known counts as done with a later one. noticed runs from
---             the accident; aided from aid_requested, which nobody has to ask for. Minutes from the notice to the reaching are those that
---             registers elsewhere call arrival after notification (FARS: NOT_HOUR to ARR_HOUR).
--- Thresholds: rescue_policy at the accident; where none is in force: 5 minutes to notice, 5 to call, 30 to reach, 60 to the hospital,
---             15 days for the aid; a township's shares are told from 5 accidents on.
+-- Outputs:    sinks rescue_overdue (append with revision; a step that its time passed without), rescue_faults (upsert; steps
+--             out of order), rescue_months (upsert by month and township: mean minutes and shares in time). Consumers: rescue
+--             services, hospitals, the aid fund, traffic-safety office.
+-- Rules:      the time of a step runs from the step before it; a step that is not known counts as done with a later one.
+--             noticed runs from the accident; aided from aid_requested, which nobody has to ask for. Minutes from the notice to
+--             the reaching are those that registers elsewhere call arrival after notification (FARS: NOT_HOUR to ARR_HOUR).
+-- Thresholds: rescue_policy at the accident; where none is in force: 5 minutes to notice, 5 to call, 30 to reach, 60 to the
+--             hospital, 15 days for the aid; a township's shares are told from 5 accidents on.
 
 CREATE VIEW rescued_accidents AS
 SELECT

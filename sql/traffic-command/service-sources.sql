@@ -1,8 +1,8 @@
--- Purpose:  the topics that the rules of services read: calls, hidden dangers, closures and pass codes, mediation, counters.
--- Inputs:   topics named as the relations with hyphens; JSON; timestamps in RFC 3339 with offset.
--- Outputs:  tables that may be corrected and deleted, and the requests for pass codes, which may not.
--- Limits:   records are remembered for 400 days unless said otherwise; a source that is silent for its idle_timeout holds no
---           deadline up. Phones and names are PRIVATE: no sink of this pack takes them.
+-- Purpose: the topics that the rules of services read: calls, hidden dangers, closures and pass codes, mediation, counters.
+-- Inputs:  topics named as the relations with hyphens; JSON; timestamps in RFC 3339 with offset.
+-- Outputs: tables that may be corrected and deleted, and the requests for pass codes, which may not.
+-- Limits:  records are remembered for 400 days unless said otherwise; a source that is silent for its idle_timeout holds no
+--          deadline up. Phones and names are PRIVATE: no sink of this pack takes them.
 
 -- === 12122 ===
 
