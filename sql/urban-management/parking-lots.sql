@@ -20,7 +20,7 @@ SELECT
 FROM parking_entries AS e
 LEFT JOIN parking_policy FOR SYSTEM_TIME AS OF e.entered_at AS p ON TRUE;
 
-CREATE VIEW missed_exits AS
+CREATE STREAM missed_exits AS
 SELECT e.session_id, e.lot_id, e.bay_id, e.entered_at
 FROM parked_vehicles AS e
 WHERE NOT EXISTS (
@@ -28,7 +28,7 @@ WHERE NOT EXISTS (
     WHERE x.session_id = e.session_id AND x.lot_id = e.lot_id AND x.left_at >= e.entered_at AND x.left_at <= e.stays_until
 );
 
-CREATE VIEW missed_entries AS
+CREATE STREAM missed_entries AS
 SELECT x.session_id, x.lot_id, x.left_at
 FROM parking_exits AS x
 WHERE NOT EXISTS (

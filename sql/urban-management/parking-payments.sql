@@ -18,7 +18,7 @@ FROM parking_exits AS x
 LEFT JOIN parking_policy FOR SYSTEM_TIME AS OF x.left_at AS p ON TRUE
 WHERE x.fee > 0;
 
-CREATE VIEW settled_sessions AS
+CREATE STREAM settled_sessions AS
 SELECT c.lot_id, c.session_id, window_start, max(c.fee) AS fee, coalesce(sum(y.amount), 0) AS paid
 FROM charged_sessions AS c
 LEFT JOIN parking_payments AS y
@@ -37,7 +37,7 @@ GROUP BY lot_id, tumble(window_start, INTERVAL '1 day')
 EMIT FINAL;
 
 -- What is owed when the grace has passed, and what comes afterwards.
-CREATE VIEW late_payments AS
+CREATE STREAM late_payments AS
 SELECT c.lot_id, c.session_id, c.left_at, -y.amount AS owed
 FROM charged_sessions AS c
 JOIN parking_payments AS y
