@@ -3,6 +3,7 @@
 -- Outputs:    sink waste_violations (append; partition key vehicle_id): issued when a violation has lasted long enough, withdrawn
 --             when an approval that arrives late, a position or a void takes its ground away. Consumers: the enterprise, and
 --             enforcement, which decides: needs_approval is true.
+--             sink approval_faults (upsert by approval_id): approvals whose corridor or place of disposal cannot be read.
 --             sink position_faults (append, final per day): positions without a place, by vehicle.
 -- Rules:      of each vehicle and minute the last position with a place counts. A vehicle whose load sensor says that it is loaded
 --             and that moves is
@@ -12,7 +13,8 @@
 --             A vehicle that stands with its body raised is
 --               illegal_dump  if it is outside the places of disposal of all its valid approvals.
 --             A violation begins with the first such minute and goes on while the next follows within 5 minutes; it is issued
---             when it has lasted for as many minutes as waste_limits says. Without a word of the load sensor nothing is said.
+--             when it has lasted for as many minutes as waste_limits says. Without a word of the load sensor nothing is said;
+--             what cannot be read of an approval is held against nobody.
 -- Thresholds: waste_limits at the beginning (5 minutes each, illegal_dump 1), waste_policy at the minute (tolerance_m 50, stop_kmh 3).
 -- Limits:     a position within tolerance_m of a corridor counts as inside; eight points at that distance are asked, so that a
 --             corner may miss by 8 % of it. After two days a minute stays as it was judged; minutes of violations are kept for good.
@@ -61,6 +63,14 @@ SELECT a.approval_id, a.vehicle_id, a.valid_from, a.valid_to, a.hours_from, a.ho
 FROM waste_approvals AS a
 LEFT JOIN disposal_sites AS d ON d.dump_id = a.dump_id;
 
+CREATE SINK approval_faults WITH (topic = 'approval-faults', format = 'json') AS
+SELECT
+    approval_id, vehicle_id,
+    point_in_polygon(0, 0, corridor) IS NULL AS corridor_unreadable,
+    point_in_polygon(0, 0, area) IS NULL AS disposal_unreadable
+FROM approved_transports
+WHERE point_in_polygon(0, 0, corridor) IS NULL OR point_in_polygon(0, 0, area) IS NULL;
+
 CREATE VIEW approved_minutes AS
 SELECT
     m.vehicle_id, m.at_minute, m.is_hauling, m.is_tipping, a.approval_id,
@@ -97,8 +107,8 @@ SELECT
     vehicle_id, at_minute, bool_or(is_hauling) AS is_hauling, bool_or(is_tipping) AS is_tipping,
     count(approval_id) AS approvals,
     count(*) FILTER (WHERE in_hours) AS approvals_in_hours,
-    count(*) FILTER (WHERE in_hours AND on_route) AS approvals_on_route,
-    count(*) FILTER (WHERE at_dump) AS approvals_at_dump
+    count(*) FILTER (WHERE in_hours AND on_route IS NOT FALSE) AS approvals_on_route,
+    count(approval_id) FILTER (WHERE at_dump IS NOT FALSE) AS approvals_at_dump
 FROM approved_minutes
 GROUP BY vehicle_id, at_minute;
 
