@@ -1,8 +1,8 @@
 -- Purpose:    whoever stands at a counter and must study is told so, and how.
 -- Inputs:     counter_visits, owed_obligations, near_sites, sites, guides.
 -- Outputs:    sink counter_prompts (append, at once; consumer: the clerk's screen).
--- Rules:      a prompt for each obligation that the person owes at that moment and whose time is not still to come, with what is done
---             and left, whether it can be studied here, the nearest site that offers it, and the guide in force.
+-- Rules:      a prompt for each obligation that the person owes at that moment, with what is done and left, whether it can be studied
+--             here, the nearest site that offers it, and the guide in force.
 -- Limits:     a prompt says what was known when the visit was handled, and is not taken back. A review is told as soon as it is known,
 --             with the day from which it can be done.
 

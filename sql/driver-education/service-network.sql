@@ -31,12 +31,11 @@ GROUP BY kind;
 
 -- === load ===
 
-CREATE TABLE day_visits AS
+CREATE TABLE day_visits WITH (allowed_lateness = '7 days') AS
 SELECT site_id, window_start AS day_started_at, count(*) AS visits
 FROM counter_visits
 GROUP BY site_id, tumble(visited_at, INTERVAL '1 day')
-EMIT CHANGES
-WITH (allowed_lateness = '7 days');
+EMIT CHANGES;
 
 CREATE TABLE day_loads (PRIMARY KEY (site_id, day_started_at)) AS
 SELECT
