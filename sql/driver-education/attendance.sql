@@ -8,7 +8,8 @@
 --             session: absent, no_check_in, no_check_out, wrong_order, wrong_site, short_presence; of lessons wrong_order and
 --             too_long. Doubts hold it until a post has looked: face_mismatch (any picture or mark below the score),
 --             missing_in_pictures, two_places (the same driver elsewhere at the same time: all of these sessions), two_at_once (at
---             the same place or device). The verdict of the highest level overrides either.
+--             the same place or device). The verdict of the highest level that looked decides: failed voids, passed ends
+--             a doubt, restored also makes up for a fact, as when a gate was broken.
 -- Thresholds: attendance_policy when the session starts; score 0.8, 2 pictures without anybody, 0.9 of the class present, marks
 --             from 60 minutes before until 60 minutes behind the class, lessons of at most 240 minutes, where none is in force.
 
@@ -172,12 +173,12 @@ LEFT JOIN session_verdicts AS v ON v.enrolment_id = s.enrolment_id AND v.session
 CREATE TABLE judged_sessions (PRIMARY KEY (enrolment_id, session_id)) AS
 SELECT
     enrolment_id, session_id, driver_id, mode, site_id, starts_at, started_at, ended_at, present_ms / 60000 AS minutes, pictures,
-    reason, other_session_id,
+    reason, other_session_id, is_fault,
     CASE
-        WHEN verdict = 'passed' THEN 'counted'
         WHEN verdict = 'failed' THEN 'void'
-        WHEN reason IS NULL THEN 'counted'
+        WHEN reason IS NULL OR verdict = 'restored' THEN 'counted'
         WHEN is_fault THEN 'void'
+        WHEN verdict = 'passed' THEN 'counted'
         ELSE 'held'
     END AS status
 FROM assessed_sessions;

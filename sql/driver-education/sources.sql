@@ -124,7 +124,7 @@ CREATE TABLE inspections (
     session_id   VARCHAR NOT NULL,
     level        VARCHAR NOT NULL,          -- site, county, city
     inspected_at TIMESTAMP WITH TIME ZONE NOT NULL,
-    verdict      VARCHAR NOT NULL,          -- passed, failed
+    verdict      VARCHAR NOT NULL,          -- passed, failed, restored (counts though a mark is missing)
     inspector_id VARCHAR,
     PRIMARY KEY (enrolment_id, session_id, level)
 ) WITH (topic = 'inspections', format = 'json', event_time = 'inspected_at', watermark_delay = '1 hour',

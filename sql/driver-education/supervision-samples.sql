@@ -3,8 +3,8 @@
 -- Inputs:     judged_sessions, inspections, sampling_policy, sites, calendar.
 -- Outputs:    sink inspection_samples (upsert by level, enrolment_id and session_id, with the draw; consumers: the posts), sink
 --             overdue_inspections (append; to the next level), sink supervision_rates (upsert by month, site and level).
--- Rules:      the draw is the first 32 bits of SHA-256 over `seed/level/enrolment_id/session_id`; a session is in the sample when the draw
---             is below share x 2^32 of the policy in force when it starts. printf '%s' 'seed/county/e1/L1' | sha256sum draws again.
+-- Rules:      the draw is the first 32 bits of SHA-256 over `seed/level/enrolment_id/session_id`; a session that no
+--             fact voids is in the sample when the draw is below share x 2^32 of the policy in force when it starts. printf '%s' 'seed/county/e1/L1' | sha256sum draws again.
 --             A sampled session is due for a verdict of its level by the end of the due_days-th working day behind its end.
 -- Thresholds: sampling_policy per level; 0.1 for the county, 0.02 for the city, seed `curb`, 3 working days where none is in force.
 -- Limits:     a session whose due day the calendar does not hold has no due instant, and is never called overdue.
@@ -15,13 +15,13 @@ UNION ALL
 SELECT 'city', 'province', 0.02;
 
 CREATE VIEW level_sessions AS
-SELECT enrolment_id, session_id, site_id, starts_at, coalesce(ended_at, starts_at) AS over_at, 'county' AS level FROM judged_sessions
+SELECT enrolment_id, session_id, site_id, starts_at, ended_at, 'county' AS level FROM judged_sessions WHERE NOT is_fault
 UNION ALL
-SELECT enrolment_id, session_id, site_id, starts_at, coalesce(ended_at, starts_at), 'city' FROM judged_sessions;
+SELECT enrolment_id, session_id, site_id, starts_at, ended_at, 'city' FROM judged_sessions WHERE NOT is_fault;
 
 CREATE VIEW drawn_sessions AS
 SELECT
-    s.enrolment_id, s.session_id, s.level, s.site_id, s.over_at,
+    s.enrolment_id, s.session_id, s.level, s.site_id, s.ended_at,
     l.next_level,
     coalesce(p.share, l.default_share) AS share,
     coalesce(p.seed, 'curb') AS seed,
@@ -32,7 +32,7 @@ JOIN sampling_levels AS l ON l.level = s.level
 LEFT JOIN sampling_policy FOR SYSTEM_TIME AS OF s.starts_at AS p ON p.level = s.level;
 
 CREATE TABLE sampled_sessions (PRIMARY KEY (level, enrolment_id, session_id)) AS
-SELECT level, enrolment_id, session_id, site_id, over_at, next_level, seed, share, draw, add_working_days(over_at, due_days) AS due_at
+SELECT level, enrolment_id, session_id, site_id, ended_at, next_level, seed, share, draw, add_working_days(ended_at, due_days) AS due_at
 FROM drawn_sessions
 WHERE '0' || draw < lpad(to_hex(CAST(share * 4294967296 AS BIGINT)), 9, '0');
 
@@ -40,7 +40,7 @@ CREATE SINK inspection_samples WITH (topic = 'inspection-samples', format = 'jso
 SELECT level, enrolment_id, session_id, site_id, seed, share, draw, due_at FROM sampled_sessions;
 
 CREATE TABLE inspected_samples (PRIMARY KEY (level, enrolment_id, session_id)) AS
-SELECT s.level, s.enrolment_id, s.session_id, s.site_id, s.over_at, s.next_level, s.due_at, i.verdict
+SELECT s.level, s.enrolment_id, s.session_id, s.site_id, s.ended_at, s.next_level, s.due_at, i.verdict
 FROM sampled_sessions AS s
 LEFT JOIN inspections AS i ON i.enrolment_id = s.enrolment_id AND i.session_id = s.session_id AND i.level = s.level;
 
@@ -63,7 +63,7 @@ FROM CHANGES(missed_inspections);
 
 CREATE SINK supervision_rates WITH (topic = 'supervision-rates', format = 'json') AS
 SELECT
-    year_month(over_at) AS month,
+    year_month(ended_at) AS month,
     coalesce(site_id, 'online') AS site_id,
     level,
     count(*) AS sampled,
@@ -71,4 +71,4 @@ SELECT
     count(CASE WHEN verdict = 'failed' THEN 1 END) AS failed,
     CASE WHEN count(verdict) > 0 THEN CAST(count(CASE WHEN verdict = 'failed' THEN 1 END) AS DOUBLE) / count(verdict) END AS failed_rate
 FROM inspected_samples
-GROUP BY year_month(over_at), coalesce(site_id, 'online'), level;
+GROUP BY year_month(ended_at), coalesce(site_id, 'online'), level;
