@@ -2,7 +2,7 @@
 -- Inputs:   accepted_evaluations, replies, appeals, findings, escalations' steps, contacts.
 -- Outputs:  sinks evaluation_history (upsert by person_id and evaluation_id) and evaluation_replies (upsert by person_id,
 --           evaluation_id and level), both keyed by the person so that a reader asks for one person's rows and gets no others;
---           sink reply_notices (append, once a level; restricted topic; consumer: the service that sends messages).
+--           sink reply_notices (append, once a person and level; restricted topic; consumer: the service that sends messages).
 -- Rules:    own data only: rows are of the person who submitted the evaluation, and hold nothing of the officer. The level is the
 --           highest that was opened. A level's first reply counts, also one behind its due instant.
 -- Limits:   what the intake questions is in nobody's history until the question is settled.
@@ -41,8 +41,8 @@ LEFT JOIN findings AS f ON f.evaluation_id = r.evaluation_id AND f.level = r.lev
 
 CREATE SINK evaluation_replies WITH (topic = 'evaluation-replies', format = 'json') AS SELECT * FROM personal_replies;
 
-CREATE TABLE notices_due (PRIMARY KEY (evaluation_id, level)) AS
-SELECT p.evaluation_id, p.level, p.person_id, p.replied_at, c.phone
+CREATE TABLE notices_due (PRIMARY KEY (person_id, evaluation_id, level)) AS
+SELECT p.person_id, p.evaluation_id, p.level, p.replied_at, c.phone
 FROM personal_replies AS p
 LEFT JOIN contacts AS c ON c.person_id = p.person_id;
 
