@@ -1,12 +1,11 @@
 -- Purpose:    the integrity score of everybody with a deduction; a proposal until an officer approves.
--- Inputs:     judged_rides, integrity_archive.
+-- Inputs:     punished_rides, integrity_archive.
 -- Outputs:    sink integrity_scores (upsert by person_id; a tombstone when the last deduction is withdrawn).
 -- Thresholds: base score 100 where the archive has none; improve_below of the policy at the latest such ride's start.
 
 CREATE VIEW deducted_points AS
 SELECT person_id, sum(deduction) AS points, last_value(improve_below ORDER BY ride_started_at) AS improve_below
-FROM judged_rides
-WHERE NOT is_minor AND is_treated
+FROM punished_rides
 GROUP BY person_id;
 
 CREATE SINK integrity_scores WITH (topic = 'integrity-scores', format = 'json') AS
