@@ -14,15 +14,24 @@ macro_rules! file {
 }
 
 /// The files in order of name, as they would be read from a folder.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 17] = [
     file!("actions.sql"),
     file!("counted-captures.sql"),
+    file!("device-health.sql"),
+    file!("doubtful-captures.sql"),
     file!("helmet-rates.sql"),
     file!("household-proposals.sql"),
     file!("integrity-scores.sql"),
+    file!("optional-sources.sql"),
+    file!("outcome-kpis.sql"),
+    file!("reminders.sql"),
     file!("reviews.sql"),
     file!("rides.sql"),
+    file!("sanctions.sql"),
     file!("sources.sql"),
+    file!("tiers.sql"),
+    file!("vanguard-index.sql"),
+    file!("visit-tasks.sql"),
 ];
 
 /// Plans the pack.
