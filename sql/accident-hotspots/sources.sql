@@ -13,3 +13,16 @@ CREATE STREAM accidents (
     severity    VARCHAR                       -- fatal, serious, slight
 ) WITH (topic = 'accidents', format = 'json', event_time = 'occurred_at', watermark_delay = '1 day',
         idle_timeout = '1 minute', unique_for = '3650 days');
+
+-- When a neighbourhood is a hotspot; each row in force from an instant until the next.
+CREATE TABLE hotspot_policy (
+    effective_from      TIMESTAMP WITH TIME ZONE NOT NULL PRIMARY KEY,
+    window_days         INT NOT NULL,         -- accidents of so many days are counted
+    baseline_days       INT NOT NULL,         -- against those of so many days before them
+    n_min               INT NOT NULL,         -- fewer distinct accidents are no hotspot
+    alpha               DOUBLE NOT NULL,      -- opens below this probability
+    clear_above         DOUBLE NOT NULL,      -- and is cleared above this one
+    same_event_minutes  INT NOT NULL,         -- accidents that follow within these are one event
+    prior_mean          DOUBLE NOT NULL,      -- the least number of accidents to be expected in a neighbourhood and year
+    overdispersion_from DOUBLE NOT NULL       -- variance / mean above which the tail is negative binomial
+) WITH (topic = 'hotspot-policy', format = 'json', broadcast = true, valid_from = 'effective_from');
