@@ -32,7 +32,7 @@ SELECT min(occurred_at) AS first_at FROM street_accidents;
 CREATE VIEW yearly_moments AS
 SELECT
     s.window_end, s.n_cells, r.first_at,
-    CAST(s.total AS DOUBLE) / s.n_cells - 1 AS others,
+    s.total - s.n_cells AS others,
     (CAST(s.squares AS DOUBLE) - CAST(s.total AS DOUBLE) * s.total / s.n_cells) / s.n_cells AS variance,
     elapsed_ms(greatest(r.first_at, add_months(s.window_end, -12)), s.window_end) / 31536000000.0 AS years
 FROM yearly_sums AS s CROSS JOIN register_start AS r;

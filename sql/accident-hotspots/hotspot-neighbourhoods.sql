@@ -51,6 +51,8 @@ SELECT
     coalesce(p.clear_above, 0.05) AS clear_above,
     coalesce(p.same_event_minutes, 10) AS same_event_minutes,
     coalesce(p.prior_mean, 1.0) AS prior_mean,
+    coalesce(p.prior_years, 25.0) AS prior_years,
+    coalesce(p.dispersion_max, 2.0) AS dispersion_max,
     coalesce(p.overdispersion_from, 1.5) AS overdispersion_from,
     year_month(add_months(add_days(m.at, -2), -1)) AS last_month
 FROM moves AS m
@@ -58,16 +60,26 @@ LEFT JOIN hotspot_policy FOR SYSTEM_TIME AS OF m.at AS p ON TRUE;
 
 CREATE VIEW compared_moves AS
 SELECT
-    m.cell, m.at, m.counted, m.remembered, m.counted_ms, m.place, m.window_days, m.n_min, m.alpha, m.clear_above,
-    m.same_event_minutes, m.overdispersion_from,
-    greatest(m.prior_mean, coalesce(b.others / b.years, m.prior_mean)) AS usual,
-    coalesce(moment_dispersion(greatest(b.others, m.prior_mean * b.years), b.variance), 0.0) AS dispersion,
-    -- How much of the days before the window the register has seen.
+    *,
     coalesce(
-        least(m.baseline_days, greatest(elapsed_ms(b.first_at, m.at) / 86400000.0 - m.window_days, 0.0)), 0.0
-    ) / 365.0 AS years_seen
-FROM governed_moves AS m
-LEFT JOIN baselines AS b ON b.last_month = m.last_month;
+        least(dispersion_max, moment_dispersion(greatest(CAST(others AS DOUBLE) / n_cells, usual * years), variance))
+            * n_cells * years / (n_cells * years + prior_years),
+        0.0
+    ) AS dispersion
+FROM (
+    SELECT
+        m.*, b.n_cells, b.others, b.variance, b.years,
+        greatest(
+            m.prior_mean,
+            coalesce((m.prior_mean * m.prior_years + b.others) / (m.prior_years + b.n_cells * b.years), m.prior_mean)
+        ) AS usual,
+        -- How much of the days before the window the register has seen.
+        coalesce(
+            least(m.baseline_days, greatest(elapsed_ms(b.first_at, m.at) / 86400000.0 - m.window_days, 0.0)), 0.0
+        ) / 365.0 AS years_seen
+    FROM governed_moves AS m
+    LEFT JOIN baselines AS b ON b.last_month = m.last_month
+) AS m;
 
 CREATE VIEW near_moves AS
 SELECT

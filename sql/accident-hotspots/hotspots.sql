@@ -47,7 +47,7 @@ CREATE SINK hotspots WITH (topic = 'hotspots', format = 'json') AS
 SELECT
     r.hotspot_id, r.hotspot_opened_at AS opened_at, r.rank, r.center AS cell, r.cells,
     r.n, r.baseline, r.p,
-    least(1.0, min(r.p * r.n_cells / r.rank) OVER (ORDER BY r.rank DESC)) AS fdr,
+    CASE WHEN r.n_cells IS NOT NULL THEN least(1.0, min(r.p * r.n_cells / r.rank) OVER (ORDER BY r.rank DESC)) END AS fdr,
     a.n_accidents, a.epdo, a.evidence
 FROM ranked_hotspots AS r
 JOIN present_accidents AS a ON a.hotspot_id = r.hotspot_id;

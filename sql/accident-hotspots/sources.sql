@@ -23,6 +23,9 @@ CREATE TABLE hotspot_policy (
     alpha               DOUBLE NOT NULL,      -- opens below this probability
     clear_above         DOUBLE NOT NULL,      -- and is cleared above this one
     same_event_minutes  INT NOT NULL,         -- accidents that follow within these are one event
-    prior_mean          DOUBLE NOT NULL,      -- the least number of accidents to be expected in a neighbourhood and year
-    overdispersion_from DOUBLE NOT NULL       -- variance / mean above which the tail is negative binomial
+    prior_mean          DOUBLE NOT NULL,      -- accidents of a neighbourhood and year before anything is known; never expected less
+    prior_years         DOUBLE NOT NULL,      -- and for how many years of a neighbourhood that speaks
+    dispersion_max      DOUBLE NOT NULL,      -- neighbourhoods are held to differ at most so much
+    overdispersion_from DOUBLE NOT NULL,      -- variance / mean of a year above which the tail is negative binomial
+    sender              VARCHAR               -- who answers for CAP alerts, as a domain name
 ) WITH (topic = 'hotspot-policy', format = 'json', broadcast = true, valid_from = 'effective_from');
