@@ -1,5 +1,5 @@
 -- Purpose:    hotspots of accidents as they open, grow and are cleared; for maps and desks, and as CAP 1.2.
--- Inputs:     open_counts, hotspot_members, dated_accidents, hotspot_policy (sender).
+-- Inputs:     open_counts, hotspot_members, dated_accidents, middles, hotspot_policy (sender).
 -- Outputs:    sink hotspot_alerts (append), sink hotspot_cap_alerts (append; the same as Common Alerting Protocol). Consumers:
 --             brigade of the area, road operator, black-spot centre.
 -- Rules:      the first accident that opens a hotspot is new, each further one in an open neighbourhood updated, the end of its
@@ -34,11 +34,12 @@ WHERE rank = 1;
 
 CREATE VIEW near_accidents AS
 SELECT
-    center, accident_id, weight,
-    lpad(CAST(elapsed_ms(TIMESTAMP '1970-01-01T00:00:00Z', occurred_at) AS VARCHAR), 15, '0') || '/1/' || accident_id AS place,
-    lpad(CAST(elapsed_ms(TIMESTAMP '1970-01-01T00:00:00Z', leaves_at) AS VARCHAR), 15, '0') || '/0/' || accident_id
+    c.center, a.accident_id, a.weight,
+    lpad(CAST(elapsed_ms(TIMESTAMP '1970-01-01T00:00:00Z', a.occurred_at) AS VARCHAR), 15, '0') || '/1/' || a.accident_id
+        AS place,
+    lpad(CAST(elapsed_ms(TIMESTAMP '1970-01-01T00:00:00Z', a.leaves_at) AS VARCHAR), 15, '0') || '/0/' || a.accident_id
         AS leaves_place
-FROM (SELECT *, unnest(h3_disk(cell, 1)) AS center FROM dated_accidents) AS a;
+FROM dated_accidents AS a JOIN middles AS c ON c.near = a.cell;
 
 CREATE VIEW message_evidence AS
 SELECT

@@ -5,8 +5,8 @@
 --           and so are those that a chain of such episodes connects. It is named for the episode that opened first: its cell
 --           and the local date; a second one of that day has .2 behind it. So an accident counts in one hotspot at a time, a
 --           hotspot keeps its name while it grows, moves or shrinks, and where two meet the elder goes on.
--- Limits:   chains are followed by four rounds, of which each goes one episode on and then as far again as the leader found
---           there had got: 15 episodes from the eldest where they opened one after the other, at least 4 in any order.
+-- Limits:   SQL without recursion follows a chain only so far: 16 steps for certain, 11 km at the most; further where an episode on
+--           the way is older than those around it, for each group gathers behind its eldest first.
 
 CREATE VIEW touching_episodes AS
 SELECT a.name, b.name AS other
@@ -16,35 +16,32 @@ JOIN episodes AS b
     AND b.opened_place < coalesce(a.cleared_place, '9')
     AND a.opened_place < coalesce(b.cleared_place, '9');
 
+-- Each episode follows the eldest that it touches, and that one the eldest that it touches.
 CREATE VIEW first_touched AS
-SELECT name, min(other) AS leader FROM touching_episodes GROUP BY name;
+SELECT name, min(other) AS eldest FROM touching_episodes GROUP BY name;
 
-CREATE VIEW first_led AS
-SELECT t.name, f.leader FROM first_touched AS t JOIN first_touched AS f ON f.name = t.leader;
+CREATE VIEW followers AS
+SELECT f.name, g.eldest FROM first_touched AS f JOIN first_touched AS g ON g.name = f.eldest;
 
-CREATE VIEW second_touched AS
-SELECT t.name, min(l.leader) AS leader
-FROM touching_episodes AS t JOIN first_led AS l ON l.name = t.other
-GROUP BY t.name;
+CREATE VIEW within_1_step AS
+SELECT DISTINCT a.eldest, b.eldest AS other
+FROM touching_episodes AS t
+JOIN followers AS a ON a.name = t.name
+JOIN followers AS b ON b.name = t.other;
 
-CREATE VIEW second_led AS
-SELECT t.name, f.leader FROM second_touched AS t JOIN second_touched AS f ON f.name = t.leader;
+CREATE VIEW within_2_steps AS
+SELECT DISTINCT a.eldest, b.other FROM within_1_step AS a JOIN within_1_step AS b ON b.eldest = a.other;
 
-CREATE VIEW third_touched AS
-SELECT t.name, min(l.leader) AS leader
-FROM touching_episodes AS t JOIN second_led AS l ON l.name = t.other
-GROUP BY t.name;
+CREATE VIEW within_4_steps AS
+SELECT DISTINCT a.eldest, b.other FROM within_2_steps AS a JOIN within_2_steps AS b ON b.eldest = a.other;
 
-CREATE VIEW third_led AS
-SELECT t.name, f.leader FROM third_touched AS t JOIN third_touched AS f ON f.name = t.leader;
+CREATE VIEW within_8_steps AS
+SELECT DISTINCT a.eldest, b.other FROM within_4_steps AS a JOIN within_4_steps AS b ON b.eldest = a.other;
 
-CREATE VIEW fourth_touched AS
-SELECT t.name, min(l.leader) AS leader
-FROM touching_episodes AS t JOIN third_led AS l ON l.name = t.other
-GROUP BY t.name;
-
-CREATE VIEW fourth_led AS
-SELECT t.name, f.leader FROM fourth_touched AS t JOIN fourth_touched AS f ON f.name = t.leader;
+CREATE VIEW within_16_steps AS
+SELECT a.eldest, min(b.other) AS leader
+FROM within_8_steps AS a JOIN within_8_steps AS b ON b.eldest = a.other
+GROUP BY a.eldest;
 
 CREATE VIEW named_episodes AS
 SELECT
@@ -58,5 +55,6 @@ FROM (
 CREATE TABLE hotspot_members (PRIMARY KEY (center, episode)) AS
 SELECT e.center, e.episode, e.opened_place, e.cleared_place, h.hotspot_id, h.opened_at AS hotspot_opened_at
 FROM named_episodes AS e
-JOIN fourth_led AS l ON l.name = e.name
+JOIN followers AS f ON f.name = e.name
+JOIN within_16_steps AS l ON l.eldest = f.eldest
 JOIN named_episodes AS h ON h.name = l.leader;

@@ -1,15 +1,15 @@
 -- Purpose:    when each neighbourhood is conspicuous: its episodes, and its counts at each of their steps.
 -- Inputs:     street_accidents, baselines, hotspot_policy.
--- Outputs:    dated_accidents, open_counts, episodes (read by hotspot-clusters.sql and hotspot-alerts.sql).
+-- Outputs:    dated_accidents, middles, open_counts, episodes (read by hotspot-clusters.sql and hotspot-alerts.sql).
 -- Rules:      n is the number of distinct accidents in the neighbourhood within the window. The baseline is what the empirical
 --             Bayes estimate of the days before the window expects there: the usual number and the neighbourhood's own
 --             history, weighted by how much history there is and how unlike neighbourhoods are. p is the probability of n or
 --             more: negative binomial with what the estimate leaves uncertain, Poisson where neighbourhoods are alike.
---             An accident opens an episode when p < alpha, n >= n_min, at least two of the n are separate events (not one
---             crash reported twice), and the middle cell has one itself. The episode ends when p > clear_above.
+--             An accident opens an episode when p < alpha, n >= n_min, they are not reports of one crash, and the middle cell
+--             has one itself. The episode ends when p > clear_above.
 -- Thresholds: hotspot_policy at the instant of each step, that of the accident for the days; where none is in force: 90 days
---             against 365, n_min 3, alpha 0.005, clear_above 0.05, 10 minutes, at least 1 accident a neighbourhood and year,
---             overdispersed above 1.5. A policy decides from its instant on.
+--             against 365, n_min 3, alpha 0.005, clear_above 0.05, 10 minutes; before anything is known 1 accident a neighbourhood
+--             and year, for 25 such years; dispersion at most 2, overdispersed above 1.5. A policy decides from its instant on.
 -- Limits:     all is a function of what accidents say, never of when they came: a late one is put where it belongs. What an
 --             accident touches are its 7 neighbourhoods, and there the steps behind it. Accidents are kept without end.
 
@@ -81,15 +81,20 @@ FROM (
     LEFT JOIN baselines AS b ON b.last_month = m.last_month
 ) AS m;
 
+-- Only where there has been an accident can a neighbourhood have its middle.
+CREATE VIEW middles AS
+SELECT center, unnest(h3_disk(center, 1)) AS near
+FROM (SELECT cell AS center FROM dated_accidents GROUP BY cell) AS c;
+
 CREATE VIEW near_moves AS
 SELECT
-    center, CASE WHEN center = cell THEN 1 ELSE 0 END AS is_own,
+    c.center, CASE WHEN c.center = m.cell THEN 1 ELSE 0 END AS is_own,
     at, counted, remembered, counted_ms, place, n_min, alpha, clear_above, same_event_minutes,
     -- What the window expects without any history; each accident of the history adds its share.
     usual * eb_weight(usual * years_seen, dispersion) * window_days / 365.0 AS least_baseline,
     dispersion,
     1 + dispersion * usual > overdispersion_from AS is_overdispersed
-FROM (SELECT *, unnest(h3_disk(cell, 1)) AS center FROM compared_moves) AS m;
+FROM compared_moves AS m JOIN middles AS c ON c.near = m.cell;
 
 -- === counts at every step ===
 
@@ -100,8 +105,7 @@ SELECT
     sum(counted) OVER in_order AS n,
     sum(remembered) OVER in_order AS n_before,
     sum(is_own * counted) OVER in_order AS n_own,
-    sum(counted_ms) OVER in_order AS sum_ms,
-    max(is_own) OVER in_order AS is_inhabited
+    sum(counted_ms) OVER in_order AS sum_ms
 FROM near_moves
 WINDOW in_order AS (PARTITION BY center ORDER BY place);
 
@@ -122,7 +126,6 @@ FROM (
         least_baseline * (1 + dispersion * n_before) AS baseline,
         dispersion / (1 + dispersion * n_before) AS uncertainty
     FROM running_counts
-    WHERE is_inhabited = 1
 ) AS c;
 
 -- === episodes ===
