@@ -1,5 +1,5 @@
 -- Purpose:    the hotspot alerts as messages of the Common Alerting Protocol 1.2, in JSON with its names.
--- Inputs:     alert_messages, episodes' cells; hotspot_policy (sender).
+-- Inputs:     alert_messages, hotspot_policy (sender).
 -- Outputs:    sink hotspot_cap_alerts (append). Consumers: alert brokers, provincial platforms, road operators.
 -- Rules:      new is Alert, updated is Update, cleared is Cancel. references names the message before in the same hotspot; that of
 --             a later revision names the revision before, and is an Update, a withdrawn one a Cancel. An identifier never comes
@@ -11,26 +11,32 @@
 
 CREATE TABLE cap_messages (PRIMARY KEY (alert_id)) AS
 SELECT
-    m.alert_id, m.hotspot_id, m.status, m.changed_at, m.cell, m.cells, m.n, m.baseline, m.p, m.evidence, m.worst, m.window_days,
-    m.rule_version, coalesce(p.sender, 'accident-hotspots') AS sender,
-    regexp_replace(m.alert_id, '[ ,<&]', '_', 'g') AS identifier,
-    lag(m.alert_id) OVER in_hotspot AS former_id,
-    lag(m.changed_at) OVER in_hotspot AS former_at
-FROM alert_messages AS m
-LEFT JOIN hotspot_policy FOR SYSTEM_TIME AS OF m.changed_at AS p ON TRUE
-WINDOW in_hotspot AS (PARTITION BY m.hotspot_id ORDER BY m.changed_at, m.alert_id);
+    *,
+    lag(sender || ',' || identifier || ',' || sent) OVER (PARTITION BY hotspot_id ORDER BY changed_at, alert_id) AS message_before
+FROM (
+    SELECT
+        m.alert_id, m.hotspot_id, m.status, m.changed_at, m.cell, m.cells, m.n, m.baseline, m.p, m.evidence, m.worst,
+        m.window_days, m.rule_version,
+        coalesce(p.sender, 'accident-hotspots') AS sender,
+        regexp_replace(m.alert_id, '[ ,<&]', '_', 'g') AS identifier,
+        to_char(m.changed_at, '%Y-%m-%dT%H:%M:%S%:z') AS sent
+    FROM alert_messages AS m
+    LEFT JOIN hotspot_policy FOR SYSTEM_TIME AS OF m.changed_at AS p ON TRUE
+) AS m;
 
 CREATE VIEW cap_changes AS
 SELECT CASE WHEN after.alert_id IS NULL THEN before ELSE after END AS m, after.alert_id IS NULL AS is_withdrawn, revision
 FROM CHANGES(cap_messages);
 
-CREATE SINK hotspot_cap_alerts WITH (topic = 'hotspot-cap-alerts', format = 'json', key = 'hotspot_id', emit_time = 'changed_at') AS
+CREATE SINK hotspot_cap_alerts WITH (
+    topic = 'hotspot-cap-alerts', format = 'json', key = 'hotspot_id', emit_time = 'changed_at'
+) AS
 SELECT
     m['hotspot_id'] AS hotspot_id,
     m['changed_at'] AS changed_at,
     m['identifier'] || CASE WHEN revision = 1 THEN '' ELSE '/' || CAST(revision AS VARCHAR) END AS identifier,
     m['sender'] AS sender,
-    to_char(m['changed_at'], '%Y-%m-%dT%H:%M:%S%:z') AS sent,
+    m['sent'] AS sent,
     'Actual' AS status,
     CASE
         WHEN is_withdrawn OR m['status'] = 'cleared' THEN 'Cancel'
@@ -40,11 +46,9 @@ SELECT
     'Restricted' AS scope,
     'Traffic police and road operators' AS restriction,
     CASE
-        WHEN revision > 1 THEN m['sender'] || ',' || m['identifier']
-            || CASE WHEN revision = 2 THEN '' ELSE '/' || CAST(revision - 1 AS VARCHAR) END
-            || ',' || to_char(m['changed_at'], '%Y-%m-%dT%H:%M:%S%:z')
-        WHEN m['former_id'] IS NOT NULL THEN m['sender'] || ',' || regexp_replace(m['former_id'], '[ ,<&]', '_', 'g')
-            || ',' || to_char(m['former_at'], '%Y-%m-%dT%H:%M:%S%:z')
+        WHEN revision = 1 THEN m['message_before']
+        WHEN revision = 2 THEN m['sender'] || ',' || m['identifier'] || ',' || m['sent']
+        ELSE m['sender'] || ',' || m['identifier'] || '/' || CAST(revision - 1 AS VARCHAR) || ',' || m['sent']
     END AS "references",
     make_array(named_struct(
         'language', 'en',
@@ -53,7 +57,7 @@ SELECT
         'urgency', CASE WHEN m['status'] = 'cleared' THEN 'Past' ELSE 'Future' END,
         'severity', CASE WHEN m['worst'] >= 10 THEN 'Severe' ELSE 'Moderate' END,
         'certainty', 'Observed',
-        'effective', to_char(m['changed_at'], '%Y-%m-%dT%H:%M:%S%:z'),
+        'effective', m['sent'],
         'expires', to_char(add_days(m['changed_at'], m['window_days']), '%Y-%m-%dT%H:%M:%S%:z'),
         'headline', CAST(m['n'] AS VARCHAR) || ' accidents in ' || CAST(m['window_days'] AS VARCHAR) || ' days, '
             || CAST(round(m['baseline'], 1) AS VARCHAR) || ' expected',
