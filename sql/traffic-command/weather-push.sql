@@ -2,7 +2,7 @@
 --             ends of the stretch.
 -- Inputs:     weather_readings, weather_stations, weather_policy, road_segments.
 -- Outputs:    sinks weather_notices (append with revision; the level and speed limit of a segment, withdrawn when it is over),
---             weather_dispatches (append with revision; one for each end of a segment from level 2 on), silent_stations (upsert;
+--             weather_dispatches (append with revision; one for each end of a segment from level 2 on), silent_weather_stations (upsert;
 --             nothing was heard for too long), weather_faults (append; readings that no sensor can mean).
 --             Consumers: displays, radio, the brigade of the segment, maintenance.
 -- Rules:      a level begins with a reading beyond its on_value and ends with one back at its off_value; between them it stays as it
@@ -115,5 +115,5 @@ JOIN weather_last_heard AS h ON h.station_id = t.station_id;
 CREATE TABLE weather_silence (PRIMARY KEY (station_id)) AS
 SELECT station_id, last_at FROM PASSED(weather_expected, expected_by);
 
-CREATE SINK silent_stations WITH (topic = 'silent-stations', format = 'json') AS
+CREATE SINK silent_weather_stations WITH (topic = 'silent-weather-stations', format = 'json') AS
 SELECT station_id, last_at FROM weather_silence;
