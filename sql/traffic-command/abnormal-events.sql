@@ -166,7 +166,7 @@ SELECT event_id, event_class, segment_id, brigade_id, first_at, due_at
 FROM (
     SELECT
         event_id, event_class, segment_id, brigade_id, first_at, acknowledged_at,
-        first_at + CAST(acknowledge_s || ' seconds' AS INTERVAL) AS due_at
+        first_at + acknowledge_s * INTERVAL '1 second' AS due_at
     FROM judged_events
 ) AS e
 WHERE acknowledged_at IS NULL OR acknowledged_at > due_at;

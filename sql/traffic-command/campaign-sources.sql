@@ -50,11 +50,7 @@ CREATE TABLE accidents (
     lat           DOUBLE,
     severity      VARCHAR,                  -- fatal, serious, slight, damage
     vehicle_class VARCHAR,                  -- of the vehicle that is held to have caused it
-<<<<<<< HEAD
     deaths        INT,                      -- within 7 days, null is 0
-=======
-    deaths        INT,                      -- within seven days
->>>>>>> main
     township      VARCHAR
 ) WITH (topic = 'accidents', format = 'json', event_time = 'occurred_at', watermark_delay = '1 minute',
         retention = '2000 days');

@@ -51,7 +51,7 @@ SELECT
     s.passage_id, s.passed_at, s.plate, s.lane, s.vehicle_class, s.speed_kmh, d.exit_id, d.display_id, d.has_horn,
     coalesce(p.tolerance_percent, 10) AS tolerance_percent,
     coalesce(p.hold_s, 5) AS hold_s,
-    s.passed_at - CAST(coalesce(p.grace_s, 60) || ' seconds' AS INTERVAL) AS grace_at,
+    s.passed_at - coalesce(p.grace_s, 60) * INTERVAL '1 second' AS grace_at,
     date_part('hour', s.passed_at) >= coalesce(p.night_from_hour, 20)
         OR date_part('hour', s.passed_at) < coalesce(p.night_to_hour, 6) AS is_night
 FROM passages AS s

@@ -29,7 +29,7 @@ EMIT CHANGES;
 
 CREATE VIEW timed_requests AS
 SELECT
-    *, requested_at + CAST(valid_min || ' minutes' AS INTERVAL) AS expires_at
+    *, requested_at + valid_min * INTERVAL '1 minute' AS expires_at
 FROM (
     SELECT
         r.*,

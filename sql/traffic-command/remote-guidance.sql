@@ -53,19 +53,19 @@ FROM guided_accidents;
 
 CREATE TABLE guidance_due (PRIMARY KEY (accident_id, step)) AS
 SELECT accident_id, 'located' AS step, brigade_id, due_at
-FROM (SELECT *, occurred_at + CAST(locate_s || ' seconds' AS INTERVAL) AS due_at FROM guided_accidents) AS c
+FROM (SELECT *, occurred_at + locate_s * INTERVAL '1 second' AS due_at FROM guided_accidents) AS c
 WHERE located_at IS NULL OR located_at > due_at
 UNION ALL
 SELECT accident_id, 'protection_guided', brigade_id, due_at
-FROM (SELECT *, occurred_at + CAST(protect_s || ' seconds' AS INTERVAL) AS due_at FROM guided_accidents) AS c
+FROM (SELECT *, occurred_at + protect_s * INTERVAL '1 second' AS due_at FROM guided_accidents) AS c
 WHERE coalesce(least(protected_at, removed_at) > due_at, true)
 UNION ALL
 SELECT accident_id, 'parties_contacted', brigade_id, due_at
-FROM (SELECT *, occurred_at + CAST(contact_s || ' seconds' AS INTERVAL) AS due_at FROM guided_accidents) AS c
+FROM (SELECT *, occurred_at + contact_s * INTERVAL '1 second' AS due_at FROM guided_accidents) AS c
 WHERE contacted_at IS NULL OR contacted_at > due_at
 UNION ALL
 SELECT accident_id, 'vehicles_removed', brigade_id, due_at
-FROM (SELECT *, occurred_at + CAST(remove_s || ' seconds' AS INTERVAL) AS due_at FROM guided_accidents) AS c
+FROM (SELECT *, occurred_at + remove_s * INTERVAL '1 second' AS due_at FROM guided_accidents) AS c
 WHERE removed_at IS NULL OR removed_at > due_at;
 
 CREATE TABLE guidance_missed (PRIMARY KEY (accident_id, step)) AS
@@ -100,8 +100,8 @@ CREATE VIEW accident_tails AS
 SELECT
     accident_id, road_id, direction, occurred_at, chainage_m, secondary_m,
     CASE
-        WHEN removed_at IS NULL THEN occurred_at + CAST(secondary_s || ' seconds' AS INTERVAL)
-        ELSE removed_at + CAST(secondary_tail_s || ' seconds' AS INTERVAL)
+        WHEN removed_at IS NULL THEN occurred_at + secondary_s * INTERVAL '1 second'
+        ELSE removed_at + secondary_tail_s * INTERVAL '1 second'
     END AS tail_until
 FROM guided_accidents;
 

@@ -39,22 +39,22 @@ FROM report_progress;
 -- One row a step whose time runs or ran: since when, until when, and when the step was reached.
 CREATE VIEW report_stages AS
 SELECT
-    report_id, called_at, unit_id, 'replied' AS step, called_at + CAST(reply_min || ' minutes' AS INTERVAL) AS due_at,
+    report_id, called_at, unit_id, 'replied' AS step, called_at + reply_min * INTERVAL '1 minute' AS due_at,
     reply_reached AS reached_at
 FROM report_reached
 UNION ALL
 SELECT
-    report_id, called_at, unit_id, 'handled', reply_reached + CAST(handle_min || ' minutes' AS INTERVAL), handle_reached
+    report_id, called_at, unit_id, 'handled', reply_reached + handle_min * INTERVAL '1 minute', handle_reached
 FROM report_reached
 WHERE reply_reached IS NOT NULL
 UNION ALL
 SELECT
-    report_id, called_at, unit_id, 'fed_back', handle_reached + CAST(feed_back_min || ' minutes' AS INTERVAL), feed_back_reached
+    report_id, called_at, unit_id, 'fed_back', handle_reached + feed_back_min * INTERVAL '1 minute', feed_back_reached
 FROM report_reached
 WHERE handle_reached IS NOT NULL
 UNION ALL
 SELECT
-    report_id, called_at, unit_id, 'recorded', feed_back_reached + CAST(record_min || ' minutes' AS INTERVAL), recorded_at
+    report_id, called_at, unit_id, 'recorded', feed_back_reached + record_min * INTERVAL '1 minute', recorded_at
 FROM report_reached
 WHERE feed_back_reached IS NOT NULL;
 

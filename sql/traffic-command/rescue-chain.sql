@@ -41,22 +41,22 @@ FROM (
 CREATE VIEW rescue_stages AS
 SELECT
     accident_id, occurred_at, township, judged_min, 'noticed' AS step, occurred_at AS since,
-    occurred_at + CAST(notice_min || ' minutes' AS INTERVAL) AS due_at, noticed_at AS done_at
+    occurred_at + notice_min * INTERVAL '1 minute' AS due_at, noticed_at AS done_at
 FROM rescued_accidents
 UNION ALL
 SELECT
     accident_id, occurred_at, township, judged_min, 'called', noticed_at,
-    noticed_at + CAST(call_min || ' minutes' AS INTERVAL), called_at
+    noticed_at + call_min * INTERVAL '1 minute', called_at
 FROM rescued_accidents WHERE noticed_at IS NOT NULL
 UNION ALL
 SELECT
     accident_id, occurred_at, township, judged_min, 'reached', called_at,
-    called_at + CAST(reach_min || ' minutes' AS INTERVAL), reached_at
+    called_at + reach_min * INTERVAL '1 minute', reached_at
 FROM rescued_accidents WHERE called_at IS NOT NULL
 UNION ALL
 SELECT
     accident_id, occurred_at, township, judged_min, 'in_hospital', reached_at,
-    reached_at + CAST(hospital_min || ' minutes' AS INTERVAL), in_hospital_at
+    reached_at + hospital_min * INTERVAL '1 minute', in_hospital_at
 FROM rescued_accidents WHERE reached_at IS NOT NULL
 UNION ALL
 SELECT

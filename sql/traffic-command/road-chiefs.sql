@@ -28,8 +28,8 @@ CREATE TABLE assigned_tasks (PRIMARY KEY (task_id)) AS
 SELECT
     task_id, occurred_at, road_id, chainage_m, section_id, chief_id,
     CASE WHEN section_id IS NULL THEN 'no_section' WHEN chief_id IS NULL THEN 'no_chief' END AS why,
-    occurred_at + CAST(accept_s || ' seconds' AS INTERVAL) AS accept_by,
-    occurred_at + CAST(arrive_s || ' seconds' AS INTERVAL) AS arrive_by
+    occurred_at + accept_s * INTERVAL '1 second' AS accept_by,
+    occurred_at + arrive_s * INTERVAL '1 second' AS arrive_by
 FROM (
     SELECT
         o.*, c.chief_id,

@@ -123,7 +123,8 @@ CREATE TABLE route_legs (
     PRIMARY KEY (entry_station_id, exit_station_id, leg)
 ) WITH (topic = 'route-legs', format = 'json');
 
--- What a driver asks for by scanning the code at a closed station; never corrected, another request is another.
+-- What a driver asks for by scanning the code at a closed station; never corrected, another request is another. What comes more
+-- than ten minutes late is decided, but not watched.
 CREATE STREAM pass_requests (
     request_id       VARCHAR NOT NULL PRIMARY KEY,
     requested_at     TIMESTAMP WITH TIME ZONE NOT NULL,
@@ -133,7 +134,7 @@ CREATE STREAM pass_requests (
     exit_station_id  VARCHAR NOT NULL,
     promised         BOOLEAN NOT NULL,      -- to keep to the route
     phone            VARCHAR PRIVATE
-) WITH (topic = 'pass-requests', format = 'json', event_time = 'requested_at', watermark_delay = '30 seconds',
+) WITH (topic = 'pass-requests', format = 'json', event_time = 'requested_at', watermark_delay = '10 minutes',
         idle_timeout = '10 seconds', unique_for = '30 days');
 
 CREATE TABLE pass_policy (

@@ -116,7 +116,7 @@ CREATE TABLE weather_last_heard AS
 SELECT station_id, max(observed_at) AS last_at FROM weather_readings GROUP BY station_id EMIT CHANGES;
 
 CREATE TABLE weather_expected (PRIMARY KEY (station_id)) AS
-SELECT t.station_id, h.last_at, h.last_at + CAST(coalesce(t.silent_after_s, 900) || ' seconds' AS INTERVAL) AS expected_by
+SELECT t.station_id, h.last_at, h.last_at + coalesce(t.silent_after_s, 900) * INTERVAL '1 second' AS expected_by
 FROM weather_stations AS t
 JOIN weather_last_heard AS h ON h.station_id = t.station_id;
 
