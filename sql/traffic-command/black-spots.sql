@@ -13,7 +13,7 @@
 --             the spot in `answers` takes it up.
 -- Thresholds: black_spot_rules at the instant of each accident; where none is in force for a rule: `frequent`, 5 accidents in
 --             500 metres and 1095 days; `fatal`, 3 fatal ones in 2000 metres and 1095 days. black_spot_policy: 5 working days
---             to answer, dispersion 0.5.
+--             to answer, the dispersion of the road itself.
 -- Limits:     an accident leaves its window when the watermark passes its end; there is no further hysteresis. At least three
 --             accidents make a spot by default; a province that asks for fewer writes a rule.
 
@@ -117,17 +117,35 @@ SELECT road_id, direction, sum(to_m - from_m) AS road_m FROM road_segments GROUP
 CREATE VIEW road_counts AS
 SELECT road_id, direction, count(DISTINCT accident_id) AS accidents FROM counted_accidents GROUP BY road_id, direction;
 
+-- How unevenly the accidents of a road lie, by the moments of the numbers on its 500 metres: what is known of a road without a
+-- model of its traffic.
+CREATE VIEW road_dispersions AS
+SELECT
+    s.road_id, s.direction,
+    moment_dispersion(s.n / (l.road_m / 500), (s.squares - s.n * s.n / (l.road_m / 500)) / (l.road_m / 500 - 1)) AS dispersion
+FROM (
+    SELECT road_id, direction, CAST(sum(n) AS DOUBLE) AS n, CAST(sum(n * n) AS DOUBLE) AS squares
+    FROM (
+        SELECT road_id, direction, chainage_bin(chainage_m, 500) AS section_m, count(DISTINCT accident_id) AS n
+        FROM counted_accidents
+        GROUP BY road_id, direction, chainage_bin(chainage_m, 500)
+    ) AS b
+    GROUP BY road_id, direction
+) AS s
+JOIN road_lengths AS l ON l.road_id = s.road_id AND l.direction = s.direction;
+
 CREATE VIEW judged_spots AS
 SELECT
     'spot/' || c.first_accident_id AS spot_id, c.road_id, c.direction, c.from_m, c.to_m, s.brigade_id,
     c.accidents, c.fatal, c.deaths, x.rules, c.evidence, c.latest_at,
     r.accidents * x.length_m / l.road_m AS usual,
-    coalesce(p.dispersion, 0.5) AS dispersion,
+    coalesce(p.dispersion, k.dispersion) * 500 / x.length_m AS dispersion,
     coalesce(p.answer_days, 5) AS answer_days
 FROM spot_counts AS c
 JOIN spot_extents AS x ON x.road_id = c.road_id AND x.direction = c.direction AND x.stretch = c.stretch
 JOIN road_counts AS r ON r.road_id = c.road_id AND r.direction = c.direction
 LEFT JOIN road_lengths AS l ON l.road_id = c.road_id AND l.direction = c.direction
+LEFT JOIN road_dispersions AS k ON k.road_id = c.road_id AND k.direction = c.direction
 LEFT JOIN road_segments AS s
     ON s.road_id = c.road_id AND s.direction = c.direction AND c.first_m >= s.from_m AND c.first_m < s.to_m
 LEFT JOIN black_spot_policy FOR SYSTEM_TIME AS OF c.latest_at AS p ON TRUE;

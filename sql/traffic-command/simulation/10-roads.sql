@@ -77,12 +77,33 @@ SELECT
 FROM (SELECT *, unnest(generate_series(0, n_cameras - 1)) AS i FROM trips) AS t
 WHERE CASE direction WHEN 'up' THEN first_n + i ELSE first_n - i END BETWEEN 0 AND 49;
 
+-- Who asks for a code to pass a closed station, and half an hour later is where that was not to be.
+CREATE VIEW pass_wishes AS
+SELECT
+    n, 'PR' || CAST(n AS VARCHAR) AS request_id, requested_at,
+    '鲁A' || lpad(CAST(CAST(floor(chance('rv', n) * people()) AS INT) + 1 AS VARCHAR), 5, '0') AS plate,
+    CASE WHEN chance('rc', n) < 0.9 THEN 'car' WHEN chance('rc', n) < 0.97 THEN 'heavy_truck' ELSE 'hazmat' END AS vehicle_class,
+    CASE CAST(floor(chance('re', n) * 4) AS INT) WHEN 1 THEN 'T3' WHEN 2 THEN 'T4' ELSE 'T2' END AS exit_station_id,
+    chance('rp', n) < 0.97 AS promised
+FROM (
+    SELECT
+        n,
+        started_at() + CAST((CAST(floor(chance('rd', n) * days()) AS BIGINT) * 86400 + 18000
+            + CAST(floor(chance('rt', n) * 14400) AS BIGINT)) || ' seconds' AS INTERVAL) AS requested_at
+    FROM (SELECT unnest(generate_series(1, days() * 10)) AS n) AS s
+) AS r;
+
 -- One plate in fifty is not legible, one record in two hundred comes half a minute or more late, one in two hundred twice.
 CREATE VIEW arriving_passages AS
 SELECT *, passed_at + CAST(CASE WHEN chance('late', passage_id) < 0.005 THEN CAST(chance('how late', passage_id) * 90 AS BIGINT) ELSE 0 END || ' seconds' AS INTERVAL) AS arrives_at
 FROM trip_points
 UNION ALL
-SELECT *, passed_at + INTERVAL '3 seconds' FROM trip_points WHERE chance('twice', passage_id) < 0.005;
+SELECT *, passed_at + INTERVAL '3 seconds' FROM trip_points WHERE chance('twice', passage_id) < 0.005
+UNION ALL
+SELECT
+    'P' || request_id AS passage_id, 0, 0, 0, plate, vehicle_class, 'white', 0.0, 'D-G1-up-21', requested_at + INTERVAL '30 minutes', 90.0, 2,
+    requested_at + INTERVAL '30 minutes'
+FROM pass_wishes WHERE chance('breaks', n) < 0.15;
 
 INSERT INTO passages
 SELECT
@@ -105,15 +126,24 @@ SELECT
 FROM (
     SELECT
         n, chance('hot', n) < 0.03 AS is_hot,
-        CASE WHEN n <= days() * 4 THEN chance('day', n) * days() ELSE -1000 * chance('day', n) END AS day_at
-    FROM (SELECT unnest(generate_series(1, days() * 4 + 300)) AS n) AS s
+        CASE WHEN n <= days() * 10 THEN chance('day', n) * days() ELSE -1000 * chance('day', n) END AS day_at
+    FROM (SELECT unnest(generate_series(1, days() * 10 + 300)) AS n) AS s
 ) AS a;
+
+-- Some run into the tail of another, a quarter of an hour later and 800 metres before it.
+CREATE VIEW all_accidents AS
+SELECT accident_id, is_new, occurred_at, road_id, direction, chainage_m, severity FROM made_accidents
+UNION ALL
+SELECT
+    accident_id || 'x', is_new, occurred_at + INTERVAL '15 minutes', road_id, direction,
+    CASE direction WHEN 'up' THEN chainage_m - 800 ELSE chainage_m + 800 END, 'damage'
+FROM made_accidents WHERE chance('tail', n) < 0.02;
 
 CREATE VIEW registered_accidents AS
 SELECT
     a.*, CASE severity WHEN 'fatal' THEN 1 END AS deaths, 'T' || CAST(CAST(floor(chainage_m / 10000) AS INT) AS VARCHAR) AS township,
     116.0 + chainage_m / 100000 AS lon, CASE road_id WHEN 'G1' THEN 36.2 WHEN 'G2' THEN 36.5 WHEN 'G3' THEN 36.8 ELSE 37.1 END AS lat
-FROM made_accidents AS a;
+FROM all_accidents AS a;
 
 -- An injury that turns out worse two days later, and entries by mistake.
 INSERT INTO accidents

@@ -49,12 +49,12 @@ CREATE VIEW made_guidance AS
 SELECT accident_id, occurred_at, step, after_s,
     occurred_at + CAST(CAST(round(after_s) AS BIGINT) || ' seconds' AS INTERVAL) AS done_at
 FROM (
-    SELECT accident_id, occurred_at, 'located' AS step, 40 - ln(1 - chance('g1', accident_id)) * 50 AS after_s FROM new_accidents
-    UNION ALL SELECT accident_id, occurred_at, 'evidence_kept', 200 - ln(1 - chance('g2', accident_id)) * 60 FROM new_accidents
-    UNION ALL SELECT accident_id, occurred_at, 'protection_guided', 100 - ln(1 - chance('g3', accident_id)) * 60 FROM new_accidents
-    UNION ALL SELECT accident_id, occurred_at, 'vehicles_removed', 500 - ln(1 - chance('g4', accident_id)) * 350 FROM new_accidents
-    UNION ALL SELECT accident_id, occurred_at, 'parties_contacted', 900 - ln(1 - chance('g5', accident_id)) * 900 FROM new_accidents
-    UNION ALL SELECT accident_id, occurred_at, 'officer_arrived', 700 - ln(1 - chance('g6', accident_id)) * 500 FROM new_accidents WHERE chance('officer', accident_id) < 0.15
+    SELECT accident_id, occurred_at, 'located' AS step, 40 - ln(1 - chance('g1', accident_id)) * 50 AS after_s FROM registered_accidents
+    UNION ALL SELECT accident_id, occurred_at, 'evidence_kept', 200 - ln(1 - chance('g2', accident_id)) * 60 FROM registered_accidents
+    UNION ALL SELECT accident_id, occurred_at, 'protection_guided', 100 - ln(1 - chance('g3', accident_id)) * 60 FROM registered_accidents
+    UNION ALL SELECT accident_id, occurred_at, 'vehicles_removed', 500 - ln(1 - chance('g4', accident_id)) * 350 FROM registered_accidents
+    UNION ALL SELECT accident_id, occurred_at, 'parties_contacted', 900 - ln(1 - chance('g5', accident_id)) * 900 FROM registered_accidents
+    UNION ALL SELECT accident_id, occurred_at, 'officer_arrived', 700 - ln(1 - chance('g6', accident_id)) * 500 FROM registered_accidents WHERE chance('officer', accident_id) < 0.15
 ) AS g
 WHERE chance('forgotten', accident_id, step) > 0.01;
 
@@ -63,6 +63,11 @@ INSERT INTO guidance_steps SELECT accident_id, step, done_at FROM made_guidance 
 -- Twelve sections of G1; three shifts a day, of which a few are not filled.
 INSERT INTO chief_sections
 SELECT 'L' || lpad(CAST(k AS VARCHAR), 2, '0') AS section_id, 'G1' AS road_id, floor(k * 100000.0 / 12) AS from_m, floor((k + 1) * 100000.0 / 12) AS to_m
+FROM (SELECT unnest(generate_series(0, 11)) AS k) AS s;
+
+-- Before the first day one shift, for what history has.
+INSERT INTO chief_shifts
+SELECT 'L' || lpad(CAST(k AS VARCHAR), 2, '0') AS section_id, started_at() - INTERVAL '1100 days' AS starts_at, started_at() AS ends_at, 'C' || CAST(k AS VARCHAR) || '-0' AS chief_id
 FROM (SELECT unnest(generate_series(0, 11)) AS k) AS s;
 
 INSERT INTO chief_shifts
@@ -74,16 +79,21 @@ FROM (SELECT unnest(generate_series(0, 11)) AS k) AS s CROSS JOIN (SELECT unnest
 WHERE chance('shift', k, h) > 0.005
 ORDER BY starts_at, section_id;
 
+CREATE VIEW chief_matters AS
+SELECT 'accident/' || accident_id AS task_id, occurred_at FROM registered_accidents WHERE road_id = 'G1'
+UNION ALL
+SELECT 'event/' || detection_id, detected_at FROM made_detections WHERE road_id = 'G1' AND (detection_id LIKE 'W%' OR detection_id LIKE '%-0');
+
 INSERT INTO chief_responses
-SELECT task_id, step, responded_at, NULL AS chief_id
+SELECT task_id, step, responded_at
 FROM (
-    SELECT 'accident/' || accident_id AS task_id, 'accepted' AS step,
-        occurred_at + CAST(CAST(round(10 - ln(1 - chance('accept', accident_id)) * 18) AS BIGINT) || ' seconds' AS INTERVAL) AS responded_at
-    FROM new_accidents WHERE road_id = 'G1'
+    SELECT task_id, 'accepted' AS step,
+        occurred_at + CAST(CAST(round(10 - ln(1 - chance('accept', task_id)) * 18) AS BIGINT) || ' seconds' AS INTERVAL) AS responded_at
+    FROM chief_matters
     UNION ALL
-    SELECT 'accident/' || accident_id, 'arrived',
-        occurred_at + CAST(CAST(round(200 - ln(1 - chance('arrive', accident_id)) * 260) AS BIGINT) || ' seconds' AS INTERVAL)
-    FROM new_accidents WHERE road_id = 'G1'
+    SELECT task_id, 'arrived',
+        occurred_at + CAST(CAST(round(200 - ln(1 - chance('arrive', task_id)) * 260) AS BIGINT) || ' seconds' AS INTERVAL)
+    FROM chief_matters
 ) AS r
 ORDER BY responded_at, task_id;
 
@@ -111,12 +121,12 @@ ORDER BY observed_at, station_id;
 -- === exits ===
 
 INSERT INTO exit_zones
-SELECT 'X-' || road_id || '-' || direction AS exit_id, road_id, direction, CASE direction WHEN 'up' THEN 30600 ELSE 70400 END AS exit_m
+SELECT 'X-' || road_id || '-' || direction AS exit_id, road_id, direction, CASE direction WHEN 'up' THEN 31600 ELSE 69400 END AS exit_m
 FROM roads CROSS JOIN directions;
 
 INSERT INTO roadside_displays
 SELECT 'Y-' || road_id || '-' || direction || '-' || CAST(i AS VARCHAR) AS display_id, road_id, direction,
-    CASE direction WHEN 'up' THEN 29300 + i * 700 ELSE 71700 - i * 700 END AS chainage_m, i = 1 AS has_horn
+    CASE direction WHEN 'up' THEN 30900 + i * 500 ELSE 70100 - i * 500 END AS chainage_m, i = 1 AS has_horn
 FROM roads CROSS JOIN directions CROSS JOIN (SELECT unnest(generate_series(0, 1)) AS i) AS s;
 
 INSERT INTO lane_limits
@@ -129,7 +139,7 @@ SELECT 'K' || passage_id AS capture_id, device_id, passed_at AS captured_at,
     CASE WHEN chance('behaviour', passage_id) < 0.7 THEN 'solid_line' WHEN chance('behaviour', passage_id) < 0.9 THEN 'sudden_lane_change' WHEN chance('behaviour', passage_id) < 0.97 THEN 'stopping' ELSE 'reversing' END AS behaviour,
     plate, lane
 FROM trip_points
-WHERE (device_id LIKE '%-up-14' OR device_id LIKE '%-up-15' OR device_id LIKE '%-down-35') AND chance('behaves', passage_id) < 0.05
+WHERE (device_id LIKE '%-up-15' OR device_id LIKE '%-down-35') AND chance('behaves', passage_id) < 0.15
 ORDER BY passed_at, passage_id;
 
 -- === calls, positions, vehicles that fled ===
@@ -156,9 +166,9 @@ FROM (
 ) AS a
 ORDER BY called_at, accident_id;
 
--- One accident in thirty has a party that flees; it is reported three hours later.
+-- One accident in twenty-five has a party that flees; it is reported three hours later.
 CREATE VIEW flights AS
-SELECT 'F' || accident_id AS case_id, * FROM new_accidents WHERE chance('flees', accident_id) < 0.033;
+SELECT 'F' || accident_id AS case_id, * FROM new_accidents WHERE chance('flees', accident_id) < 0.04;
 
 INSERT INTO flight_cases SELECT case_id, occurred_at, lon, lat, make_array('3701') AS cities FROM flights ORDER BY occurred_at, case_id;
 

@@ -11,7 +11,7 @@ SELECT report_id, called_at, CASE CAST(floor(chance('rk', report_id) * 3) AS INT
 FROM (
     SELECT report_id, called_at, NULL AS follows, '1390000' || lpad(CAST(n % 10000 AS VARCHAR), 4, '0') AS caller_phone FROM made_reports
     UNION ALL
-    SELECT report_id || 'b', called_at + CAST(CAST(round(chance('again', report_id) * 10 * 86400) AS BIGINT) || ' seconds' AS INTERVAL), report_id, NULL
+    SELECT report_id || 'b' AS report_id, called_at + CAST(CAST(round(chance('again', report_id) * 10 * 86400) AS BIGINT) || ' seconds' AS INTERVAL) AS called_at, report_id AS follows, NULL AS caller_phone
     FROM made_reports WHERE chance('calls again', report_id) < 0.04
 ) AS r
 ORDER BY called_at, report_id;
@@ -66,21 +66,15 @@ SELECT * FROM (VALUES ('T1', 'T2', 1, 'G1', 'up', 20000.0, 40000.0), ('T1', 'T3'
 
 INSERT INTO station_closures
 SELECT 'Q' || CAST(d AS VARCHAR) AS closure_id, 'T1' AS station_id,
-    started_at() + CAST(d * 24 + 5 || ' hours' AS INTERVAL) AS from_at, started_at() + CAST(d * 24 + 9 || ' hours' AS INTERVAL) AS to_at,
+    started_at() + CAST((d * 24 + 5) || ' hours' AS INTERVAL) AS from_at, started_at() + CAST((d * 24 + 9) || ' hours' AS INTERVAL) AS to_at,
     'weather' AS cause, 'G1' AS road_id, NULL AS direction, 40000.0 AS from_m, 50000.0 AS to_m
 FROM (SELECT unnest(generate_series(0, days() - 1)) AS d) AS s
 WHERE chance('closed', d) < 0.2
 ORDER BY from_at;
 
 INSERT INTO pass_requests
-SELECT
-    'PR' || CAST(n AS VARCHAR) AS request_id, requested_at, '鲁A' || lpad(CAST(CAST(floor(chance('rv', n) * people()) AS INT) + 1 AS VARCHAR), 5, '0') AS plate,
-    CASE WHEN chance('rc', n) < 0.9 THEN 'car' WHEN chance('rc', n) < 0.97 THEN 'heavy_truck' ELSE 'hazmat' END AS vehicle_class, 'T1' AS entry_station_id,
-    CASE CAST(floor(chance('re', n) * 4) AS INT) WHEN 0 THEN 'T2' WHEN 1 THEN 'T3' WHEN 2 THEN 'T4' ELSE 'T2' END AS exit_station_id, chance('rp', n) < 0.97 AS promised
-FROM (
-    SELECT n, started_at() + CAST(CAST(floor(chance('rd', n) * days()) AS BIGINT) * 86400 + 18000 + CAST(floor(chance('rt', n) * 14400) AS BIGINT) || ' seconds' AS INTERVAL) AS requested_at
-    FROM (SELECT unnest(generate_series(1, days() * 10)) AS n) AS s
-) AS r
+SELECT request_id, requested_at, plate, vehicle_class, 'T1' AS entry_station_id, exit_station_id, promised
+FROM pass_wishes
 ORDER BY requested_at, request_id;
 
 -- === mediation ===
@@ -115,7 +109,7 @@ WHERE chance('offers', p, n) > 0.03;
 
 CREATE VIEW made_counter_cases AS
 SELECT 'CC' || CAST(n AS VARCHAR) AS counter_case_id, n,
-    started_at() + CAST(CAST(floor(chance('cd', n) * days()) AS BIGINT) * 86400 + 30600 + CAST(floor(chance('ct', n) * 28800) AS BIGINT) || ' seconds' AS INTERVAL) AS accepted_at
+    started_at() + CAST((CAST(floor(chance('cd', n) * days()) AS BIGINT) * 86400 + 30600 + CAST(floor(chance('ct', n) * 28800) AS BIGINT)) || ' seconds' AS INTERVAL) AS accepted_at
 FROM (SELECT unnest(generate_series(1, days() * 25)) AS n) AS s;
 
 INSERT INTO counter_cases
@@ -156,10 +150,10 @@ ORDER BY done_at, result_id;
 INSERT INTO rescue_steps
 SELECT accident_id, step, occurred_at + CAST(CAST(round(after_s) AS BIGINT) || ' seconds' AS INTERVAL) AS done_at
 FROM (
-    SELECT accident_id, occurred_at, 'noticed' AS step, -ln(1 - chance('n1', accident_id)) * 100 AS after_s FROM new_accidents WHERE severity <> 'damage'
-    UNION ALL SELECT accident_id, occurred_at, 'called', 500 - ln(1 - chance('n2', accident_id)) * 40 FROM new_accidents WHERE severity <> 'damage'
-    UNION ALL SELECT accident_id, occurred_at, 'reached', 1000 - ln(1 - chance('n3', accident_id)) * 500 FROM new_accidents WHERE severity <> 'damage'
-    UNION ALL SELECT accident_id, occurred_at, 'in_hospital', 3000 - ln(1 - chance('n4', accident_id)) * 900 FROM new_accidents WHERE severity <> 'damage'
+    SELECT accident_id, occurred_at, 'noticed' AS step, -ln(1 - chance('n1', accident_id)) * 100 AS after_s FROM registered_accidents WHERE severity <> 'damage'
+    UNION ALL SELECT accident_id, occurred_at, 'called', 500 - ln(1 - chance('n2', accident_id)) * 40 FROM registered_accidents WHERE severity <> 'damage'
+    UNION ALL SELECT accident_id, occurred_at, 'reached', 1000 - ln(1 - chance('n3', accident_id)) * 500 FROM registered_accidents WHERE severity <> 'damage'
+    UNION ALL SELECT accident_id, occurred_at, 'in_hospital', 3000 - ln(1 - chance('n4', accident_id)) * 900 FROM registered_accidents WHERE severity <> 'damage'
 ) AS r
 WHERE chance('unknown', accident_id, step) > 0.02
 ORDER BY done_at, accident_id;
