@@ -4,13 +4,14 @@
 -- Outputs:    sink environment_alarms (upsert by sensor_id and raised_at): raised and cleared; a tombstone when the sensor turns out
 --             faulty. sink joint_tasks (append; partition key site_id): a task for each department, issued and withdrawn. sink
 --             joint_inspections_missing (upsert by town, measure and month). sink unknown_sensors (append): means of sensors that
---             nobody registered. Consumers: urban management, ecology, market supervision.
+--             nobody registered. sink silent_sensors (upsert by sensor_id; a tombstone when it speaks again): sensors that were
+--             switched off or broke. Consumers: urban management, ecology, market supervision.
 -- Rules:      of each sensor the mean of ten minutes is set against the limits of its measure: above raise_above an alarm begins, below
 --             clear_below it ends, between them nothing changes, nor where there are fewer than readings_min readings. The alarms of a
 --             site, measure and day are one task a department, about the first. Tasks stand when an alarm ends: it must be looked
 --             into. A joint inspection takes departments_min departments; each month that begins under a duty needs one.
 -- Thresholds: sensor_limits at the beginning of the ten minutes; where none are in force: oil_smoke 2.0 and 1.6 mg/m3 (2.0 is the
---             limit of GB 18483), bin_level 0.9 and 0.5, other measures none; 3 readings. joint_policy at the inspection: 2 departments.
+--             limit of GB 18483), bin_level 0.9 and 0.5, other measures none; 3 readings, 24 hours of silence. joint_policy at the inspection: 2 departments.
 -- Limits:     an alarm comes up to 12 minutes after it began. Months are those whose first day the calendar holds.
 
 CREATE STREAM reading_means AS
@@ -76,6 +77,25 @@ SELECT
     sensor_id, raised_at, measure, site_id, town, mean_reading, raise_above, cleared_at,
     CASE WHEN cleared_at IS NULL THEN 'open' ELSE 'cleared' END AS state
 FROM standing_alarms;
+
+-- === silence ===
+
+CREATE VIEW last_readings AS
+SELECT sensor_id, max(measured_at) AS last_at FROM sensor_readings GROUP BY sensor_id;
+
+CREATE TABLE awaited_readings (PRIMARY KEY (sensor_id)) AS
+SELECT
+    s.sensor_id, s.measure, s.site_id, s.town, s.last_at,
+    s.last_at + CAST(CAST(coalesce(l.silent_hours, 24) AS VARCHAR) || ' hours' AS INTERVAL) AS due_at
+FROM (
+    SELECT s.sensor_id, s.measure, s.site_id, s.town, greatest(s.installed_at, coalesce(r.last_at, s.installed_at)) AS last_at
+    FROM environment_sensors AS s
+    LEFT JOIN last_readings AS r ON r.sensor_id = s.sensor_id
+) AS s
+LEFT JOIN sensor_limits FOR SYSTEM_TIME AS OF s.last_at AS l ON l.measure = s.measure;
+
+CREATE SINK silent_sensors WITH (topic = 'silent-sensors', format = 'json') AS
+SELECT sensor_id, measure, site_id, town, last_at AS silent_since FROM PASSED(awaited_readings, due_at);
 
 -- === tasks ===
 
