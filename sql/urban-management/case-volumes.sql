@@ -1,14 +1,15 @@
 -- Purpose:    how many cases units handle, by which procedure, and whether the streets become more orderly.
 -- Inputs:     cases, units, disorder_reports, volume_policy.
--- Outputs:    sink case_volumes (upsert by unit_id and month), sink case_years (upsert by unit_id and year, with the rank among the
---             units of the kind in the city), sink city_case_years (upsert by city and year, with the rank among the cities), sink disorder_volumes (upsert by
---             disorder_kind and month; the kind all is their sum). Consumers: the linkage command platform, unit leaders.
--- Rules:      a case counts in the month and year in which it was opened. The share is that of general procedures in all cases.
---             month_on_month compares with the month before, year_on_year with the same month (or the year) before; null where
---             there is nothing to compare with. Several reports of one incident in a month count once. Rank 1 has the greatest
---             share; equal shares have equal ranks.
--- Thresholds: volume_policy.rank_cases_min at the end of the year; 30 where no policy is in force: a share of few cases ranks
---             by chance.
+-- Outputs:    sink case_volumes (upsert by unit_id and month), sink case_years (upsert by unit_id and year, with the rank
+--             among the units of the kind in the city), sink city_case_years (upsert by city and year, with the rank among
+--             the cities), sink disorder_volumes (upsert by disorder_kind and month; the kind all is their sum). Consumers:
+--             the linkage command platform, unit leaders.
+-- Rules:      a case counts in the month and year in which it was opened. The share is that of general procedures in all
+--             cases. month_on_month compares with the month before, year_on_year with the same month (or the year) before;
+--             null where there is nothing to compare with. Several reports of one incident in a month count once. Rank 1
+--             has the greatest share; equal shares have equal ranks.
+-- Thresholds: volume_policy.rank_cases_min at the end of the year; 30 where no policy is in force: a share of few cases
+--             ranks by chance.
 
 CREATE TABLE unit_case_months AS
 SELECT

@@ -1,20 +1,21 @@
 -- Purpose:    what inspections at the doors of the main streets find, what follows, and how far they reach.
 -- Inputs:     street_entities, door_inspections, door_rectifications, door_objections, door_policy, calendar.
--- Outputs:    sink door_actions (append; partition key entity_code): a rectification task for each finding; an interview and a
---             proposal for a case, each once a month. Withdrawn when their ground falls away. Consumers: the operator, the team
---             of the street; a case is a proposal until an officer approves.
---             sink door_overdue (upsert by inspection_id): findings that were not put right in time; rectified_late_at once they
---             are. sink door_calendar_gaps (upsert by inspection_id): findings whose due day the calendar does not cover.
+-- Outputs:    sink door_actions (append; partition key entity_code): a rectification task for each finding; an interview
+--             and a proposal for a case, each once a month. Withdrawn when their ground falls away. Consumers: the
+--             operator, the team of the street; a case is a proposal until an officer approves.
+--             sink door_overdue (upsert by inspection_id): findings that were not put right in time; rectified_late_at once
+--             they are.
+--             sink door_calendar_gaps (upsert by inspection_id): findings whose due day the calendar does not cover.
 --             sink door_coverage (upsert by town and quarter): entities that were inspected of those that were open.
 --             sink door_rectification_rates (upsert by unit_id and month): findings that were due, and put right in time.
 --             sink door_reviews (upsert by inspection_id): inspections that count nowhere, with the reason.
 -- Rules:      an inspection counts if its entity is known (else unknown_entity) and was open (not_open), its aspect exists
---             (unknown_aspect), and no objection against it was upheld. What did not pass is a finding; the same aspect of an entity on one day is one finding, the first,
---             however many inspectors saw it. Findings of an entity and calendar month are numbered as they are known now: the
---             first at or above interview_from is an interview, the first at or above case_from a proposal for a case.
---             An objection that is upheld is the reason objection_upheld; while one of a month is open no case is
---             proposed for it.
---             A finding is put right in time by an accepted rectification up to its due instant, the end of a working day.
+--             (unknown_aspect), and no objection against it was upheld. What did not pass is a finding; the same aspect of
+--             an entity on one day is one finding, the first, however many inspectors saw it. Findings of an entity and
+--             calendar month are numbered as they are known now: the first at or above interview_from is an interview, the
+--             first at or above case_from a proposal for a case. An objection that is upheld is the reason
+--             objection_upheld; while one of a month is open no case is proposed for it. A finding is put right in time by
+--             an accepted rectification up to its due instant, the end of a working day.
 -- Thresholds: door_policy at the finding; 3 working days, 3 and 5 findings, 7 aspects where none is in force.
 -- Limits:     a finding of another aspect is another finding, even where one cause is behind both. A quarter has rows once
 --             anything was inspected in it.
@@ -117,7 +118,9 @@ SELECT
 FROM PASSED(due_findings, due_at);
 
 CREATE SINK door_overdue WITH (topic = 'door-overdue', format = 'json') AS
-SELECT inspection_id, entity_code, unit_id, aspect, due_at, rectified_at AS rectified_late_at FROM passed_findings WHERE NOT in_time;
+SELECT inspection_id, entity_code, unit_id, aspect, due_at, rectified_at AS rectified_late_at
+FROM passed_findings
+WHERE NOT in_time;
 
 CREATE TABLE rectification_rates AS
 SELECT

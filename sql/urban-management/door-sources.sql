@@ -1,7 +1,8 @@
 -- Purpose:  what the rules of door responsibility read.
 -- Inputs:   topics street-entities, door-inspections, door-rectifications, door-objections, door-policy.
 -- Outputs:  tables; a tombstone takes an inspection back.
--- Limits:   inspections are remembered for 800 days; one that arrives more than an hour late takes back what was said without it.
+-- Limits:   inspections are remembered for 800 days; one that arrives more than an hour late takes back what was said
+--           without it.
 
 -- The shops and other premises along the main streets, by the code at their door.
 CREATE TABLE street_entities (

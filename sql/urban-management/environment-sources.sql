@@ -1,6 +1,6 @@
 -- Purpose:  what the joint supervision of catering smoke and sanitation reads.
--- Inputs:   topics sensor-readings, environment-sensors, sensor-faults, sensor-limits, joint-departments, joint-inspections,
---           joint-duties, joint-policy.
+-- Inputs:   topics sensor-readings, environment-sensors, sensor-faults, sensor-limits, joint-departments,
+--           joint-inspections, joint-duties, joint-policy.
 -- Outputs:  the stream of readings; tables; a tombstone takes a joint inspection back.
 -- Limits:   readings arrive at most two minutes late; one that is sent again within a day counts once.
 

@@ -1,16 +1,16 @@
--- Purpose:    waste vehicles that drive without being seen: their positioning is silent while the engine runs or a camera reads
---             their plate.
+-- Purpose:    waste vehicles that drive without being seen: their positioning is silent while the engine runs or a camera
+--             reads their plate.
 -- Inputs:     vehicle_positions, plate_captures, waste_vehicles, waste_policy.
--- Outputs:    sink positioning_failures (upsert by vehicle_id and window_start, one row a vehicle and day however many cameras saw
---             it): what was silent how often, and since when. Consumers: the enterprise, which must have the device mended, and
---             enforcement, which decides whether somebody switched it off (needs_approval).
+-- Outputs:    sink positioning_failures (upsert by vehicle_id and window_start, one row a vehicle and day however many
+--             cameras saw it): what was silent how often, and since when. Consumers: the enterprise, which must have the
+--             device mended, and enforcement, which decides whether somebody switched it off (needs_approval).
 --             sink uncertain_captures (append): plates that were not read for certain; they accuse nobody.
--- Rules:      engine: the last position said that the engine ran, and no other followed within silent_minutes. camera: a plate was
---             read, and no position of its vehicle lies within silent_minutes before or after. Plates that mean none, that no
---             vehicle has, or that were read below match_score_min count nowhere.
+-- Rules:      engine: the last position said that the engine ran, and no other followed within silent_minutes. camera: a
+--             plate was read, and no position of its vehicle lies within silent_minutes before or after. Plates that mean
+--             none, that no vehicle has, or that were read below match_score_min count nowhere.
 -- Thresholds: waste_policy at the instant (silent_minutes 10, match_score_min 0.8 where none is in force).
--- Limits:     a row comes silent_minutes and 10 minutes after the silence began; positions that arrive later than that are too
---             late to answer for it.
+-- Limits:     a row comes silent_minutes and 10 minutes after the silence began; positions that arrive later than that are
+--             too late to answer for it.
 
 CREATE VIEW running_positions AS
 SELECT
