@@ -163,7 +163,7 @@ FROM (
     SELECT
         c.case_id, c.unit_id, c.procedure,
         coalesce(p.sworn_min, CASE WHEN c.procedure = 'summary' THEN 1 ELSE 2 END) AS sworn_min,
-        c.opened_at + CAST(CAST(coalesce(p.grace_hours, 24) AS VARCHAR) || ' hours' AS INTERVAL) AS due_at
+        c.opened_at + coalesce(p.grace_hours, 24) * INTERVAL '1 hour' AS due_at
     FROM cases AS c
     LEFT JOIN staff_policy FOR SYSTEM_TIME AS OF c.opened_at AS p ON p.procedure = c.procedure
 ) AS c

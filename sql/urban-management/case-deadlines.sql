@@ -20,7 +20,7 @@ SELECT d.case_id, d.unit_id, d.opened_at, d.due_at
 FROM (
     SELECT
         c.case_id, c.unit_id, c.opened_at,
-        c.opened_at + CAST(CAST(coalesce(p.evidence_hours, 24) AS VARCHAR) || ' hours' AS INTERVAL) AS due_at
+        c.opened_at + coalesce(p.evidence_hours, 24) * INTERVAL '1 hour' AS due_at
     FROM cases AS c
     LEFT JOIN evidence_policy FOR SYSTEM_TIME AS OF c.opened_at AS p ON TRUE
 ) AS d

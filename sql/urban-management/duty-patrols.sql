@@ -77,7 +77,7 @@ SELECT grid_id, max(last_at) AS last_at FROM judged_hours WHERE is_patrol GROUP 
 CREATE VIEW peace_dues AS
 SELECT
     g.grid_id, g.town, g.unit_id, g.seen_at, '*' AS everywhere,
-    g.seen_at + CAST(CAST(coalesce(t.patrol_hours, 24) AS VARCHAR) || ' hours' AS INTERVAL) AS due_at
+    g.seen_at + coalesce(t.patrol_hours, 24) * INTERVAL '1 hour' AS due_at
 FROM (
     SELECT
         g.grid_id, g.town, g.unit_id, greatest(g.active_from, coalesce(l.last_at, g.active_from)) AS seen_at, 'peace' AS mode
@@ -99,7 +99,7 @@ SELECT grid_id, min(due_at) AS due_at
 FROM (
     SELECT
         s.grid_id, s.ends_at,
-        s.counts_from + CAST(CAST(coalesce(t.patrol_hours, 4) AS VARCHAR) || ' hours' AS INTERVAL) AS due_at
+        s.counts_from + coalesce(t.patrol_hours, 4) * INTERVAL '1 hour' AS due_at
     FROM wartime_starts AS s
     LEFT JOIN command_thresholds FOR SYSTEM_TIME AS OF s.counts_from AS t ON t.mode = s.mode
 ) AS w

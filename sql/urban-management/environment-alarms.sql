@@ -94,7 +94,7 @@ SELECT sensor_id, max(measured_at) AS last_at FROM sensor_readings GROUP BY sens
 CREATE TABLE awaited_readings (PRIMARY KEY (sensor_id)) AS
 SELECT
     s.sensor_id, s.measure, s.site_id, s.town, s.last_at,
-    s.last_at + CAST(CAST(coalesce(l.silent_hours, 24) AS VARCHAR) || ' hours' AS INTERVAL) AS due_at
+    s.last_at + coalesce(l.silent_hours, 24) * INTERVAL '1 hour' AS due_at
 FROM (
     SELECT s.sensor_id, s.measure, s.site_id, s.town, greatest(s.installed_at, coalesce(r.last_at, s.installed_at)) AS last_at
     FROM environment_sensors AS s

@@ -26,7 +26,7 @@ SELECT
         OR e.chain_hash <> encode(sha256(concat_ws(
             '|', e.case_id, e.evidence_id, e.mode, CAST(e.captured_at AS BIGINT), e.sha256, coalesce(e.prev_hash, '')
         )), 'hex') AS is_altered,
-    e.captured_at + CAST(CAST(coalesce(p.upload_hours, 24) AS VARCHAR) || ' hours' AS INTERVAL) AS upload_until
+    e.captured_at + coalesce(p.upload_hours, 24) * INTERVAL '1 hour' AS upload_until
 FROM evidence AS e
 LEFT JOIN evidence_policy FOR SYSTEM_TIME AS OF e.captured_at AS p ON TRUE;
 

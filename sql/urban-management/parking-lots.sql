@@ -17,7 +17,7 @@
 CREATE VIEW parked_vehicles AS
 SELECT
     e.session_id, e.lot_id, e.bay_id, e.entered_at,
-    e.entered_at + CAST(CAST(coalesce(p.stay_hours, 168) AS VARCHAR) || ' hours' AS INTERVAL) AS stays_until
+    e.entered_at + coalesce(p.stay_hours, 168) * INTERVAL '1 hour' AS stays_until
 FROM parking_entries AS e
 LEFT JOIN parking_policy FOR SYSTEM_TIME AS OF e.entered_at AS p ON TRUE;
 

@@ -13,7 +13,7 @@
 CREATE VIEW charged_sessions AS
 SELECT
     x.session_id, x.lot_id, x.left_at, x.fee,
-    x.left_at + CAST(CAST(coalesce(p.grace_hours, 72) AS VARCHAR) || ' hours' AS INTERVAL) AS pay_by,
+    x.left_at + coalesce(p.grace_hours, 72) * INTERVAL '1 hour' AS pay_by,
     add_days(x.left_at, coalesce(p.chase_days, 30)) AS chased_until
 FROM parking_exits AS x
 LEFT JOIN parking_policy FOR SYSTEM_TIME AS OF x.left_at AS p ON TRUE

@@ -86,7 +86,7 @@ CREATE TABLE standing_alerts (PRIMARY KEY (alert_id)) AS
 SELECT
     mode || '/' || event_id AS alert_id, mode, event_id, event_kind, town, occurred_at, lon, lat,
     greatest_severity AS severity,
-    occurred_at + CAST(CAST(ack_minutes AS VARCHAR) || ' minutes' AS INTERVAL) AS ack_due_at
+    occurred_at + ack_minutes * INTERVAL '1 minute' AS ack_due_at
 FROM alerting_events
 WHERE nth_report = 1;
 

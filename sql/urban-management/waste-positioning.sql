@@ -15,7 +15,7 @@
 CREATE VIEW running_positions AS
 SELECT
     v.vehicle_id, v.positioned_at,
-    v.positioned_at + CAST(CAST(least(coalesce(p.silent_minutes, 10), 60) AS VARCHAR) || ' minutes' AS INTERVAL) AS silent_until
+    v.positioned_at + least(coalesce(p.silent_minutes, 10), 60) * INTERVAL '1 minute' AS silent_until
 FROM vehicle_positions AS v
 LEFT JOIN waste_policy FOR SYSTEM_TIME AS OF v.positioned_at AS p ON TRUE
 WHERE v.engine_on;
@@ -32,8 +32,8 @@ CREATE VIEW scored_captures AS
 SELECT
     c.capture_id, c.device_id, c.captured_at, plate_normalize(c.plate) AS plate,
     c.match_score IS NULL OR c.match_score >= coalesce(p.match_score_min, 0.8) AS is_certain,
-    c.captured_at - CAST(CAST(least(coalesce(p.silent_minutes, 10), 60) AS VARCHAR) || ' minutes' AS INTERVAL) AS silent_from,
-    c.captured_at + CAST(CAST(least(coalesce(p.silent_minutes, 10), 60) AS VARCHAR) || ' minutes' AS INTERVAL) AS silent_until
+    c.captured_at - least(coalesce(p.silent_minutes, 10), 60) * INTERVAL '1 minute' AS silent_from,
+    c.captured_at + least(coalesce(p.silent_minutes, 10), 60) * INTERVAL '1 minute' AS silent_until
 FROM plate_captures AS c
 LEFT JOIN waste_policy FOR SYSTEM_TIME AS OF c.captured_at AS p ON TRUE;
 
