@@ -43,12 +43,16 @@ SELECT
     date_trunc('month', CAST(day AS TIMESTAMP WITH TIME ZONE)) AS month, date_part('isodow', day) AS weekday
 FROM calendar;
 
+-- The history begins with the first month of which all is on record.
 CREATE VIEW warned_months AS
 SELECT
     m.month,
     greatest(
         add_months(m.month, -coalesce(p.history_months, 12)),
-        coalesce(CAST(p.observed_from AS TIMESTAMP WITH TIME ZONE), add_months(m.month, -coalesce(p.history_months, 12)))
+        coalesce(
+            add_months(date_trunc('month', CAST(p.observed_from - INTERVAL '1 day' AS TIMESTAMP WITH TIME ZONE)), 1),
+            add_months(m.month, -coalesce(p.history_months, 12))
+        )
     ) AS history_from
 FROM (SELECT month FROM calendar_days WHERE date_part('day', day) = 1) AS m
 LEFT JOIN risk_policy FOR SYSTEM_TIME AS OF m.month AS p ON TRUE;
