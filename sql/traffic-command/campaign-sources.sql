@@ -49,7 +49,9 @@ CREATE TABLE accidents (
     lon           DOUBLE,                   -- WGS84
     lat           DOUBLE,
     severity      VARCHAR,                  -- fatal, serious, slight, damage
-    vehicle_class VARCHAR                   -- of the vehicle that is held to have caused it
+    vehicle_class VARCHAR,                  -- of the vehicle that is held to have caused it
+    deaths        INT,                      -- within seven days
+    township      VARCHAR
 ) WITH (topic = 'accidents', format = 'json', event_time = 'occurred_at', watermark_delay = '1 minute',
         retention = '800 days');
 
