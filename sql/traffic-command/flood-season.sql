@@ -158,7 +158,7 @@ SELECT station_id, measure, max(observed_at) AS observed_at FROM flood_readings 
 CREATE TABLE awaited_readings (PRIMARY KEY (station_id, measure)) AS
 SELECT
     r.station_id, r.measure, r.observed_at,
-    r.observed_at + CAST(coalesce(p.silence_minutes, 30) || ' minutes' AS INTERVAL) AS silent_at
+    r.observed_at + coalesce(p.silence_minutes, 30) * INTERVAL '1 minute' AS silent_at
 FROM last_readings AS r
 LEFT JOIN flood_policy FOR SYSTEM_TIME AS OF r.observed_at AS p ON TRUE;
 

@@ -50,7 +50,7 @@ SELECT
     END AS doubt,
     coalesce(p.near_m, 5000.0) AS near_m,
     coalesce(p.ahead_m, 20000.0) AS ahead_m,
-    s.passed_at - CAST(coalesce(p.position_max_age_s, 300) || ' seconds' AS INTERVAL) AS positions_from,
+    s.passed_at - coalesce(p.position_max_age_s, 300) * INTERVAL '1 second' AS positions_from,
     coalesce(p.brigade_minutes, 2) AS brigade_minutes,
     coalesce(p.detachment_minutes, 5) AS detachment_minutes,
     coalesce(p.province_minutes, 10) AS province_minutes,
@@ -146,7 +146,7 @@ UNION ALL
 SELECT entry_id, opened_at, plate, reason, brigade_id, 'province', province_minutes FROM placed_pursuits WHERE levels >= 3;
 
 CREATE VIEW pursuit_deadlines AS
-SELECT entry_id, opened_at, plate, reason, brigade_id, level, opened_at + CAST(minutes || ' minutes' AS INTERVAL) AS due_at
+SELECT entry_id, opened_at, plate, reason, brigade_id, level, opened_at + minutes * INTERVAL '1 minute' AS due_at
 FROM pursuit_levels;
 
 CREATE TABLE unanswered_levels (PRIMARY KEY (entry_id, opened_at, level)) AS
