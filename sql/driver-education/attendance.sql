@@ -1,5 +1,5 @@
 -- Purpose:    which sessions of a study count: who came, stayed, and was the person who must study.
--- Inputs:     enrolments, classes, bookings, attendance_marks, online_lessons, snapshots, inspections, attendance_policy.
+-- Inputs:     enrolments, classes, bookings, attendance_marks, online_lessons, snapshots, session_inspections, attendance_policy.
 -- Outputs:    judged_sessions; sinks session_attendance (upsert by enrolment_id and session_id; consumers: the driver, service
 --             points) and session_reviews (upsert, a tombstone when nothing is in doubt any more; consumers: the county's and
 --             city's posts).
@@ -147,7 +147,7 @@ CREATE VIEW session_verdicts AS
 SELECT enrolment_id, session_id, last_value(verdict ORDER BY rank) AS verdict
 FROM (
     SELECT enrolment_id, session_id, verdict, CASE level WHEN 'city' THEN 3 WHEN 'county' THEN 2 ELSE 1 END AS rank
-    FROM inspections
+    FROM session_inspections
 ) AS i
 GROUP BY enrolment_id, session_id;
 

@@ -363,11 +363,11 @@ def write(directory, w, c):
     day = lambda d: d.isoformat()  # noqa: E731
     some = text(midnight(datetime.date(2026, 3, 1)))
     relations = {
-        "drivers": [{"driver_id": k, "first_issued_on": day(v)} for k, v in w["drivers"].items()],
+        "drivers": [{"driver_id": k, "licensed_on": day(v)} for k, v in w["drivers"].items()],
         "licences": [{"driver_id": k, "valid_from": at(t), "classes": v} for k, vs in w["licences"].items() for t, v in vs],
         "penalties": [{"penalty_id": k, "driver_id": v[0], "occurred_at": at(v[1]), "offence_code": v[2], "points": v[3]} for k, v in w["penalties"].items()],
         "points_schedule": [{"offence_code": k, "effective_from": at(t), "points": v} for k, vs in w["schedule"].items() for t, v in vs],
-        "voids": [{"penalty_id": k, "voided_at": at(v)} for k, v in w["voids"].items()],
+        "penalty_voids": [{"penalty_id": k, "voided_at": at(v)} for k, v in w["voids"].items()],
         "clearances": [{"driver_id": k[0], "cycle_started_on": day(k[1]), "cleared_at": at(v)} for k, vs in w["clearances"].items() for v in vs],
         "obligation_policy": [{"effective_from": at(t), "full_marks": p["full"], "full_marks_due_days": p["due"], "multiple_max": p["max"], "review_points": p["review"], "review_classes": p["classes"], "review_due_days": p["review_due"]} for t, p in w["policy"]],
         "study_policy": [{"kind": "full_marks", "effective_from": at(t), "onsite_days": p[0], "online_days": p[1], "onsite_minutes": 180, "online_minutes": 180} for t, p in w["study_policy"]],
@@ -377,7 +377,7 @@ def write(directory, w, c):
         "attendance_marks": [{"mark_id": k, "enrolment_id": v[0], "class_id": v[1], "site_id": v[2], "direction": v[3], "marked_at": at(v[4]), "match_score": v[5]} for k, v in w["marks"].items()],
         "online_lessons": [{"lesson_id": k, "enrolment_id": v[0], "device_id": v[1], "started_at": at(v[2]), "ended_at": at(v[3])} for k, v in w["lessons"].items()],
         "snapshots": [{"snapshot_id": k, "enrolment_id": v[0], "session_id": v[1], "taken_at": some, "match_score": v[2]} for k, v in w["snapshots"].items()],
-        "inspections": [{"enrolment_id": k[0], "session_id": k[1], "level": k[2], "inspected_at": some, "verdict": v} for k, v in w["inspections"].items()],
+        "session_inspections": [{"enrolment_id": k[0], "session_id": k[1], "level": k[2], "inspected_at": some, "verdict": v} for k, v in w["inspections"].items()],
         "handlings": [{"handling_id": k, "driver_id": v[0], "plate": v[1], "handled_at": at(v[2]), "payer_id": v[3], "device_id": v[4]} for k, v in w["handlings"].items()],
     }
     for name, rows in relations.items():
