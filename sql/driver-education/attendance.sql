@@ -18,8 +18,8 @@
 CREATE VIEW class_rules AS
 SELECT
     c.class_id, c.site_id, c.starts_at, c.ends_at,
-    c.starts_at - CAST(CAST(coalesce(p.check_in_minutes, 60) AS VARCHAR) || ' minutes' AS INTERVAL) AS marks_from,
-    c.ends_at + CAST(CAST(coalesce(p.check_out_minutes, 60) AS VARCHAR) || ' minutes' AS INTERVAL) AS marks_until,
+    c.starts_at - coalesce(p.check_in_minutes, 60) * INTERVAL '1 minute' AS marks_from,
+    c.ends_at + coalesce(p.check_out_minutes, 60) * INTERVAL '1 minute' AS marks_until,
     coalesce(p.presence_min, 0.9) AS presence_min,
     coalesce(p.match_score_min, 0.8) AS match_score_min,
     coalesce(p.missing_from, 2) AS missing_from
