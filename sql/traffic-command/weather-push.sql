@@ -130,7 +130,7 @@ SELECT station_id, last_at FROM weather_silence;
 -- === what the weather was ===
 
 -- The same levels in the order of the readings, when nothing earlier can come any more: each beginning and each end, once.
-CREATE VIEW ordered_readings AS
+CREATE VIEW ordered_weather AS
 SELECT
     station_id, kind, level, observed_at, value,
     max(CASE WHEN CASE worse WHEN 'below' THEN value < on_value ELSE value >= on_value END THEN observed_at END)
@@ -140,16 +140,16 @@ SELECT
 FROM levelled_readings
 WINDOW in_time AS (PARTITION BY station_id, kind, level ORDER BY observed_at);
 
-CREATE VIEW judged_readings AS
+CREATE VIEW judged_weather AS
 SELECT
     station_id, kind, level, observed_at, value,
     on_at IS NOT NULL AND (off_at IS NULL OR on_at >= off_at) AS is_bad
-FROM ordered_readings;
+FROM ordered_weather;
 
-CREATE VIEW compared_readings AS
-SELECT *, lag(is_bad) OVER (PARTITION BY station_id, kind, level ORDER BY observed_at) AS was_bad FROM judged_readings;
+CREATE VIEW compared_weather AS
+SELECT *, lag(is_bad) OVER (PARTITION BY station_id, kind, level ORDER BY observed_at) AS was_bad FROM judged_weather;
 
 CREATE SINK weather_episodes WITH (topic = 'weather-episodes', format = 'json', key = 'station_id') AS
 SELECT station_id, kind, level, observed_at, value, CASE WHEN is_bad THEN 'began' ELSE 'ended' END AS step
-FROM compared_readings
+FROM compared_weather
 WHERE is_bad <> coalesce(was_bad, false);
