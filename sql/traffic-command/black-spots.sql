@@ -10,7 +10,8 @@
 --             spot. A secondary accident belongs to the one before it and is not counted. A spot has the id of its earliest
 --             accident, and reaches from its first accident to its last, in steps of 100 metres. What is usual is the number on
 --             as long a stretch of this road; p is the Poisson tail, expected the empirical Bayes estimate. A danger that names
---             the spot in `answers` takes it up.
+--             the spot in `answers` takes it up, in time from when its accidents had become enough: further ones do not move
+--             the day.
 -- Thresholds: black_spot_rules at the instant of each accident; where none is in force for a rule: `frequent`, 5 accidents in
 --             500 metres and 1095 days; `fatal`, 3 fatal ones in 2000 metres and 1095 days. black_spot_policy: 5 working days
 --             to answer, the dispersion of the road itself.
@@ -50,15 +51,20 @@ SELECT c.*
 FROM ruled_accidents AS c
 WHERE NOT EXISTS (SELECT 1 FROM left_accidents AS l WHERE l.accident_id = c.accident_id AND l.rule = c.rule);
 
+-- reached_at: when the accidents that count now had become enough.
 CREATE VIEW hot_sections AS
-SELECT road_id, direction, rule, length_m, section_m
+SELECT
+    road_id, direction, rule, length_m, section_m,
+    greatest(array_element(times, min_accidents), array_element(fatal_times, min_fatal)) AS reached_at
 FROM (
     SELECT
         road_id, direction, rule, length_m, section_m,
         count(*) AS n,
         sum(CASE WHEN severity = 'fatal' THEN 1 ELSE 0 END) AS fatal,
         last_value(min_accidents ORDER BY occurred_at, accident_id) AS min_accidents,
-        last_value(min_fatal ORDER BY occurred_at, accident_id) AS min_fatal
+        last_value(min_fatal ORDER BY occurred_at, accident_id) AS min_fatal,
+        array_agg(occurred_at ORDER BY occurred_at, accident_id) AS times,
+        array_agg(occurred_at ORDER BY occurred_at, accident_id) FILTER (WHERE severity = 'fatal') AS fatal_times
     FROM (SELECT *, unnest(chainage_sections(chainage_m, length_m, 100)) AS section_m FROM counted_accidents) AS c
     GROUP BY road_id, direction, rule, length_m, section_m
 ) AS s
@@ -92,7 +98,8 @@ JOIN counted_accidents AS c
 CREATE VIEW spot_extents AS
 SELECT
     road_id, direction, stretch,
-    max(section_m + length_m) - min(section_m) AS length_m, array_agg(DISTINCT rule ORDER BY rule) AS rules
+    max(section_m + length_m) - min(section_m) AS length_m, array_agg(DISTINCT rule ORDER BY rule) AS rules,
+    min(reached_at) AS reached_at
 FROM hot_stretches
 GROUP BY road_id, direction, stretch;
 
@@ -137,7 +144,7 @@ JOIN road_lengths AS l ON l.road_id = s.road_id AND l.direction = s.direction;
 CREATE VIEW judged_spots AS
 SELECT
     'spot/' || c.first_accident_id AS spot_id, c.road_id, c.direction, c.from_m, c.to_m, s.brigade_id,
-    c.accidents, c.fatal, c.deaths, x.rules, c.evidence, c.latest_at,
+    c.accidents, c.fatal, c.deaths, x.rules, c.evidence, c.latest_at, x.reached_at,
     r.accidents * x.length_m / l.road_m AS usual,
     coalesce(p.dispersion, k.dispersion) * 500 / x.length_m AS dispersion,
     coalesce(p.answer_days, 5) AS answer_days
@@ -152,7 +159,8 @@ LEFT JOIN black_spot_policy FOR SYSTEM_TIME AS OF c.latest_at AS p ON TRUE;
 
 CREATE TABLE standing_spots (PRIMARY KEY (spot_id)) AS
 SELECT
-    spot_id, road_id, direction, from_m, to_m, brigade_id, accidents, fatal, deaths, rules, evidence, latest_at, answer_days
+    spot_id, road_id, direction, from_m, to_m, brigade_id, accidents, fatal, deaths, rules, evidence, latest_at,
+    reached_at
 FROM judged_spots;
 
 CREATE SINK black_spot_alerts WITH (
@@ -171,6 +179,7 @@ SELECT
     coalesce(after.rules, before.rules) AS rules,
     coalesce(after.evidence, before.evidence) AS evidence,
     coalesce(after.latest_at, before.latest_at) AS latest_at,
+    coalesce(after.reached_at, before.reached_at) AS reached_at,
     CASE WHEN after.spot_id IS NULL THEN 'cleared' WHEN before.spot_id IS NULL THEN 'new' ELSE 'updated' END AS status,
     revision
 FROM CHANGES(standing_spots);
@@ -189,7 +198,7 @@ SELECT spot_id, accidents, usual, p, expected, expected_sd FROM spot_scores;
 
 CREATE TABLE unanswered_spots (PRIMARY KEY (spot_id)) AS
 SELECT spot_id, brigade_id, due_at
-FROM (SELECT spot_id, brigade_id, add_working_days(latest_at, answer_days) AS due_at FROM standing_spots) AS s
+FROM (SELECT spot_id, brigade_id, add_working_days(reached_at, answer_days) AS due_at FROM judged_spots) AS s
 WHERE due_at IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM road_dangers AS h WHERE h.answers = s.spot_id AND h.found_at <= s.due_at);
 
