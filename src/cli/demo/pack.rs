@@ -40,7 +40,9 @@ pub(super) fn load() -> anyhow::Result<Loaded> {
     let pack = Pack { files: FILES.iter().map(file).collect() };
     let (statements, errors) = parse(&pack);
     let planned = match resolve(statements, None) {
-        Ok(catalog) if errors.is_empty() => plan(&catalog).map(|pipeline| Loaded { catalog, pipeline }),
+        Ok(catalog) if errors.is_empty() => {
+            plan(&catalog).map(|pipeline| Loaded { catalog, pipeline, pack_sha256: pack.sha256() })
+        }
         Ok(_) => Err(errors),
         Err(found) => Err(found),
     };
