@@ -105,7 +105,7 @@ class Holds:
         self.captures = {}
         for (capture_id,), row in tables["captures"].items():
             policy = self.policies.at(row["captured_at"])
-            if policy and (capture_id,) not in tables["voids"]:
+            if policy and row["recorded_at"] is not None and (capture_id,) not in tables["voids"]:
                 self.captures[capture_id] = (row, policy)
         self.found = defaultdict(set)
         self.clocks()
@@ -122,7 +122,7 @@ class Holds:
         groups = defaultdict(list)
         for capture_id, (row, policy) in self.captures.items():
             limit, at = policy["clock_shift_captures"], row["captured_at"]
-            if limit is None or row["device_id"] is None or row["recorded_at"] is None:
+            if limit is None or row["device_id"] is None:
                 continue
             tolerance = 120 if policy["clock_tolerance_seconds"] is None else policy["clock_tolerance_seconds"]
             off_ms = row["recorded_at"] - at
@@ -219,7 +219,7 @@ class Holds:
         if policy["hold_inactive_devices"] and site and site["active"] is False:
             found.add("inactive_device")
         ahead = policy["clock_ahead_seconds"]
-        if ahead is not None and row["recorded_at"] is not None and at - row["recorded_at"] > 1000 * ahead:
+        if ahead is not None and at - row["recorded_at"] > 1000 * ahead:
             found.add("clock_ahead")
         if policy["change_grace_seconds"] is not None:
             grace = 1000 * policy["change_grace_seconds"]
