@@ -14,66 +14,108 @@ SELECT
     least(0.6, 0.02 * power(ln(1 - chance('rate', n)), 2)) AS daily
 FROM generate_series(1, people()) AS ns(n);
 
-INSERT INTO persons (person_id, birth_date, household_id, grid_id, employer_id, party_branch_id, reminder_channel, second_channel)
+INSERT INTO persons
 SELECT
     person_id,
-    CASE WHEN chance('born', n) < 0.98 THEN add_days(DATE '1950-01-01', CAST(22000 * chance('birth', n) AS BIGINT)) ELSE DATE '2010-06-15' END,
-    'H' || CAST(CAST(floor(people() * chance('house', n) / 3) AS BIGINT) AS VARCHAR),
-    'G' || CAST(CAST(floor(40 * chance('grid', n)) AS BIGINT) AS VARCHAR),
-    CASE WHEN chance('employed', n) < 0.6 THEN 'E' || CAST(CAST(floor(60 * chance('employer', n)) AS BIGINT) AS VARCHAR) END,
-    CASE WHEN chance('member', n) < 0.08 THEN 'B' || CAST(CAST(floor(8 * chance('branch', n)) AS BIGINT) AS VARCHAR) END,
-    CASE WHEN chance('channel', n) < 0.9 THEN 'app' END,
-    CASE WHEN chance('second', n) < 0.7 THEN 'voice' END
+    CASE WHEN chance('born', n) < 0.98 THEN add_days(DATE '1950-01-01', CAST(22000 * chance('birth', n) AS BIGINT)) ELSE DATE '2010-06-15' END AS birth_date,
+    'H' || CAST(CAST(floor(people() * chance('house', n) / 3) AS BIGINT) AS VARCHAR) AS household_id,
+    'G' || CAST(CAST(floor(40 * chance('grid', n)) AS BIGINT) AS VARCHAR) AS grid_id,
+    CASE WHEN chance('employed', n) < 0.6 THEN 'E' || CAST(CAST(floor(60 * chance('employer', n)) AS BIGINT) AS VARCHAR) END AS employer_id,
+    CASE WHEN chance('member', n) < 0.08 THEN 'B' || CAST(CAST(floor(8 * chance('branch', n)) AS BIGINT) AS VARCHAR) END AS party_branch_id,
+    CASE WHEN chance('channel', n) < 0.9 THEN 'app' END AS reminder_channel,
+    CASE WHEN chance('second', n) < 0.7 THEN 'voice' END AS second_channel
 FROM riders;
 
-INSERT INTO identities (plate, valid_from, person_id)
-SELECT plate, add_days(started_at(), -400), person_id FROM riders WHERE chance('registered', n) < 0.97;
+INSERT INTO identities
+SELECT plate, add_days(started_at(), -400) AS valid_from, person_id FROM riders WHERE chance('registered', n) < 0.97;
 -- Some plates change hands within the period.
-INSERT INTO identities (plate, valid_from, person_id)
-SELECT plate, add_days(started_at(), CAST(floor(days() * chance('sold', n)) AS BIGINT)), 'P' || lpad(CAST(1 + (n * 7) % people() AS VARCHAR), 6, '0')
+INSERT INTO identities
+SELECT
+    plate,
+    add_days(started_at(), CAST(floor(days() * chance('sold', n)) AS BIGINT)) AS valid_from,
+    'P' || lpad(CAST(1 + (n * 7) % people() AS VARCHAR), 6, '0') AS person_id
 FROM riders WHERE chance('sells', n) < 0.01;
 
-INSERT INTO plate_registry (plate, valid_from, vehicle_type, vehicle_brand, vehicle_color)
-SELECT plate, add_days(started_at(), -400), 'scooter', CASE WHEN chance('brand', n) < 0.5 THEN 'Yadea' ELSE 'Aima' END, NULL FROM riders;
+INSERT INTO plate_registry
+SELECT
+    plate,
+    add_days(started_at(), -400) AS valid_from,
+    'scooter' AS vehicle_type,
+    CASE WHEN chance('brand', n) < 0.5 THEN 'Yadea' ELSE 'Aima' END AS vehicle_brand,
+    NULL AS vehicle_color
+FROM riders;
 
-INSERT INTO contacts (person_id, phone)
-SELECT person_id, '139' || lpad(CAST(n AS VARCHAR), 8, '0') FROM riders WHERE chance('phone', n) < 0.95;
+INSERT INTO contacts
+SELECT person_id, '139' || lpad(CAST(n AS VARCHAR), 8, '0') AS phone FROM riders WHERE chance('phone', n) < 0.95;
 
-INSERT INTO integrity_archive (person_id, base_score)
-SELECT person_id, CAST(60 + floor(41 * chance('score', n)) AS BIGINT) FROM riders WHERE chance('archive', n) < 0.8;
+INSERT INTO integrity_archive
+SELECT person_id, CAST(60 + floor(41 * chance('score', n)) AS BIGINT) AS base_score FROM riders WHERE chance('archive', n) < 0.8;
 
-INSERT INTO households (household_id, demonstration)
-SELECT 'H' || CAST(h AS VARCHAR), chance('title', h) < 0.3 FROM generate_series(0, people() / 3) AS hs(h);
+INSERT INTO households
+SELECT 'H' || CAST(h AS VARCHAR) AS household_id, chance('title', h) < 0.3 AS demonstration FROM generate_series(0, people() / 3) AS hs(h);
 
-INSERT INTO exemptions (plate, valid_from, valid_to, reason)
-SELECT plate, started_at(), add_days(started_at(), days()), 'on duty' FROM riders WHERE chance('exempt', n) < 0.005;
+INSERT INTO exemptions
+SELECT plate, started_at() AS valid_from, add_days(started_at(), days()) AS valid_to, 'on duty' AS reason FROM riders WHERE chance('exempt', n) < 0.005;
 
-INSERT INTO disputed_plates (plate, valid_from, valid_to, reason)
-SELECT plate, started_at(), NULL, 'misread before' FROM riders WHERE chance('disputed', n) < 0.002;
+INSERT INTO disputed_plates
+SELECT plate, started_at() AS valid_from, NULL AS valid_to, 'misread before' AS reason FROM riders WHERE chance('disputed', n) < 0.002;
 
-INSERT INTO grid_members (grid_id, member_id, town, phone)
-SELECT 'G' || CAST(g AS VARCHAR), 'M' || CAST(g AS VARCHAR), 'town ' || CAST(g % 16 AS VARCHAR), '138' || lpad(CAST(g AS VARCHAR), 8, '0')
+INSERT INTO grid_members
+SELECT
+    'G' || CAST(g AS VARCHAR) AS grid_id,
+    'M' || CAST(g AS VARCHAR) AS member_id,
+    'town ' || CAST(g % 16 AS VARCHAR) AS town,
+    '138' || lpad(CAST(g AS VARCHAR), 8, '0') AS phone
 FROM generate_series(0, 39) AS gs(g);
 
-INSERT INTO employers (employer_id, name, town, phone)
-SELECT 'E' || CAST(e AS VARCHAR), 'Works ' || CAST(e AS VARCHAR), 'town ' || CAST(e % 16 AS VARCHAR), '0572' || lpad(CAST(e AS VARCHAR), 7, '0')
+INSERT INTO employers
+SELECT
+    'E' || CAST(e AS VARCHAR) AS employer_id,
+    'Works ' || CAST(e AS VARCHAR) AS name,
+    'town ' || CAST(e % 16 AS VARCHAR) AS town,
+    '0572' || lpad(CAST(e AS VARCHAR), 7, '0') AS phone
 FROM generate_series(0, 59) AS es(e);
 
 -- === policies and days ===
 
-INSERT INTO disposal_policy (effective_from, visit_from, urgent_from, deduction, improve_below, match_score_min)
-SELECT add_days(started_at(), -400), 4, 10, 2, 60, 0.8;
+INSERT INTO disposal_policy
+SELECT
+    add_days(started_at(), -400) AS effective_from,
+    4 AS visit_from,
+    10 AS urgent_from,
+    2 AS deduction,
+    60 AS improve_below,
+    0.8 AS match_score_min;
 
-INSERT INTO hold_policy (
-    effective_from, hold_flagged_plates, hold_mismatches, hold_disputed_plates, hold_face_only, clone_speed_kmh, clock_ahead_seconds,
-    clock_shift_captures, burst_per_10_minutes, burst_per_day, burst_peer_factor, upheld_dispute_days, change_grace_seconds, review_days)
-SELECT add_days(started_at(), 10), true, true, true, true, 120, 300, 3, 30, 500, 10, 180, 60, 10;
+INSERT INTO hold_policy
+SELECT
+    add_days(started_at(), 10) AS effective_from,
+    true AS hold_flagged_plates,
+    true AS hold_mismatches,
+    true AS hold_disputed_plates,
+    true AS hold_face_only,
+    120 AS clone_speed_kmh,
+    300 AS clock_ahead_seconds,
+    3 AS clock_shift_captures,
+    30 AS burst_per_10_minutes,
+    500 AS burst_per_day,
+    10 AS burst_peer_factor,
+    180 AS upheld_dispute_days,
+    60 AS change_grace_seconds,
+    10 AS review_days;
 
-INSERT INTO follow_up_policy (effective_from, unread_days, accept_working_days, complete_working_days, publish_days)
-SELECT add_days(started_at(), 10), 3, 1, 5, 3;
+INSERT INTO follow_up_policy
+SELECT
+    add_days(started_at(), 10) AS effective_from,
+    3 AS unread_days,
+    1 AS accept_working_days,
+    5 AS complete_working_days,
+    3 AS publish_days;
 
-INSERT INTO calendar (day, working)
-SELECT local_date(add_days(started_at(), d)), date_part('dow', local_date(add_days(started_at(), d))) NOT IN (0, 6)
+INSERT INTO calendar
+SELECT
+    local_date(add_days(started_at(), d)) AS day,
+    date_part('dow', local_date(add_days(started_at(), d))) NOT IN (0, 6) AS working
 FROM generate_series(-10, days() + 40) AS ds(d);
 
 -- === devices ===
@@ -84,13 +126,14 @@ SELECT
     119.70 + 0.4 * chance('lon', k) AS lon, 30.80 + 0.3 * chance('lat', k) AS lat
 FROM generate_series(0, 109) AS ks(k);
 
-INSERT INTO devices (device_id, town, lon, lat) SELECT device_id, town, lon, lat FROM sites;
+INSERT INTO devices
+SELECT device_id, town, lon, lat FROM sites;
 
--- A heartbeat each ten minutes, less those of days on which a device was out.
-INSERT INTO heartbeats (device_id, beat_at)
-SELECT device_id, add_days(started_at(), d) + CAST(CAST(10 * m AS VARCHAR) || ' minutes' AS INTERVAL)
-FROM sites CROSS JOIN generate_series(0, days() - 1) AS ds(d) CROSS JOIN generate_series(0, 143) AS ms(m)
-WHERE NOT (chance('out', k, d) < 0.004 AND m BETWEEN 60 AND 110)
+-- A heartbeat each twenty minutes, less those of days on which a device was out.
+INSERT INTO heartbeats
+SELECT device_id, add_days(started_at(), d) + CAST(CAST(20 * m AS VARCHAR) || ' minutes' AS INTERVAL) AS beat_at
+FROM sites CROSS JOIN generate_series(0, days() - 1) AS ds(d) CROSS JOIN generate_series(0, 71) AS ms(m)
+WHERE NOT (chance('out', k, d) < 0.004 AND m BETWEEN 30 AND 55)
 ORDER BY d, m, k;
 
 -- === captures ===
@@ -151,8 +194,7 @@ SELECT
 FROM generate_series(1, 600) AS bs(b)
 WHERE days() > 15;
 
-INSERT INTO captures (
-    capture_id, device_id, captured_at, violation, plate, match_score, recorded_at, is_decked, matched_by, vehicle_type)
+INSERT INTO captures
 SELECT capture_id, device_id, captured_at, violation, plate, match_score, recorded_at, is_decked, matched_by, vehicle_type
 FROM (
     SELECT *, 0 AS copy FROM records
@@ -163,67 +205,86 @@ ORDER BY recorded_at, capture_id, copy;
 
 -- === what people do ===
 
-INSERT INTO voids (capture_id, ground, voided_at)
-SELECT capture_id, 'plate recorded wrongly', recorded_at + INTERVAL '26 hours' FROM records WHERE chance('void', n, d, part) < 0.01
+INSERT INTO voids
+SELECT capture_id, 'plate recorded wrongly' AS ground, recorded_at + INTERVAL '26 hours' AS voided_at FROM records WHERE chance('void', n, d, part) < 0.01
 ORDER BY recorded_at, capture_id;
 
-INSERT INTO hold_releases (capture_id, officer_id, released_at)
-SELECT capture_id, 'officer 7', captured_at + INTERVAL '3 days' FROM records WHERE chance('release', n, d, part) < 0.3 AND d >= 10
+INSERT INTO hold_releases
+SELECT capture_id, 'officer 7' AS officer_id, captured_at + INTERVAL '3 days' AS released_at FROM records WHERE chance('release', n, d, part) < 0.3 AND d >= 10
 ORDER BY captured_at, capture_id;
 
 -- Those who offend most are visited on the sixteenth day; one visit in five finds nobody.
-INSERT INTO visits (visit_id, person_id, completed_at, delivered)
-SELECT 'V' || CAST(n AS VARCHAR), person_id, add_days(started_at(), 15) + INTERVAL '19 hours', chance('home', n) < 0.8
+INSERT INTO visits
+SELECT
+    'V' || CAST(n AS VARCHAR) AS visit_id,
+    person_id,
+    add_days(started_at(), 15) + INTERVAL '19 hours' AS completed_at,
+    chance('home', n) < 0.8 AS delivered
 FROM riders WHERE daily > 0.2
 ORDER BY n;
 
 -- Receipts and reports name the actions that will have been issued; those that were not are nothing.
-INSERT INTO reminder_receipts (action_id, kind, received_at)
+INSERT INTO reminder_receipts
 SELECT
-    r.person_id || '/' || year_month(started_at()) || '/reminder/' || CAST(k AS VARCHAR),
-    CASE WHEN chance('bounce', r.n, k) < 0.03 THEN 'bounced' WHEN chance('learn', r.n, k) < 0.6 THEN 'learned' ELSE 'read' END,
-    add_days(started_at(), 12 + 4 * k) + CAST(CAST(CAST(86000 * chance('when', r.n, k) AS BIGINT) AS VARCHAR) || ' seconds' AS INTERVAL)
+    r.person_id || '/' || year_month(started_at()) || '/reminder/' || CAST(k AS VARCHAR) AS action_id,
+    CASE WHEN chance('bounce', r.n, k) < 0.03 THEN 'bounced' WHEN chance('learn', r.n, k) < 0.6 THEN 'learned' ELSE 'read' END AS kind,
+    add_days(started_at(), 12 + 4 * k) + CAST(CAST(CAST(86000 * chance('when', r.n, k) AS BIGINT) AS VARCHAR) || ' seconds' AS INTERVAL) AS received_at
 FROM riders AS r CROSS JOIN generate_series(1, 3) AS ks(k)
 WHERE chance('answers', r.n, k) < 0.7
 ORDER BY k, r.n;
 
-INSERT INTO task_reports (action_id, step, reported_at, reported_by, visit_id)
+INSERT INTO task_reports
 SELECT
-    person_id || '/' || year_month(started_at()) || '/grid_visit/4', step, add_days(started_at(), 15) + INTERVAL '20 hours', grid,
-    CASE WHEN step = 'done' THEN 'V' || CAST(n AS VARCHAR) END
+    person_id || '/' || year_month(started_at()) || '/grid_visit/4' AS action_id,
+    step,
+    add_days(started_at(), 15) + INTERVAL '20 hours' AS reported_at,
+    grid AS reported_by,
+    CASE WHEN step = 'done' THEN 'V' || CAST(n AS VARCHAR) END AS visit_id
 FROM (SELECT n, person_id, 'accepted' AS step, 'grid' AS grid FROM riders WHERE daily > 0.2
     UNION ALL SELECT n, person_id, 'done', 'grid' FROM riders WHERE daily > 0.2 AND chance('reports', n) < 0.7) AS t
 ORDER BY n, step;
 
-INSERT INTO approvals (action_id, approval_id, officer_id, decision, decided_at)
+INSERT INTO approvals
 SELECT
-    person_id || '/' || year_month(started_at()) || '/punishment/' || CAST(k AS VARCHAR), 'D-' || CAST(n AS VARCHAR) || '-' || CAST(k AS VARCHAR),
-    'officer 9', CASE WHEN chance('approve', n, k) < 0.8 THEN 'approved' ELSE 'rejected' END, add_days(started_at(), 20)
+    person_id || '/' || year_month(started_at()) || '/punishment/' || CAST(k AS VARCHAR) AS action_id,
+    'D-' || CAST(n AS VARCHAR) || '-' || CAST(k AS VARCHAR) AS approval_id,
+    'officer 9' AS officer_id,
+    CASE WHEN chance('approve', n, k) < 0.8 THEN 'approved' ELSE 'rejected' END AS decision,
+    add_days(started_at(), 20) AS decided_at
 FROM riders CROSS JOIN generate_series(4, 9) AS ks(k)
 WHERE daily > 0.2
 ORDER BY n, k;
 
-INSERT INTO publications (action_id, published_at)
-SELECT person_id || '/' || year_month(started_at()) || '/punishment/' || CAST(k AS VARCHAR), add_days(started_at(), 22)
+INSERT INTO publications
+SELECT
+    person_id || '/' || year_month(started_at()) || '/punishment/' || CAST(k AS VARCHAR) AS action_id,
+    add_days(started_at(), 22) AS published_at
 FROM riders CROSS JOIN generate_series(4, 9) AS ks(k)
 WHERE daily > 0.2 AND chance('publish', n, k) < 0.7
 ORDER BY n, k;
 
-INSERT INTO appeals (appeal_id, person_id, action_id, device_id, plate, opened_at, closed_at, outcome)
+INSERT INTO appeals
 SELECT
-    'A' || CAST(n AS VARCHAR), person_id, NULL, 'CX-007', plate, add_days(started_at(), 17),
-    CASE WHEN chance('closed', n) < 0.7 THEN add_days(started_at(), 21) END,
-    CASE WHEN chance('closed', n) < 0.3 THEN 'upheld' WHEN chance('closed', n) < 0.7 THEN 'rejected' END
+    'A' || CAST(n AS VARCHAR) AS appeal_id,
+    person_id,
+    NULL AS action_id,
+    'CX-007' AS device_id,
+    plate,
+    add_days(started_at(), 17) AS opened_at,
+    CASE WHEN chance('closed', n) < 0.7 THEN add_days(started_at(), 21) END AS closed_at,
+    CASE WHEN chance('closed', n) < 0.3 THEN 'upheld' WHEN chance('closed', n) < 0.7 THEN 'rejected' END AS outcome
 FROM riders WHERE daily > 0.1 AND chance('appeals', n) < 0.1
 ORDER BY n;
 
 -- === passages and accidents ===
 
 -- Fewer ride without a helmet from week to week.
-INSERT INTO passages (passage_id, device_id, passed_at, helmet)
+INSERT INTO passages
 SELECT
-    'q' || CAST(k AS VARCHAR) || '-' || CAST(d AS VARCHAR) || '-' || CAST(i AS VARCHAR), device_id, passed_at,
-    CASE WHEN chance('unclear', k, d, i) < 0.05 THEN NULL ELSE chance('helmet', k, d, i) > 0.4 - 0.01 * d END
+    'q' || CAST(k AS VARCHAR) || '-' || CAST(d AS VARCHAR) || '-' || CAST(i AS VARCHAR) AS passage_id,
+    device_id,
+    passed_at,
+    CASE WHEN chance('unclear', k, d, i) < 0.05 THEN NULL ELSE chance('helmet', k, d, i) > 0.4 - 0.01 * d END AS helmet
 FROM (
     SELECT k, d, i, device_id,
         add_days(started_at(), d) + CAST(CAST(CAST(CASE WHEN chance('rush', k, d, i) < 0.45 THEN 25200 + 7200 * chance('t', k, d, i)
@@ -233,11 +294,13 @@ FROM (
 ) AS p
 ORDER BY passed_at, k, i;
 
-INSERT INTO accidents (accident_id, occurred_at, town, deaths, deaths_helmetless)
+INSERT INTO accidents
 SELECT
-    'X' || CAST(d AS VARCHAR), add_days(started_at(), -d) + INTERVAL '9 hours', 'town ' || CAST(d % 16 AS VARCHAR),
-    CASE WHEN chance('dead', d) < 0.3 THEN 1 ELSE 0 END,
-    CASE WHEN chance('dead', d) < 0.3 AND chance('bare', d) < 0.2 + 0.001 * d THEN 1 ELSE 0 END
+    'X' || CAST(d AS VARCHAR) AS accident_id,
+    add_days(started_at(), -d) + INTERVAL '9 hours' AS occurred_at,
+    'town ' || CAST(d % 16 AS VARCHAR) AS town,
+    CASE WHEN chance('dead', d) < 0.3 THEN 1 ELSE 0 END AS deaths,
+    CASE WHEN chance('dead', d) < 0.3 AND chance('bare', d) < 0.2 + 0.001 * d THEN 1 ELSE 0 END AS deaths_helmetless
 FROM generate_series(0, 700) AS ds(d)
 WHERE chance('accident', d) < 0.2
 ORDER BY d DESC;
