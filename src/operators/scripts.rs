@@ -11,9 +11,10 @@ use super::{
     AggregateCall, AggregateFunction, Bucket, BucketEdge, BucketEdges, BucketWindow, BucketWindowSpec, Changes,
     ChangesSpec, Deadline, Deduplicate, DeduplicateSpec, FinalRows, FinalRowsSpec, FirstBy, FirstRow, FirstRowSpec,
     FrameBound, FullJoin, IntervalJoin, IntervalJoinSpec, IntervalKind, IntervalSide, JoinKind, KernelStep, KeyText,
-    LookupJoin, LookupJoinSpec, RunningFrame, RunningFunction, RunningOrder, RunningWindow, RunningWindowSpec,
-    TableAggregate, TableAggregateSpec, TableJoin, TableJoinSpec, TemporalFilter, TemporalFilterSpec, Upsert,
-    UpsertSpec, ValuePlace, Window, WindowAggregateSpec, WindowKernel, WindowStep, window_aggregate,
+    LookupJoin, LookupJoinSpec, Numbering, RunningFrame, RunningFunction, RunningOrder, RunningWindow,
+    RunningWindowSpec, TableAggregate, TableAggregateSpec, TableJoin, TableJoinSpec, TemporalFilter,
+    TemporalFilterSpec, TopOrder, TopRows, TopRowsSpec, Upsert, UpsertSpec, ValuePlace, Window, WindowAggregateSpec,
+    WindowKernel, WindowStep, window_aggregate,
 };
 use crate::functions::{Hop, Width, Zone};
 
@@ -316,6 +317,31 @@ fn first_rows_of_keys() {
     };
     let inputs = [Input::stream("rows", by_time.clone())];
     check("deduplicate_by_time.txt", &inputs, || FirstRow::new(spec()).unwrap());
+}
+
+#[test]
+fn first_rows_as_a_table() {
+    let input = columns("key text, at timestamp, n int");
+    let spec = || TopRowsSpec {
+        n_keys: 1,
+        order: TopOrder::Columns(vec![(2, SortOptions::new(true, false))]),
+        numbers: vec![(Numbering::RowNumber, Some(2))],
+        bucket: None,
+        input: input.clone(),
+        schema: columns("key text, at timestamp, n int, number uint"),
+    };
+    check("top_rows.txt", &[Input::stream("rows", input.clone())], || TopRows::new(spec()).unwrap());
+
+    let spec = || TopRowsSpec {
+        n_keys: 2,
+        order: TopOrder::LatestArrival,
+        numbers: vec![(Numbering::RowNumber, Some(1))],
+        bucket: Some(hour(1)),
+        input: columns("key text, hour timestamp, n int"),
+        schema: columns("key text, hour timestamp, n int, number uint"),
+    };
+    let inputs = [Input::stream("rows", spec().input)];
+    check("top_rows_by_arrival.txt", &inputs, || TopRows::new(spec()).unwrap());
 }
 
 #[test]

@@ -42,6 +42,11 @@ fn queries_that_cannot_be_streamed_are_refused_with_a_hint() {
     refused("C0432", "SELECT id, row_number() OVER (PARTITION BY g ORDER BY arrival) AS r FROM t");
     refused("C0433", "SELECT id, row_number() OVER (PARTITION BY g ORDER BY arrival DESC) AS r FROM s");
     refused("C0433", "SELECT id, row_number() OVER (PARTITION BY g ORDER BY at, arrival) AS r FROM s");
+    refused(
+        "C0430",
+        "SELECT id FROM s QUALIFY row_number() OVER (PARTITION BY g ORDER BY n) > 1 OR row_number() OVER (PARTITION BY g ORDER BY n) = 1",
+    );
+    refused("C0439", "SELECT id FROM s QUALIFY row_number() OVER (PARTITION BY g ORDER BY n) <= 20000");
     refused("C0434", "SELECT id, lead(n) OVER (PARTITION BY g ORDER BY at) AS r FROM s");
     refused(
         "C0434",

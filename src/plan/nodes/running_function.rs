@@ -18,6 +18,8 @@ const DAY_MS: i64 = 86_400_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
     Arrival,
+    /// By arrival, the last row first.
+    LatestArrival,
     /// By the event time first.
     EventTime,
     /// In a way that only a closed bucket knows.
