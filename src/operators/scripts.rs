@@ -224,7 +224,7 @@ fn sum_of(column: usize, frame: usize) -> RunningFunction {
 #[test]
 fn rows_in_order_of_event_time() {
     let input = columns("key text, at timestamp, n int, since timestamp");
-    let frame = |start, end| RunningFrame { start, end };
+    let frame = |start, end| RunningFrame { start, end, with_value_in: None };
     let spec = || RunningWindowSpec {
         n_keys: 1,
         bucket: None,
@@ -245,9 +245,33 @@ fn rows_in_order_of_event_time() {
 }
 
 #[test]
+fn rows_that_wait_for_later_ones() {
+    let input = columns("key text, at timestamp, n int, until timestamp");
+    let frame = |start, end| RunningFrame { start, end, with_value_in: None };
+    let call = AggregateCall { function: AggregateFunction::Count, argument: None, distinct: false, filter: None };
+    let spec = || RunningWindowSpec {
+        n_keys: 1,
+        bucket: None,
+        order: RunningOrder::EventTime { release: event_time(1), columns: vec![(1, SortOptions::new(false, false))] },
+        frames: vec![
+            frame(FrameBound::RowsAhead(1), FrameBound::RowsAhead(1)),
+            frame(FrameBound::Peers, FrameBound::RangeAhead(3)),
+        ],
+        forget_after_ms: None,
+        functions: vec![
+            RunningFunction::Value { column: 2, place: ValuePlace::First, frame: 0, default: None },
+            RunningFunction::Aggregate { call: call.clone(), frame: 1 },
+        ],
+        input: input.clone(),
+        schema: columns("key text, at timestamp, n int, until timestamp, next int, rows int"),
+    };
+    check("running_window_ahead.txt", &[Input::stream("rows", input.clone())], || RunningWindow::new(spec()).unwrap());
+}
+
+#[test]
 fn rows_in_order_of_arrival() {
     let input = columns("hour timestamp, key text, n int");
-    let frame = |start, end| RunningFrame { start, end };
+    let frame = |start, end| RunningFrame { start, end, with_value_in: None };
     let greatest = calls(&[(AggregateFunction::Max, Some(2), false)]).remove(0);
     let spec = || RunningWindowSpec {
         n_keys: 2,

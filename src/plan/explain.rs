@@ -121,6 +121,9 @@ fn running_state(spec: &RunningWindowSpec) -> String {
     if let RunningOrder::EventTime { release, .. } = &spec.order {
         parts.push(format!("rows until the watermark lies {} ms after them", release.after_ms));
     }
+    if spec.looks_ahead() {
+        parts.push("rows until those are there with which their frames end (they hold the watermark back)".into());
+    }
     if spec.frames.iter().any(|frame| frame.start != FrameBound::Unbounded) {
         parts.push("the rows that frames reach".into());
     }

@@ -219,6 +219,11 @@ fn windows_over_streams_equal_batch() {
 }
 
 #[test]
+fn groups_values_and_later_rows_equal_batch() {
+    run_shapes(running_window_shapes::frames(), 6);
+}
+
+#[test]
 fn windows_by_arrival_equal_batch() {
     run_shapes(running_window_shapes::by_arrival(), 6);
 }

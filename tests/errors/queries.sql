@@ -39,3 +39,9 @@ CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT * FROM rides QUALIFY
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT ride_id, row_number() OVER (PARTITION BY person_id ORDER BY arrival DESC) AS n FROM rides;
 --- a share of all rows of a stream
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT ride_id, ntile(4) OVER (PARTITION BY person_id ORDER BY at) AS quarter FROM rides;
+--- the next value, which may never come
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT ride_id, lead(speed) IGNORE NULLS OVER (PARTITION BY person_id ORDER BY at) AS next_speed FROM rides;
+--- all that is to come
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT ride_id, count(*) OVER (PARTITION BY person_id ORDER BY at ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS n FROM rides;
+--- later rows by arrival
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT ride_id, lead(ride_id) OVER (PARTITION BY person_id ORDER BY arrival) AS next_id FROM rides;

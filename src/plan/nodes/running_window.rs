@@ -104,7 +104,7 @@ pub(super) fn cut_stream_window(
         _ => None,
     };
     let (kind, facts) = match &operator {
-        OperatorPlan::TopRows(_) => (RelationKind::Table, top_rows::facts(builder, &plan)),
+        OperatorPlan::TopRows(_) => (RelationKind::Table, top_rows::facts(builder, &plan, &input)),
         _ => (RelationKind::Stream, facts(builder, &plan, &input)),
     };
     let leaf = builder.add(NewRelation {

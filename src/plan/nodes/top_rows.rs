@@ -4,12 +4,14 @@
 //! bids. Only a filter on a number of the row tells how many are to be kept; without one this is no query over a stream.
 
 use datafusion::common::TableReference;
-use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::super::builder::{Builder, Facts};
 use super::super::error::{Result, refuse};
 use super::super::event_times::TimeOf;
+use super::super::lineage;
+use super::super::time_columns::TimeColumn;
 use super::first_rows::upper_bound;
 use super::running_function::Order;
 use super::running_window::StreamWindow;
@@ -77,25 +79,37 @@ pub(super) fn top_rows(
 }
 
 /// What is known of the rows of the table that is about to be added.
-pub(super) fn facts(builder: &Builder<'_>, plan: &StreamWindow) -> Facts {
+pub(super) fn facts(builder: &Builder<'_>, plan: &StreamWindow, input: &LogicalPlan) -> Facts {
     let exprs = &plan.layout.exprs;
     // The partition keys are read under their own names where they are handed on.
     let own = |key: usize| exprs.get(key).and_then(|expr| exprs.iter().rposition(|e| e == expr)).unwrap_or(key);
     let partition: Vec<usize> = (0..plan.layout.n_keys).map(own).collect();
-    let mut facts = Facts { times: vec![None; exprs.len() + plan.functions.len()], ..Facts::default() };
+    let is_computed = |column: &&usize| exprs.get(**column).is_some_and(|expr| !matches!(expr, Expr::Column(_)));
+    let computed = partition.iter().filter(is_computed).filter_map(|c| Some((*c, exprs.get(*c)?.clone().unalias())));
+    let mut facts = Facts {
+        computed: computed.collect(),
+        times: vec![None; exprs.len() + plan.functions.len()],
+        ..Facts::default()
+    };
     for (idx, _) in plan.functions.iter().enumerate().filter(|(_, f)| f.fun.name() == "row_number") {
         let number = exprs.len() + idx;
         facts.unique_when.push((number, partition.clone()));
         facts.keys.push(partition.iter().copied().chain([number]).collect());
     }
-    if let Some(bucket) = &plan.bucket {
-        // Keys leave after their bucket, as the rows of a source do after their retention.
-        let time = TimeOf { source: builder.relations.len(), bucket: plan.width };
-        for column in [bucket.column, own(bucket.column)] {
-            if let Some(of_column) = facts.times.get_mut(column) {
-                *of_column = Some(time);
-            }
+    let Some(bucket) = &plan.bucket else { return facts };
+    // Keys leave after their bucket, as the rows of a source do after their retention.
+    let source = builder.relations.len();
+    let mut set = |column: usize, bucket| {
+        if let Some(time) = facts.times.get_mut(column) {
+            *time = Some(TimeOf { source, bucket });
         }
+    };
+    let times = lineage::event_times(builder, input);
+    if let [(time, TimeColumn::Instant)] = times.as_slice() {
+        // All rows of a bucket of it leave together.
+        let column = input.schema().columns().into_iter().nth(*time).map(Expr::Column);
+        exprs.iter().enumerate().filter(|(_, e)| Some(*e) == column.as_ref()).for_each(|(idx, _)| set(idx, None));
     }
+    [bucket.column, own(bucket.column)].into_iter().for_each(|column| set(column, plan.width));
     facts
 }
