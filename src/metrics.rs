@@ -28,6 +28,7 @@ pub fn describe() {
         "curb_sink_rows_total",
         "Records committed, by sink and value of the column that `count_by` names"
     );
+    describe_counter!("curb_failed_rows_total", "Rows left out because an expression cannot be computed for them");
     describe_counter!("curb_records_undeliverable_total", "Records left out because their topic does not take them");
     describe_counter!("curb_relation_rows_total", "Rows that a relation took in and gave out");
     describe_gauge!(
@@ -97,6 +98,11 @@ pub fn count_sink_rows(sink: &str, kind: &str, n_records: u64) {
 /// A record that its topic does not take was left out of a committed epoch.
 pub fn count_undeliverable(output: &str) {
     counter!("curb_records_undeliverable_total", "output" => output.to_string()).increment(1);
+}
+
+/// Rows that were left out because an expression cannot be computed for what they hold.
+pub fn count_failed_rows(n_rows: u64) {
+    counter!("curb_failed_rows_total").increment(n_rows);
 }
 
 /// Rows that a relation took in and gave out in a committed epoch.

@@ -1,22 +1,26 @@
 -- Purpose:  what follows from each ride, issued as it becomes known and withdrawn when its ground falls away.
--- Inputs:   judged_rides.
+-- Inputs:   judged_rides, punished_rides.
 -- Outputs:  sinks disposal_actions (all departments) and party_actions (restricted topic), append; same columns. A row with
 --           revision > 1 updates the same task; it is never a second notice.
 -- Rules:    a minor's ride is a notice to the guardian and nothing else. After a delivered visit: punishment and deduction,
---           both proposals until an officer approves. Else by the number of the ride in the month: a reminder below
+--           both proposals until an officer approves, and none while an appeal of the person is open. Else by the number of the ride in the month: a reminder below
 --           visit_from, a visit at it, an urgent visit at urgent_from. The party is told once a month, when a member's
 --           stage of visits begins.
 -- Thresholds: those of judged_rides; points are the policy's deduction.
+-- Guards:   off as shipped, to be written into the WITH of a sink here: settle = '2 minutes' (what is undone within that time
+--           never leaves: a void that follows its capture stops the notice), max_rate = '2000 per hour' (beyond it the sink
+--           pauses until `curb resume`; three times the busiest hour so far is a good figure), mode = 'shadow' (a changed rule
+--           writes to <topic>.shadow, where it can be set against what is in force).
 
 CREATE VIEW disposals_due AS
 SELECT 'guardian_notice' AS action, person_id, month, n, ride_started_at, evidence, CAST(NULL AS BIGINT) AS points
 FROM judged_rides WHERE is_minor
 UNION ALL
 SELECT 'punishment', person_id, month, n, ride_started_at, evidence, CAST(NULL AS BIGINT)
-FROM judged_rides WHERE NOT is_minor AND is_treated
+FROM punished_rides
 UNION ALL
 SELECT 'integrity_deduction', person_id, month, n, ride_started_at, evidence, deduction
-FROM judged_rides WHERE NOT is_minor AND is_treated
+FROM punished_rides
 UNION ALL
 SELECT 'reminder', person_id, month, n, ride_started_at, evidence, CAST(NULL AS BIGINT)
 FROM judged_rides WHERE NOT is_minor AND NOT is_treated AND is_occasional
@@ -25,17 +29,17 @@ SELECT 'grid_visit', person_id, month, n, ride_started_at, evidence, CAST(NULL A
 FROM judged_rides WHERE NOT is_minor AND NOT is_treated AND is_visit
 UNION ALL
 SELECT 'employer_supervision', person_id, month, n, ride_started_at, evidence, CAST(NULL AS BIGINT)
-FROM judged_rides WHERE NOT is_minor AND NOT is_treated AND is_visit AND has_employer
+FROM judged_rides WHERE NOT is_minor AND NOT is_treated AND is_visit AND employer_id IS NOT NULL
 UNION ALL
 SELECT 'urgent_visit', person_id, month, n, ride_started_at, evidence, CAST(NULL AS BIGINT)
 FROM judged_rides WHERE NOT is_minor AND NOT is_treated AND is_urgent;
 
 CREATE VIEW party_notices_due AS
 SELECT 'party_reminder' AS action, person_id, month, n, ride_started_at, evidence, CAST(NULL AS BIGINT) AS points
-FROM judged_rides WHERE NOT is_minor AND is_visit AND is_party_member
+FROM judged_rides WHERE NOT is_minor AND is_visit AND party_branch_id IS NOT NULL
 UNION ALL
 SELECT 'branch_notice', person_id, month, n, ride_started_at, evidence, CAST(NULL AS BIGINT)
-FROM judged_rides WHERE NOT is_minor AND is_visit AND is_party_member;
+FROM judged_rides WHERE NOT is_minor AND is_visit AND party_branch_id IS NOT NULL;
 
 -- These tables hold what an action_id determines and what is worth a revision, nothing else: every change is written.
 CREATE TABLE issued_disposals (PRIMARY KEY (action_id)) AS

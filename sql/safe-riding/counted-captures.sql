@@ -1,15 +1,20 @@
 -- Purpose:    which captures count, for whom, and why the others do not.
--- Inputs:     captures, voids, identities, disposal_policy, exemptions.
--- Outputs:    assessed_captures (every capture that is not voided, with its person, the policy at its instant, and the reason
+-- Inputs:     captures, voids, identities, disposal_policy, exemptions; held of doubtful-captures.sql.
+-- Outputs:    assessed_captures (every capture that is neither voided nor held, with its person, the policy at its instant, and the reason
 --             for a review, null if it counts).
 -- Thresholds: disposal_policy.match_score_min at the instant of the capture; 0.8 where no policy is in force. The other
 --             columns of the policy ride along, since a ride starts with a capture and takes the policy of that instant.
 
--- A voided capture is as if it never existed.
+-- A voided capture is as if it never existed, and so is one that is held, for as long as it is.
+CREATE VIEW captures_set_aside AS
+SELECT capture_id FROM voids
+UNION ALL
+SELECT capture_id FROM held;
+
 CREATE VIEW standing_captures AS
 SELECT c.capture_id, c.captured_at, c.plate, c.match_score
 FROM captures AS c
-WHERE NOT EXISTS (SELECT 1 FROM voids AS v WHERE v.capture_id = c.capture_id);
+WHERE NOT EXISTS (SELECT 1 FROM captures_set_aside AS v WHERE v.capture_id = c.capture_id);
 
 -- Exemptions of a plate may overlap. An instant is exempt if any exemption that has begun lasts beyond it, that is, if the
 -- latest end among those begun does. So each span runs from one beginning to the next, and an instant meets one at most.

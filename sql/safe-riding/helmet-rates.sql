@@ -4,7 +4,7 @@
 -- Rules:    passages whose helmet could not be judged are no riders; a device without a row lies in the town unknown.
 -- Limits:   a record for an hour that is closed is late (30 seconds after the hour, see sources.sql).
 
-CREATE SINK helmet_rates WITH (topic = 'helmet-rates', format = 'json') AS
+CREATE VIEW hourly_helmets AS
 SELECT
     window_start,
     window_end,
@@ -17,3 +17,6 @@ LEFT JOIN devices AS d ON d.device_id = p.device_id
 WHERE p.helmet IS NOT NULL
 GROUP BY tumble(p.passed_at, INTERVAL '1 hour'), coalesce(d.town, 'unknown')
 EMIT FINAL;
+
+CREATE SINK helmet_rates WITH (topic = 'helmet-rates', format = 'json') AS
+SELECT window_start, window_end, town, riders, helmetless, rate FROM hourly_helmets;

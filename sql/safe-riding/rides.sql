@@ -1,7 +1,7 @@
 -- Purpose:    counted captures of a person and local calendar month become rides, numbered from 1; each is set against the
 --             person's age, delivered visits, and the thresholds.
--- Inputs:     assessed_captures, persons, visits.
--- Outputs:    judged_rides (one row a ride, with all that decides its actions).
+-- Inputs:     assessed_captures, persons, visits, appeals.
+-- Outputs:    judged_rides (one row a ride, with all that decides its actions), punished_rides (those that are punished).
 -- Thresholds: a capture more than 30 minutes after the one before it starts a ride; a delivered visit counts for 12 calendar
 --             months; under 16 full years a rider is a minor; visit_from and urgent_from of the policy at the ride's start.
 
@@ -64,6 +64,7 @@ FROM (
     WINDOW in_time AS (PARTITION BY person_id ORDER BY completed_at, visit_id)
 ) AS v;
 
+-- Grid and employer are needed where somebody is sent.
 CREATE VIEW judged_rides AS
 SELECT
     r.person_id, r.month, r.n, r.ride_started_at, r.evidence, r.deduction, r.improve_below,
@@ -71,9 +72,22 @@ SELECT
     coalesce(age_in_years(p.birth_date, local_date(r.ride_started_at)) < 16, false) AS is_minor,
     t.person_id IS NOT NULL AS is_treated,
     nullif(p.household_id, '') AS household_id,
-    coalesce(p.employer_id, '') <> '' AS has_employer,
-    coalesce(p.party_branch_id, '') <> '' AS is_party_member
+    CASE WHEN r.is_visit OR r.is_urgent THEN nullif(p.grid_id, '') END AS grid_id,
+    CASE WHEN r.is_visit THEN nullif(p.employer_id, '') END AS employer_id,
+    nullif(p.party_branch_id, '') AS party_branch_id,
+    nullif(p.reminder_channel, '') AS reminder_channel,
+    nullif(p.second_channel, '') AS second_channel
 FROM staged_rides AS r
 LEFT JOIN persons AS p ON p.person_id = r.person_id
 LEFT JOIN treatment_spans AS t
     ON t.person_id = r.person_id AND r.ride_started_at > t.completed_at AND r.ride_started_at <= t.span_to;
+
+CREATE VIEW open_appeals AS
+SELECT DISTINCT person_id FROM appeals WHERE closed_at IS NULL AND person_id IS NOT NULL;
+
+-- While an appeal of a person is open nobody punishes them; reminders and visits go on.
+CREATE VIEW punished_rides AS
+SELECT r.person_id, r.month, r.n, r.ride_started_at, r.evidence, r.deduction, r.improve_below, r.household_id
+FROM judged_rides AS r
+WHERE NOT r.is_minor AND r.is_treated
+    AND NOT EXISTS (SELECT 1 FROM open_appeals AS o WHERE o.person_id = r.person_id);

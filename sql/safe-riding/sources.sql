@@ -1,21 +1,31 @@
--- Purpose:  the topics that the safe-riding pack reads.
+-- Purpose:  the topics that the safe-riding pack cannot do without. What is optional stands in optional-sources.sql.
 -- Inputs:   eleven topics, named as the relations with hyphens; JSON; timestamps in RFC 3339 with offset.
 -- Outputs:  ten tables (latest row per key; a tombstone deletes) and the stream of passages.
 -- Limits:   captures and voids are remembered for 1000 days, visits for 1500 days (a visit counts for twelve months after
 --           it, so it outlives what it decides); a passage id is unique for 7 days; passages arrive at most 30 seconds late.
+--           Columns of captures from is_decked on serve the holds of doubtful-captures.sql and may be left out.
 
 SET TIME ZONE = 'Asia/Shanghai';
 
 -- What the roadside devices saw: one row a violation.
 CREATE TABLE captures (
     capture_id  VARCHAR NOT NULL PRIMARY KEY,
-    device_id   VARCHAR NOT NULL,
+    device_id   VARCHAR,
     captured_at TIMESTAMP WITH TIME ZONE NOT NULL,
     violation   VARCHAR NOT NULL,           -- no_helmet, illegal_passenger, ..
     plate       VARCHAR,
     match_score DOUBLE,                     -- 0..1
     lon         DOUBLE,
-    lat         DOUBLE
+    lat         DOUBLE,
+    recorded_at TIMESTAMP WITH TIME ZONE,   -- when the platform took the capture in, by the platform's clock
+    is_decked   BOOLEAN,                    -- the device takes the plate for another vehicle's (GA/T 1400 IsDecked)
+    is_altered  BOOLEAN,                    -- .. for altered (IsAltered)
+    is_covered  BOOLEAN,                    -- .. for covered in part (IsCovered)
+    plate_reliability DOUBLE,               -- how sure the device is of the plate's characters, 0..1
+    matched_by  VARCHAR,                    -- what the person was found by: plate, face, both
+    vehicle_type  VARCHAR,                  -- as the device saw the vehicle, in the words of plate_registry
+    vehicle_brand VARCHAR,
+    vehicle_color VARCHAR
 ) WITH (topic = 'captures', format = 'json', event_time = 'captured_at', retention = '1000 days');
 
 -- Who answers for a plate from an instant on; without a person: nobody from then on.
@@ -32,7 +42,9 @@ CREATE TABLE persons (
     household_id    VARCHAR,
     grid_id         VARCHAR,
     employer_id     VARCHAR,
-    party_branch_id VARCHAR
+    party_branch_id VARCHAR,
+    reminder_channel VARCHAR,               -- by what reminders go and receipts come; null: they are not followed up
+    second_channel   VARCHAR                -- by what else the person can be reached; null: nothing
 ) WITH (topic = 'persons', format = 'json');
 
 CREATE TABLE households (

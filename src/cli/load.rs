@@ -5,15 +5,19 @@ use std::path::Path;
 
 use chrono_tz::Tz;
 
+use super::run::topics::private_sinks;
 use super::{Failure, OutputForm, print};
 use crate::catalog::{Catalog, resolve_all};
 use crate::dialect::{Diagnostic, Pack, findings, parse, render, render_styled};
+use crate::engine::AuditOptions;
 use crate::plan::{Pipeline, UNKNOWN_COLUMN, UNKNOWN_RELATION, plan};
 
 /// A pack that was read and planned.
 pub(super) struct Loaded {
     pub(super) catalog: Catalog,
     pub(super) pipeline: Pipeline,
+    /// The hash of the text of all rules.
+    pub(super) pack_sha256: String,
 }
 
 /// Reads and plans a pack. `time_zone` overrides that of the pack.
@@ -26,13 +30,20 @@ pub(super) fn load(path: &Path, time_zone: Option<Tz>, form: OutputForm) -> Resu
     })
 }
 
+/// What the audit trail of a pack says of all its rows.
+pub(super) fn audit_options(loaded: &Loaded) -> AuditOptions {
+    AuditOptions { pack_sha256: loaded.pack_sha256.clone(), private_sinks: private_sinks(&loaded.catalog) }
+}
+
 fn compile(pack: &Pack, folder: &Path, time_zone: Option<Tz>) -> Result<Loaded, Vec<Diagnostic>> {
     let (statements, mut diagnostics) = parse(pack);
     let (mut catalog, found) = resolve_all(statements, time_zone);
     catalog.set_folder(folder);
     diagnostics.extend(found);
     match plan(&catalog) {
-        Ok(pipeline) if diagnostics.is_empty() => return Ok(Loaded { catalog, pipeline }),
+        Ok(pipeline) if diagnostics.is_empty() => {
+            return Ok(Loaded { catalog, pipeline, pack_sha256: pack.sha256() });
+        }
         Ok(_) => {}
         // What a broken statement declares would only be missed by all that refer to it.
         Err(found) if diagnostics.is_empty() => diagnostics = found,

@@ -10,8 +10,10 @@ mod pause;
 mod replay;
 mod run;
 mod service;
+mod simulate;
 mod state;
 mod test;
+mod why;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -39,8 +41,10 @@ enum Command {
     Resume(pause::PauseArgs),
     // Boxed: it has many options.
     Run(Box<run::RunArgs>),
+    Simulate(simulate::SimulateArgs),
     State(state::StateArgs),
     Test(test::TestArgs),
+    Why(why::WhyArgs),
 }
 
 /// How a command prints.
@@ -138,8 +142,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Replay(args) => replay::run(args),
         Command::Resume(args) => pause::run(args, pause::Wish::Resume),
         Command::Run(args) => run::run(args),
+        Command::Simulate(args) => simulate::run(args),
         Command::State(args) => state::run(args),
         Command::Test(args) => test::run(args),
+        Command::Why(args) => why::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,7 +14,7 @@ use chrono_tz::Tz;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::load::load;
+use super::load::{audit_options, load};
 use super::{Failure, OutputForm, print};
 use crate::engine::{Replay, ReplayError, ReplayOptions, ReplayProgress};
 use crate::local::Summary;
@@ -40,18 +40,24 @@ pub(super) struct ReplayArgs {
     /// The number of shards: it changes the speed, never the result
     #[arg(long, value_name = "N", default_value = "1")]
     shards: NonZeroU32,
+    /// Write the audit trail of all rows to curb-audit.ndjson
+    #[arg(long)]
+    audit: bool,
     /// How to print the summary
     #[arg(long, value_enum, default_value_t)]
     output: OutputForm,
 }
 
 pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
-    let pipeline = Arc::new(load(&args.pack, args.time_zone, args.output)?.pipeline);
+    let loaded = load(&args.pack, args.time_zone, args.output)?;
+    let audit = args.audit.then(|| audit_options(&loaded));
+    let pipeline = Arc::new(loaded.pipeline);
     let options = ReplayOptions {
         from: &args.from,
         to: &args.to,
         until_ms: args.until.map(|t| t.timestamp_millis()),
         n_shards: ShardCount(args.shards.get()),
+        audit,
     };
     let replay = Replay::open(pipeline, &options).map_err(failure)?;
     for relation in replay.missing() {

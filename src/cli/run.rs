@@ -16,14 +16,14 @@ use clap::builder::BoolishValueParser;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::config::{ConfigFile, environment_properties, parse_property};
-use super::load::{Loaded, load};
+use super::load::{Loaded, audit_options, load};
 use super::service::{Service, on_thread, panicked, source_failure};
 use super::{Failure, LogForm, OutputForm};
-use crate::engine::{EmitFrom, Ended, SourceCounts, Status, StatusBoard, WorkerOptions};
+use crate::engine::{AuditOptions, EmitFrom, Ended, SourceCounts, Status, StatusBoard, WorkerOptions};
 use crate::kafka::{self, Connection, Settings};
 use crate::local::SnapshotDir;
 use crate::server::{self, ServerHandle};
-use crate::stream::{ShardCount, SourceError};
+use crate::stream::{OutputTopic, ShardCount, SourceError};
 
 /// The number of shards of a pipeline that is started for the first time, unless one is given.
 const DEFAULT_SHARDS: u32 = 8;
@@ -62,6 +62,9 @@ pub(super) struct RunArgs {
     /// Make topics that are missing
     #[arg(long, env = "CURB_CREATE_TOPICS", value_parser = BoolishValueParser::new())]
     create_topics: bool,
+    /// Write an audit trail of all rows to the topic NAME.audit, for `curb why`
+    #[arg(long, env = "CURB_AUDIT", value_parser = BoolishValueParser::new())]
+    audit: bool,
     /// Stop with exit code 0 when everything that was in the topics at start has been processed and committed
     #[arg(long, env = "CURB_UNTIL_CAUGHT_UP", value_parser = BoolishValueParser::new())]
     until_caught_up: bool,
@@ -91,6 +94,7 @@ struct RunSettings {
     http: Option<String>,
     create_topics: bool,
     until_caught_up: bool,
+    audit: Option<AuditOptions>,
     emit_from: EmitFrom,
 }
 
@@ -130,14 +134,20 @@ fn settings(args: &RunArgs, file: ConfigFile, loaded: &Loaded) -> Result<RunSett
     if shards == Some(0) {
         return Err(Failure::Usage(anyhow!("a pipeline needs at least one shard")));
     }
+    let pipeline = needed(args.pipeline.clone().or(file.pipeline), "pipeline", "--pipeline NAME")?;
+    let audit = (args.audit || file.audit.unwrap_or(false)).then(|| audit_options(loaded));
+    let mut outputs = topics::outputs(&loaded.catalog)?;
+    if audit.is_some() {
+        outputs.insert(OutputTopic::Audit, kafka::audit_topic(&pipeline));
+    }
     Ok(RunSettings {
         kafka: Settings {
             brokers: needed(args.brokers.clone().or(file.brokers), "brokers", "--brokers HOST:PORT")?,
-            pipeline: needed(args.pipeline.clone().or(file.pipeline), "pipeline", "--pipeline NAME")?,
+            pipeline,
             instance: args.instance.or(file.instance).unwrap_or(0),
             properties,
             sources: topics::sources(&loaded.catalog)?,
-            outputs: topics::outputs(&loaded.catalog)?,
+            outputs,
             private_sinks: topics::private_sinks(&loaded.catalog),
             shards: shards.unwrap_or(DEFAULT_SHARDS),
             simulated: false,
@@ -147,6 +157,7 @@ fn settings(args: &RunArgs, file: ConfigFile, loaded: &Loaded) -> Result<RunSett
         http: args.http.clone().or(file.http),
         create_topics: args.create_topics || file.create_topics.unwrap_or(false),
         until_caught_up: args.until_caught_up,
+        audit,
         emit_from,
     })
 }
@@ -188,6 +199,7 @@ async fn serve(loaded: Loaded, settings: RunSettings) -> Result<(), Failure> {
     let pipeline_name = &settings.kafka.pipeline;
     options.upkeep.snapshots = settings.state_dir.as_deref().map(|dir| SnapshotDir::new(dir, pipeline_name));
     options.emit_from = settings.emit_from;
+    options.audit = settings.audit.clone();
     let (http, name) = (settings.http.clone(), settings.kafka.pipeline.clone());
     let connecting = on_thread("connect", move || connect(settings))?;
     let connected = tokio::select! {

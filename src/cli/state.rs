@@ -43,7 +43,7 @@ pub(super) fn run(args: &StateArgs) -> Result<(), Failure> {
 
 /// Which pipeline, and where.
 #[derive(Debug, Args)]
-struct PipelineArgs {
+pub(super) struct PipelineArgs {
     /// Bootstrap servers of the cluster, separated by commas
     #[arg(long, value_name = "HOST:PORT", env = "CURB_BROKERS")]
     brokers: Option<String>,
@@ -59,7 +59,7 @@ struct PipelineArgs {
 }
 
 impl PipelineArgs {
-    fn settings(&self) -> Result<Settings, Failure> {
+    pub(super) fn settings(&self) -> Result<Settings, Failure> {
         let file = self.config.as_deref().map_or_else(|| Ok(ConfigFile::default()), ConfigFile::read);
         let file = file.map_err(Failure::Configuration)?;
         let mut properties: BTreeMap<String, String> = file.properties().map_err(Failure::Configuration)?;

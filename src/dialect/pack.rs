@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 /// The largest file of a pack. Rules are written by hand; a larger file is a mistake, as data in the wrong folder.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
@@ -55,6 +57,19 @@ pub enum PackError {
 }
 
 impl Pack {
+    /// The SHA-256 of the names and texts of all files, as hexadecimal digits: another text of the rules has another one.
+    pub fn sha256(&self) -> String {
+        let mut digest = Sha256::new();
+        for SourceFile { path, text } in &self.files {
+            let name = Path::new(path).file_name().map(|name| name.as_encoded_bytes()).unwrap_or_default();
+            for part in [name, text.as_bytes()] {
+                digest.update((part.len() as u64).to_le_bytes());
+                digest.update(part);
+            }
+        }
+        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Reads a pack: the `.sql` files of a folder, sorted by name, or one file. Folders below it, as `tests/`, are not read.
     pub fn read(path: &Path) -> Result<Self, PackError> {
         let unreadable = |source| PackError::Unreadable { path: path.to_owned(), source };

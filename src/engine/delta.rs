@@ -56,6 +56,9 @@ pub struct EpochRecord {
     /// What is paused, and whether the first load has been handed over.
     #[serde(default)]
     pub control: LoggedControl,
+    /// The hash of the audit trail's last line; none where no trail is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_head: Option<String>,
     /// The wall clock of the log's first epoch in milliseconds: tells a log from another one of the same name.
     #[serde(default)]
     pub log_began_ms: i64,
@@ -386,6 +389,7 @@ mod tests {
                 paused: BTreeMap::from([("actions".to_owned(), "by hand".to_owned())]),
                 is_loaded: true,
             },
+            audit_head: Some("00ff".into()),
             log_began_ms: 3,
             pipeline: Some(LoggedPipeline { n_shards: 8, relations: vec![] }),
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::stream::{Delta, OutputTopic, RecordBatchBytes, SealedEpoch, SourcePartition};
+use crate::stream::{Delta, Headers, OutputTopic, RecordBatchBytes, SealedEpoch, SourcePartition};
 
 /// Encoded records and the headers of each; no headers at all where the list is empty.
 #[derive(Debug, Default)]
@@ -41,6 +41,12 @@ impl OpenEpoch {
     /// Adds logged state.
     pub(super) fn log(&mut self, deltas: Vec<Delta>) {
         self.sealed.deltas.extend(deltas);
+    }
+
+    /// The output records so far, and their headers.
+    pub(super) fn outputs(&self) -> impl Iterator<Item = (&OutputTopic, &RecordBatchBytes, &[Headers])> {
+        let headers = self.sealed.headers.iter().map(Vec::as_slice);
+        self.sealed.outputs.iter().zip(headers).map(|((topic, records), headers)| (topic, records, headers))
     }
 
     /// How many records go to each sink, by name.

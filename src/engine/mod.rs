@@ -2,6 +2,7 @@
 //!
 //! The engine knows the ports of `stream/` only; `run`, `replay` and tests are one loop with different ends.
 
+mod audit;
 mod dataflow;
 mod delta;
 mod encode;
@@ -28,6 +29,7 @@ mod upkeep;
 mod watermark;
 mod worker;
 
+pub use audit::{AuditOptions, AuditRecord, AuditedEpoch, AuditedRow, BrokenTrail, GENESIS, read_trail};
 pub use dataflow::{Dataflow, DataflowError, EpochRun, EpochTimes, Reached};
 pub use delta::{DeltaCodec, DeltaError, EpochRecord, Logged, LoggedPipeline, LoggedRelation, PartitionRecord};
 pub use encode::EncodeError;
@@ -37,7 +39,7 @@ pub use kinds::Kinds;
 pub use record_columns::header_readers;
 pub use record_files::file_tables;
 pub use refused::RefusedRecord;
-pub use replay::{Replay, ReplayError, ReplayOptions, ReplayProgress, event_times};
+pub use replay::{Replay, ReplayError, ReplayOptions, ReplayProgress, event_times, read_files};
 pub use restore::RestoreError;
 pub use rewrite::{RewriteError, RewritePolicy};
 pub use shared_topics::with_shared_topics;

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::TimestampMillisecondType;
 use chrono_tz::Tz;
 
+use super::audit::AuditOptions;
 use super::intake::{IntakeError, SourceCounts, decode_column};
 use super::record_files::open_records;
 use super::status::{Status, StatusBoard};
@@ -17,7 +18,7 @@ use crate::catalog::{RelationKind, SourceDefinition};
 use crate::format::json::{DecodeSpec, Decoder, Wire};
 use crate::local::{EventTimes, FileInput, FileSink, FileSource, SinkSummary, SourceSummary, Summary};
 use crate::plan::{OperatorPlan, Pipeline};
-use crate::stream::{ShardCount, SourceError, Watermark};
+use crate::stream::{Polled, ShardCount, Source, SourceError, Watermark};
 
 /// What to replay, and where to.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub struct ReplayOptions<'a> {
     pub until_ms: Option<i64>,
     /// The number of shards: it changes the speed only.
     pub n_shards: ShardCount,
+    /// What the audit trail says, which is written to `curb-audit.ndjson`; none where no trail is written.
+    pub audit: Option<AuditOptions>,
 }
 
 /// A replay, ready to run.
@@ -96,6 +99,7 @@ impl Replay {
         let (missing, bytes_total, bytes_read) = (source.missing().to_vec(), source.bytes_total(), source.bytes_read());
         let ends = Ends { source: Box::new(source), sink: Box::new(sink), log: None, clock: Box::new(|| 0) };
         let mut worker_options = WorkerOptions::replay(options.n_shards);
+        worker_options.audit = options.audit.clone();
         worker_options.end_watermark = options.until_ms.map_or(Watermark::MAX, Watermark);
         let worker = Worker::new(pipeline.clone(), ends, worker_options, Arc::new(AtomicBool::new(false)))?;
         Ok(Self { worker, pipeline, missing, bytes_total, bytes_read, to: options.to.to_path_buf() })
@@ -120,6 +124,22 @@ impl Replay {
         let summary = summary(&self.pipeline, &status, started.elapsed().as_secs_f64());
         summary.write(&self.to)?;
         Ok(summary)
+    }
+}
+
+/// Reads a directory of files as a replay does, epoch by epoch, into memory.
+pub fn read_files(pipeline: &Pipeline, from: &Path, until_ms: Option<i64>) -> Result<Vec<Polled>, ReplayError> {
+    let inputs = sources(pipeline).map(|d| input(d, pipeline.time_zone)).collect::<Result<Vec<_>, _>>()?;
+    let mut source = FileSource::open(from, inputs, until_ms)?;
+    let limit = WorkerOptions::replay(ShardCount(1)).limit;
+    let mut epochs = Vec::new();
+    loop {
+        let polled = source.poll(limit, Duration::ZERO, &[])?;
+        let end_of_input = polled.end_of_input;
+        epochs.push(polled);
+        if end_of_input {
+            return Ok(epochs);
+        }
     }
 }
 

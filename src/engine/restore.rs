@@ -64,6 +64,8 @@ pub(super) struct Resumed {
     pub(super) epoch: u64,
     pub(super) positions: BTreeMap<SourcePartition, i64>,
     pub(super) control: LoggedControl,
+    /// The hash of the audit trail's last line.
+    pub(super) audit_head: Option<String>,
     /// What tells the log from another one of the same name; none before the first epoch.
     pub(super) log_began_ms: Option<i64>,
     /// By shard how many bytes of deltas its log holds, as far as they have been read.
@@ -144,7 +146,7 @@ fn attempt(
         return Ok(Err(Unusable { shard: *shard, reason: reason.to_owned() }));
     }
     let epoch = restored.epoch.max(record.epoch);
-    let control = record.control.clone();
+    let (control, audit_head) = (record.control.clone(), record.audit_head.clone());
     let positions = positions(pipeline, &record, restored)?;
     let watermarks = watermarks(pipeline, &record);
     dataflow.recompute(pipeline, &watermarks.of_relations(pipeline))?;
@@ -155,6 +157,7 @@ fn attempt(
         epoch,
         positions,
         control,
+        audit_head,
         log_began_ms: (epoch > 0).then_some(record.log_began_ms),
         log_bytes: read.log_bytes,
         new_bytes: read.new_bytes,

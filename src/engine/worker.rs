@@ -21,6 +21,7 @@ pub use self::control::{Command, EmitFrom, LoggedControl};
 pub use self::failure::WorkerError;
 use self::failure::{Remedy, remedy};
 use self::pending::{Computed, Pending, write_outputs};
+use super::audit::AuditTrail;
 use super::dataflow::{Dataflow, EpochTimes};
 use super::delta::{DeltaCodec, EpochRecord, Logged};
 use super::encode::SinkEncoder;
@@ -99,6 +100,10 @@ pub struct Worker {
     /// Epochs take so many times less than they may, after one that could not be committed as it was.
     limit_divisor: usize,
     control: Control,
+    /// Where a trail is written: the trail.
+    audit: Option<AuditTrail>,
+    /// Where none is written: the hash of the last line of an earlier one.
+    audit_head: Option<String>,
     /// Since when a stop has been asked for.
     stop_since: Option<Instant>,
 }
@@ -138,6 +143,8 @@ impl Worker {
             pending: None,
             limit_divisor: 1,
             control: Control::new(&pipeline, LoggedControl::default()),
+            audit: options.audit.clone().map(|audit| AuditTrail::new(&pipeline, audit, None)),
+            audit_head: None,
             stop_since: None,
             pipeline,
             ends,
@@ -159,7 +166,8 @@ impl Worker {
     }
 
     fn turn(&mut self) -> Result<Ended, WorkerError> {
-        if self.options.epochs_under_way > 1 && self.ends.log.is_none() && !self.options.holds_back {
+        let may_overlap = self.ends.log.is_none() && !self.options.holds_back && self.audit.is_none();
+        if self.options.epochs_under_way > 1 && may_overlap {
             return self.overlapped();
         }
         let mut backoff = self.options.backoff_min;
@@ -360,9 +368,14 @@ impl Worker {
         let mut epoch = OpenEpoch::open(self.n_committed + 1, self.positions.clone());
         write_outputs(&mut epoch, &self.pipeline, &mut self.sinks, computed, self.options.raw_bytes_max)?;
         let deltas = self.dataflow.take_deltas(&self.pipeline)?;
+        let mut record = self.record(computed.clock_ms);
+        if let Some(audit) = &mut self.audit {
+            audit.write(&mut epoch, &record)?;
+            record.audit_head = Some(audit.head().to_owned());
+        }
         if self.ends.log.is_some() {
             let log_began_ms = self.upkeep.log_began_ms(computed.clock_ms);
-            let record = EpochRecord { log_began_ms, ..self.record(computed.clock_ms) };
+            let record = EpochRecord { log_began_ms, ..record };
             epoch.log(self.codec.encode(0, &Logged::Epoch(record))?);
             for (id, shard, batch) in deltas {
                 let Some(relation) = self.pipeline.relations.get(id) else { continue };
@@ -418,6 +431,9 @@ impl Worker {
         }
         self.reached = resumed.watermarks.of_relations(&self.pipeline);
         self.control.restored(&self.pipeline, resumed.control);
+        let options = self.options.audit.clone();
+        self.audit = options.map(|audit| AuditTrail::new(&self.pipeline, audit, resumed.audit_head.clone()));
+        self.audit_head = resumed.audit_head;
         self.dataflow = resumed.dataflow;
         self.watermarks = resumed.watermarks;
         self.positions = resumed.positions;

@@ -12,6 +12,7 @@ mod demo;
 mod end_offsets;
 mod epoch_header;
 mod failure;
+mod history;
 mod membership;
 mod outgoing;
 mod partition_progress;
@@ -32,7 +33,8 @@ mod tests;
 
 pub use connect::{Connection, connect, shards};
 pub use demo::{DemoBroker, DemoProducer, DemoReader, DemoRecord};
-pub use settings::{Settings, SourceTopic};
+pub use history::{HistoryRecord, TopicEnds, read_topic};
+pub use settings::{Settings, SourceTopic, audit_topic};
 pub use sink::KafkaSink;
 pub use source::KafkaSource;
 pub use state_admin::{StateTopic, TopicPositions};

@@ -46,7 +46,7 @@ impl Output<'_> {
         };
         let limit_bytes = self.writer.limit(topic);
         // A late or rejected record that is too large goes without its bytes: its headers say where it lies.
-        let may_drop_bytes = !matches!(output, OutputTopic::Sink(_));
+        let may_drop_bytes = matches!(output, OutputTopic::Late(_) | OutputTopic::Rejected(_));
         for (idx, record) in records.iter().enumerate() {
             let headers = headers.get(idx).map_or(&[][..], Vec::as_slice);
             let mut sent = Sent {

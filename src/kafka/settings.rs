@@ -85,10 +85,20 @@ pub struct Settings {
     pub simulated: bool,
 }
 
+/// The topic of a pipeline's audit trail.
+pub fn audit_topic(pipeline: &str) -> String {
+    format!("{pipeline}.audit")
+}
+
 impl Settings {
     /// The topic of the pipeline's logged state.
     pub fn state_topic(&self) -> String {
         format!("{}.state", self.pipeline)
+    }
+
+    /// The topic of the pipeline's audit trail.
+    pub fn audit_topic(&self) -> String {
+        audit_topic(&self.pipeline)
     }
 
     /// The topic that says which rows their own topics did not take.

@@ -118,6 +118,9 @@ fn make(settings: &Settings, missing: &[&String]) -> Result<(), SourceError> {
                     .set("cleanup.policy", "delete")
                     .set("retention.ms", "-1")
                     .set("retention.bytes", "-1")
+            } else if ***name == settings.audit_topic() {
+                // One trail in one order, kept for as long as nobody deletes it.
+                NewTopic::new(name, 1, BROKER_DEFAULT).set("retention.ms", "-1").set("retention.bytes", "-1")
             } else {
                 NewTopic::new(name, -1, BROKER_DEFAULT)
             }

@@ -54,6 +54,8 @@ impl FileSink {
             OutputTopic::Sink(name) => format!("{name}.ndjson"),
             OutputTopic::Late(name) => format!("{name}.late.ndjson"),
             OutputTopic::Rejected(name) => format!("{name}.rejected.ndjson"),
+            // No relation has a hyphen in its name unless it is quoted.
+            OutputTopic::Audit => "curb-audit.ndjson".into(),
         })
     }
 
@@ -79,7 +81,7 @@ impl FileSink {
         let file = self.file(topic)?;
         for (idx, record) in records.iter().enumerate() {
             match topic {
-                OutputTopic::Sink(_) => file.write_all(record.value.unwrap_or(b"null"))?,
+                OutputTopic::Sink(_) | OutputTopic::Audit => file.write_all(record.value.unwrap_or(b"null"))?,
                 OutputTopic::Late(_) | OutputTopic::Rejected(_) => {
                     let headers = headers.get(idx).map_or(&[][..], Vec::as_slice);
                     serde_json::to_writer(&mut *file, &refusal(record, headers))?;

@@ -258,6 +258,9 @@ pub enum OperatorError {
     /// A function that the planner handed in failed.
     #[error("{0}")]
     Function(String),
+    /// An expression cannot be computed for what a row holds.
+    #[error("{0}")]
+    Row(String),
     /// A delta does not fit the operator: the state belongs to another version.
     #[error("logged state does not fit: {0}")]
     State(String),

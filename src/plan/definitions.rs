@@ -76,6 +76,9 @@ fn read_definitions(
     for name in ordered.iter().flat_map(|r| &r.reads) {
         *readers.entry(name.as_str()).or_default() += 1;
     }
+    let has_options = |d: &QueryDefinition| d.allowed_lateness_ms != 0 || d.wait_ms != 0;
+    let with_options = ordered.iter().filter(|r| has_options(&r.definition));
+    let read_with_options: BTreeSet<&str> = with_options.flat_map(|r| &r.reads).map(String::as_str).collect();
     for source in &catalog.sources {
         for read in reads_of(followed, &source.name) {
             register(ctx, &read.name(), read.schema(&source.schema()), None, findings);
@@ -102,12 +105,16 @@ fn read_definitions(
                 continue;
             }
         };
-        let is_shared = readers.get(name.as_str()).copied().unwrap_or_default() > 1 && keeps_state(&plan);
-        let declared = !matches!(definition.role, QueryRole::View);
+        let n_readers = readers.get(name.as_str()).copied().unwrap_or_default();
         // Put in the place of its name, it would be planned with the options of whoever reads it.
-        let has_options = definition.allowed_lateness_ms != 0 || definition.wait_ms != 0;
-        let stands_alone =
-            declared || is_shared || is_followed(followed, &name) || definition.emit.is_some() || has_options;
+        let is_read_otherwise = n_readers > 1 || read_with_options.contains(name.as_str());
+        let is_shared = is_read_otherwise && keeps_state(&plan);
+        let declared = !matches!(definition.role, QueryRole::View);
+        let stands_alone = declared
+            || is_shared
+            || is_followed(followed, &name)
+            || definition.emit.is_some()
+            || has_options(&definition);
         let schema = Arc::new(plan.schema().as_arrow().clone());
         let view = (!stands_alone).then(|| plan.clone());
         register(ctx, &name, schema.clone(), view, findings);

@@ -17,6 +17,8 @@ mod distinct_on;
 mod error;
 mod event_times;
 mod explain;
+mod forgiving;
+mod interval_product;
 mod leaf;
 mod lineage;
 mod nodes;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
@@ -13,6 +14,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, plan_err};
 use datafusion::datasource::{provider_as_source, source_as_provider};
+use datafusion::error::DataFusionError;
 use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 use datafusion::physical_plan::ExecutionPlan;
@@ -22,6 +24,7 @@ use futures::executor::block_on;
 
 use super::RelationId;
 use super::leaf::{EpochSlot, EpochTable};
+use crate::metrics;
 use crate::operators::OperatorError;
 use crate::stream::{ChangeBatch, Order};
 
@@ -93,15 +96,44 @@ impl Segment {
             base.insert(*id, next);
             next += batch.len() as u32;
         }
-        let mut lent = HashMap::with_capacity(self.scans.len());
+        let mut lent = Vec::with_capacity(self.scans.len());
         for (name, id) in &self.scans {
             if let (Some(start), Some((_, batch))) = (base.get(id), inputs.iter().find(|(i, _)| i == id)) {
-                lent.insert(name.clone(), with_row_index(&batch.rows, *start)?);
+                lent.push(Lent { name, start: *start, rows: with_row_index(&batch.rows, *start)? });
             }
         }
-        let batches = self.runner.run(lent)?;
+        let mut batches = Vec::new();
+        let n_failed = self.run_around(&lent, 0..next, &mut batches)?;
+        if n_failed > 0 {
+            metrics::count_failed_rows(n_failed);
+            // The reason may quote what the row holds, which is not for the log.
+            let columns: Vec<&str> = self.schema.fields().iter().map(|f| f.name().as_str()).collect();
+            tracing::error!(n_failed, ?columns, "rows left out: an expression cannot be computed for what they hold");
+        }
         let whole = concat_batches(&self.runner.schema(), &batches)?;
         self.look_up(whole, &inputs)
+    }
+
+    /// Runs the plan over the rows in a range. Rows for which it fails are left out, and counted: the range is halved until
+    /// they are found.
+    fn run_around(
+        &self,
+        lent: &[Lent<'_>],
+        range: Range<u32>,
+        batches: &mut Vec<RecordBatch>,
+    ) -> Result<u64, OperatorError> {
+        let part = lent.iter().map(|leaf| (leaf.name.to_owned(), leaf.within(&range))).collect();
+        match self.runner.run(part) {
+            Ok(done) => batches.extend(done),
+            Err(OperatorError::Row(_)) if range.len() <= 1 => return Ok(1),
+            Err(OperatorError::Row(_)) => {
+                let middle = range.start + (range.end - range.start) / 2;
+                let n_failed = self.run_around(lent, range.start..middle, batches)?;
+                return Ok(n_failed + self.run_around(lent, middle..range.end, batches)?);
+            }
+            Err(other) => return Err(other),
+        }
+        Ok(0)
     }
 
     /// Takes the hidden column off and puts weights and order in its place.
@@ -137,6 +169,22 @@ impl Segment {
                 Order::Key(k) => Order::Key(index.values().iter().map(|i| Some(k.value(at(i)))).collect()),
             },
         })
+    }
+}
+
+/// The rows of a leaf, whose indices are ascending from `start`.
+struct Lent<'a> {
+    name: &'a str,
+    start: u32,
+    rows: RecordBatch,
+}
+
+impl Lent<'_> {
+    fn within(&self, range: &Range<u32>) -> RecordBatch {
+        let n_rows = self.rows.num_rows();
+        let at = |index: u32| (index.saturating_sub(self.start) as usize).min(n_rows);
+        let (from, to) = (at(range.start), at(range.end));
+        self.rows.slice(from, to - from)
     }
 }
 
@@ -194,7 +242,10 @@ impl Runner {
     /// Runs the plan over rows lent by name. Partitions are driven one after the other, so that the order is fixed.
     pub(super) fn run(&self, lent: HashMap<String, RecordBatch>) -> Result<Vec<RecordBatch>, OperatorError> {
         self.slot.lend(lent);
-        let failed = |e: datafusion::error::DataFusionError| OperatorError::Function(e.strip_backtrace());
+        let failed = |e: DataFusionError| match e.find_root() {
+            DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => OperatorError::Row(e.strip_backtrace()),
+            _ => OperatorError::Function(e.strip_backtrace()),
+        };
         // Without this each run leaks the metrics of the one before.
         let plan = reset_plan_states(self.plan.clone()).map_err(failed)?;
         let mut batches = Vec::new();

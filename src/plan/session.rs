@@ -7,7 +7,7 @@ use arrow::datatypes::DataType;
 use chrono_tz::Tz;
 use datafusion::common::Result;
 use datafusion::config::ConfigOptions;
-use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
 use datafusion::logical_expr::{
     ColumnarValue, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
@@ -20,6 +20,8 @@ use datafusion::sql::sqlparser::ast::{Query, Statement};
 use futures::executor::block_on;
 
 use super::bucket_marks::expand_bucket_marks;
+use super::forgiving::forgiving;
+use super::interval_product::IntervalProducts;
 use super::top_n::limits_to_ranks;
 
 /// The function that stands for `FOR SYSTEM_TIME AS OF` in the condition of a join until the cut.
@@ -47,7 +49,7 @@ pub(super) fn session(zone: Tz) -> SessionContext {
     let rules = Optimizer::new().rules.into_iter().filter(|r| !dropped.contains(r.name())).collect();
     let state =
         SessionStateBuilder::new().with_default_features().with_config(config).with_optimizer_rules(rules).build();
-    let ctx = SessionContext::new_with_state(state);
+    let mut ctx = SessionContext::new_with_state(state);
     for function in crate::functions::all(zone) {
         ctx.register_udf(function);
     }
@@ -58,6 +60,8 @@ pub(super) fn session(zone: Tz) -> SessionContext {
     for function in crate::functions::aggregates() {
         ctx.register_udaf(function);
     }
+    // Only a session that takes no planners refuses one, and ours takes them.
+    let _ = ctx.register_expr_planner(Arc::new(IntervalProducts::new()));
     ctx.register_udf(ScalarUDF::from(AsOf { signature: Signature::any(2, Volatility::Volatile) }));
     ctx
 }
@@ -72,7 +76,7 @@ pub(super) fn read(ctx: &SessionContext, zone: Tz, query: &Query) -> super::erro
     let plan = limits_to_ranks(plan)?;
     let rules = Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]);
     let plan = rules.execute_and_check(plan, ctx.state().config_options(), |_, _| {})?;
-    expand_bucket_marks(plan, zone)
+    forgiving(expand_bucket_marks(plan, zone)?)
 }
 
 /// `as_of(time, valid_from)`: a marker. Volatile, so that no rule moves or folds it.

@@ -69,6 +69,18 @@ pub enum OutputTopic {
     Late(Arc<str>),
     /// Rejected records of a source relation.
     Rejected(Arc<str>),
+    /// The audit trail of the pipeline.
+    Audit,
+}
+
+impl OutputTopic {
+    /// The sink or source relation that it belongs to; `audit` for the audit trail.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Sink(name) | Self::Late(name) | Self::Rejected(name) => name,
+            Self::Audit => "audit",
+        }
+    }
 }
 
 /// How a sink shows the deletion of a key.

@@ -1,7 +1,12 @@
-//! What stands in for the roadside: the tests of a rule pack, and a seeded simulation of devices, people and their rides.
+//! What stands in for the roadside: the tests of a rule pack, where a row comes from, the sources that a pack's scripts
+//! make up, and a seeded simulation of devices, people and their rides for the demo.
 
+mod derivation;
+mod generator;
 mod simulation;
 mod slt;
 
+pub use derivation::{Derivation, DerivedRow, History, Inquiry, SourceRecord, is_about};
+pub use generator::{Generated, GeneratorError, GeneratorSettings, generate};
 pub use simulation::{SimulatedRecord, Simulation, SimulationSettings};
 pub use slt::{DiffLine, Failure, FileReport, LANGUAGE, TestReport, run_tests, test_files, tests_folder};

@@ -236,7 +236,7 @@ fn a_parquet_file_is_a_table_under_any_name_with_its_format() {
 /// Replays a pack, and returns what stands in an output file.
 fn replayed(pipeline: &Arc<Pipeline>, from: &Path, file: &str) -> Vec<String> {
     let to = tempfile::tempdir().unwrap();
-    let options = ReplayOptions { from, to: to.path(), until_ms: None, n_shards: ShardCount(2) };
+    let options = ReplayOptions { from, to: to.path(), until_ms: None, n_shards: ShardCount(2), audit: None };
     let replay = Replay::open(pipeline.clone(), &options).unwrap();
     replay.run().unwrap();
     let text = fs::read_to_string(to.path().join(file)).unwrap_or_default();

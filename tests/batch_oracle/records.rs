@@ -142,7 +142,8 @@ fn in_a_replay_the_offset_is_the_line_and_there_is_no_timestamp() {
     fs::write(from.path().join("t.ndjson"), "\n{\"id\":\"a\",\"n\":1}\n").unwrap();
     let query = "SELECT id, _topic, _partition, _offset, _timestamp, _key, _headers FROM t";
     let (_, pipeline) = compile(&format!("CREATE SINK k WITH (topic = 'k') AS {query};")).unwrap();
-    let options = ReplayOptions { from: from.path(), to: to.path(), until_ms: None, n_shards: ShardCount(1) };
+    let options =
+        ReplayOptions { from: from.path(), to: to.path(), until_ms: None, n_shards: ShardCount(1), audit: None };
     Replay::open(pipeline, &options).unwrap().run().unwrap();
     let written = fs::read_to_string(to.path().join("k.ndjson")).unwrap();
     let row = r#"{"id":"a","_topic":"t","_partition":0,"_offset":2,"_timestamp":null,"_key":null,"_headers":null}"#;

@@ -172,7 +172,7 @@ fn run_seed(catalog: &Catalog, pipeline: &Arc<Pipeline>, seed: u64, n_orders: u6
     let generate = ["generate_safe_riding.py", "--seed", &seed_text, "--to", &from_text];
     python(&[&generate[..], &sizes[..]].concat()).expect("sources are generated");
     sort_passages(from);
-    let options = ReplayOptions { from, to, until_ms: None, n_shards: ShardCount(1) };
+    let options = ReplayOptions { from, to, until_ms: None, n_shards: ShardCount(1), audit: None };
     Replay::open(pipeline.clone(), &options).expect("the replay opens").run().expect("the replay runs");
     if let Err(differences) = python(&["safe_riding.py", &from_text, &to_text]) {
         panic!("seed {seed}: the oracle differs\n{differences}");

@@ -14,15 +14,24 @@ macro_rules! file {
 }
 
 /// The files in order of name, as they would be read from a folder.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 17] = [
     file!("actions.sql"),
     file!("counted-captures.sql"),
+    file!("device-health.sql"),
+    file!("doubtful-captures.sql"),
     file!("helmet-rates.sql"),
     file!("household-proposals.sql"),
     file!("integrity-scores.sql"),
+    file!("optional-sources.sql"),
+    file!("outcome-kpis.sql"),
+    file!("reminders.sql"),
     file!("reviews.sql"),
     file!("rides.sql"),
+    file!("sanctions.sql"),
     file!("sources.sql"),
+    file!("tiers.sql"),
+    file!("vanguard-index.sql"),
+    file!("visit-tasks.sql"),
 ];
 
 /// Plans the pack.
@@ -31,7 +40,9 @@ pub(super) fn load() -> anyhow::Result<Loaded> {
     let pack = Pack { files: FILES.iter().map(file).collect() };
     let (statements, errors) = parse(&pack);
     let planned = match resolve(statements, None) {
-        Ok(catalog) if errors.is_empty() => plan(&catalog).map(|pipeline| Loaded { catalog, pipeline }),
+        Ok(catalog) if errors.is_empty() => {
+            plan(&catalog).map(|pipeline| Loaded { catalog, pipeline, pack_sha256: pack.sha256() })
+        }
         Ok(_) => Err(errors),
         Err(found) => Err(found),
     };

@@ -65,7 +65,7 @@ pub(super) struct World {
 impl World {
     /// Makes the broker, fills its tables, and starts the worker and the devices.
     pub(super) fn start(settings: WorldSettings) -> Result<Self, Failure> {
-        let Loaded { catalog, pipeline } = pack::load().map_err(Failure::Failed)?;
+        let Loaded { catalog, pipeline, .. } = pack::load().map_err(Failure::Failed)?;
         // What `curb run` would be told, but for the broker in this process.
         let kafka = Settings {
             pipeline: PIPELINE.to_owned(),

@@ -20,6 +20,7 @@ pub(in crate::cli) struct ConfigFile {
     pub(super) instance: Option<u32>,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) create_topics: Option<bool>,
+    pub(super) audit: Option<bool>,
     #[serde(default)]
     kafka: KafkaSection,
 }

@@ -11,7 +11,7 @@ use super::Worker;
 use super::pending::Pending;
 use crate::metrics;
 use crate::plan::{OperatorPlan, SinkPlan};
-use crate::stream::{OutputTopic, SourcePartition};
+use crate::stream::SourcePartition;
 
 impl Worker {
     /// The relations in which a declared key turned out to belong to more than one row, and how many such keys they have now.
@@ -24,8 +24,7 @@ impl Worker {
     /// Says which records of the epoch their topics did not take.
     pub(super) fn note_undeliverable(&mut self) {
         for left_out in self.ends.sink.take_undeliverable() {
-            let (OutputTopic::Sink(name) | OutputTopic::Late(name) | OutputTopic::Rejected(name)) = &left_out.output;
-            metrics::count_undeliverable(name);
+            metrics::count_undeliverable(left_out.output.name());
             tracing::error!(
                 output = ?left_out.output,
                 record_idx = left_out.record_idx,
@@ -92,6 +91,7 @@ impl Worker {
             partitions: partitions.collect(),
             watermarks,
             control: self.control.logged().clone(),
+            audit_head: self.audit_head.clone(),
             log_began_ms: 0,
             pipeline: (!self.pipeline_is_logged).then(|| logged_pipeline(&self.pipeline, self.options.n_shards)),
         }

@@ -32,6 +32,9 @@ pub enum WorkerError {
     /// State could not be written again.
     #[error(transparent)]
     Rewrite(#[from] RewriteError),
+    /// The audit trail could not be written.
+    #[error("the audit trail could not be encoded")]
+    Audit(#[from] serde_json::Error),
     /// State could not be encoded.
     #[error(transparent)]
     Delta(#[from] DeltaError),
@@ -78,6 +81,7 @@ pub(super) fn remedy(error: &WorkerError, has_log: bool, was_restored: bool, n_f
         | WorkerError::Dataflow(_)
         | WorkerError::Encode(_)
         | WorkerError::Rewrite(_)
+        | WorkerError::Audit(_)
         | WorkerError::Delta(_) => Remedy::Stop,
     }
 }

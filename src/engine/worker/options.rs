@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::control::EmitFrom;
-use crate::engine::UpkeepOptions;
+use crate::engine::{AuditOptions, UpkeepOptions};
 use crate::format::json::Wire;
 use crate::stream::{PollLimit, ShardCount, Watermark};
 
@@ -34,6 +34,8 @@ pub struct WorkerOptions {
     pub holds_back: bool,
     /// What the first load may emit.
     pub emit_from: EmitFrom,
+    /// What the audit trail says; none where no trail is written. A trail needs one epoch under way at a time.
+    pub audit: Option<AuditOptions>,
     /// How logged state is looked after.
     pub upkeep: UpkeepOptions,
     /// Whether to stop when everything that was there at start has been committed.
@@ -62,6 +64,7 @@ impl WorkerOptions {
             hand_over_max: 200_000,
             holds_back: true,
             emit_from: EmitFrom::Earliest,
+            audit: None,
             upkeep: UpkeepOptions::default(),
             until_caught_up: false,
             epochs_under_way: 1,

@@ -451,7 +451,8 @@ fn a_disk_that_takes_nothing_stops_no_pipeline() {
 fn replay(history: &History, n_shards: u32) -> BTreeMap<String, Vec<u8>> {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     history.write(from.path());
-    let options = ReplayOptions { from: from.path(), to: to.path(), until_ms: None, n_shards: ShardCount(n_shards) };
+    let options =
+        ReplayOptions { from: from.path(), to: to.path(), until_ms: None, n_shards: ShardCount(n_shards), audit: None };
     Replay::open(pipeline(RULES), &options).unwrap().run().unwrap();
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(to.path()).unwrap() {
