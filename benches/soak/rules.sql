@@ -145,9 +145,9 @@ FROM (
 WHERE place <= 3
 EMIT CHANGES;
 
--- temporal_filter: captures an hour after they happened.
+-- temporal_filter: captures two days after they happened.
 CREATE VIEW checkable AS
-SELECT capture_id, plate, captured_at, captured_at + INTERVAL '1 hour' AS checkable_at
+SELECT capture_id, plate, captured_at, captured_at + INTERVAL '2 days' AS checkable_at
 FROM captures;
 
 CREATE SINK checks_due WITH (topic = 'checks-due', format = 'json') AS

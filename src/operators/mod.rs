@@ -211,6 +211,11 @@ pub trait Operator: Send {
         Ok(())
     }
 
+    /// Says that the last delta was applied: from now on the operator is asked for its watermark and what is due.
+    fn restored(&mut self) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
     /// A slice of the logged state: what the slots of a range hold now, in the form of a delta. It may have no rows; none
     /// where the range begins behind the last slot, or nothing is logged.
     ///

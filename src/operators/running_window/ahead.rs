@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use arrow::array::{RecordBatch, UInt32Array};
+use arrow::array::{BinaryArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 
 use super::frame_rows::Standing;
@@ -150,13 +150,16 @@ impl RunningWindow {
         layout.runs.iter().for_each(|run| self.partitions.touch(run.group));
         groups.iter().for_each(|group| self.find_waiting_of(*group));
         let Some(waiting) = &self.waiting else { return Ok(ChangeBatch::empty(self.spec.schema.clone())) };
-        let names = waiting.names(&rows)?;
-        let mut order: Vec<u32> = (0..ids.len() as u32).collect();
-        order.sort_by_key(|row| names.value(*row as usize));
+        let rows_named = waiting.names(&rows)?;
+        // Rows that are equal may leave one after the other: their place tells them apart.
+        let named = rows_named.iter().zip(&layout.places);
+        let named = named.map(|(name, place)| [name.unwrap_or_default(), &place.position.to_be_bytes()].concat());
+        let mut named: Vec<(Vec<u8>, u32)> = named.zip(0..).collect();
+        named.sort_unstable();
+        let order = UInt32Array::from_iter_values(named.iter().map(|(_, row)| *row));
         let columns = rows.columns().iter().cloned().chain(computed).collect();
-        let rows =
-            take_record_batch(&batch_of(&self.spec.schema, columns, ids.len())?, &UInt32Array::from(order.clone()))?;
-        let names = order.iter().map(|row| Some(names.value(*row as usize))).collect();
+        let rows = take_record_batch(&batch_of(&self.spec.schema, columns, ids.len())?, &order)?;
+        let names = BinaryArray::from_iter_values(named.iter().map(|(name, _)| name));
         Ok(ChangeBatch { rows, weights: vec![1; ids.len()].into(), order: Order::Key(names) })
     }
 

@@ -210,9 +210,7 @@ pub(super) fn in_order_of_arrival(rows: ChangeBatch) -> Result<ChangeBatch, Oper
 
 impl Operator for RunningWindow {
     fn process(&mut self, inputs: &[ChangeBatch], ctx: &EpochContext) -> Result<Output, OperatorError> {
-        if self.functions.settle()? {
-            self.find_waiting();
-        }
+        self.restored()?;
         let input = ChangeBatch::concat(&self.spec.input, inputs)?;
         let (ready, late) = self.ready(&input, ctx)?;
         let changes = match ready.is_empty() {
@@ -255,6 +253,13 @@ impl Operator for RunningWindow {
 
     fn restore(&mut self, delta: &RecordBatch) -> Result<(), OperatorError> {
         self.read(delta)
+    }
+
+    fn restored(&mut self) -> Result<(), OperatorError> {
+        if self.functions.settle()? {
+            self.find_waiting();
+        }
+        Ok(())
     }
 
     fn state_size(&self) -> StateSize {

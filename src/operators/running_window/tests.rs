@@ -330,6 +330,9 @@ proptest! {
             if number == restore_at {
                 operator = RunningWindow::new(spec.clone()).unwrap();
                 log.restore(&mut operator);
+                operator.restored().unwrap();
+                let ctx = EpochContext::new(vec![Watermark(watermark)], vec![Watermark(watermark)], true);
+                prop_assert!(number == 0 || by_arrival || operator.watermark(&ctx).0 == reached);
             }
             // Event times lie around the watermark.
             let rows: Vec<Row> = rows.into_iter().map(|r| (r.0, r.1 + watermark - 5, r.2, r.3)).collect();

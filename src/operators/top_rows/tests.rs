@@ -94,7 +94,7 @@ fn model(rows: &[Row], by: By, bucketed: bool, numbers: &[(Numbering, Option<u64
             By::Value => rows.sort_by_key(|(_, row)| (-row.2, row.0, row.1)),
         }
         let order = |idx: usize| if by == By::Value { -rows[idx].1.2 } else { idx as i64 };
-        for idx in 0..rows.len() {
+        for (idx, (_, row)) in rows.iter().enumerate() {
             let number = |numbering: &Numbering| match numbering {
                 Numbering::RowNumber => idx as u64 + 1,
                 Numbering::Rank => (0..idx).filter(|i| order(*i) < order(idx)).count() as u64 + 1,
@@ -102,7 +102,7 @@ fn model(rows: &[Row], by: By, bucketed: bool, numbers: &[(Numbering, Option<u64
             };
             let of_row: Vec<u64> = numbers.iter().map(|(numbering, _)| number(numbering)).collect();
             if of_row.iter().zip(numbers).all(|(number, (_, limit))| limit.is_none_or(|limit| *number <= limit)) {
-                *content.entry((rows[idx].1, of_row)).or_default() += 1;
+                *content.entry((*row, of_row)).or_default() += 1;
             }
         }
     }

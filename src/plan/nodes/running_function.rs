@@ -228,7 +228,6 @@ impl<'a> Calls<'a> {
     }
 
     /// The frame of a function, with its greatest width in milliseconds where it slides over event time.
-    #[expect(clippy::type_complexity, reason = "an error, a reason, a frame")]
     fn frame(
         &self,
         f: &WindowFunction,
