@@ -137,6 +137,9 @@ impl Dataflow {
             loaded: false,
             ..EpochTimes::default()
         };
+        for (relation, shards) in pipeline.relations.iter().zip(&mut self.shards) {
+            shards.iter_mut().flatten().try_for_each(|shard| shard.restored()).map_err(|e| failed(relation, e))?;
+        }
         let mut has_contents = vec![false; pipeline.relations.len()];
         for part in 0.. {
             let mut changes: Vec<ChangeBatch> = Vec::with_capacity(pipeline.relations.len());

@@ -37,6 +37,7 @@ mod table_aggregate;
 mod table_join;
 mod table_window;
 mod temporal_filter;
+mod top_rows;
 mod upsert;
 mod waiting_rows;
 mod window_aggregate;
@@ -72,6 +73,7 @@ pub use table_window::{
     Frame, GroupAggregate, GroupStep, KernelStep, TableWindow, TableWindowSpec, WindowKernel, WindowStep,
 };
 pub use temporal_filter::{TemporalFilter, TemporalFilterSpec};
+pub use top_rows::{Numbering, TopOrder, TopRows, TopRowsSpec};
 pub use upsert::{Upsert, UpsertSpec};
 pub use window_aggregate::{Bucket, BucketEdge, Window, WindowAggregateSpec, window_aggregate};
 
@@ -206,6 +208,11 @@ pub trait Operator: Send {
 
     /// Applies a delta that [`Operator::take_delta`] gave, in the order they were given.
     fn restore(&mut self, _delta: &RecordBatch) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
+    /// Says that the last delta was applied: from now on the operator is asked for its watermark and what is due.
+    fn restored(&mut self) -> Result<(), OperatorError> {
         Ok(())
     }
 

@@ -11,7 +11,8 @@ use crate::catalog::{Format, Headers, Rate, RelationKind, SourceDefinition};
 use crate::operators::{
     BucketWindowSpec, ChangesSpec, ConstantSpec, DeduplicateSpec, FinalRowsSpec, FirstRowSpec, FrozenRowsSpec,
     IntervalJoinSpec, LookupJoinSpec, Operator, OperatorError, PaceSpec, RunningWindowSpec, SourceTableSpec,
-    TableAggregateSpec, TableJoinSpec, TableWindowSpec, TemporalFilterSpec, UpsertSpec, WindowAggregateSpec,
+    TableAggregateSpec, TableJoinSpec, TableWindowSpec, TemporalFilterSpec, TopRowsSpec, UpsertSpec,
+    WindowAggregateSpec,
 };
 
 /// The index of a relation in its pipeline.
@@ -102,6 +103,8 @@ pub enum OperatorPlan {
     BucketWindow(BucketWindowSpec),
     /// The first row of each key of a stream.
     FirstRow(FirstRowSpec),
+    /// The first rows of each key of a stream, as a table.
+    TopRows(TopRowsSpec),
     /// The rows of a grouped table when their bucket closes.
     FinalRows(FinalRowsSpec),
     /// A table whose changes leave at most so often.
@@ -134,6 +137,7 @@ impl OperatorPlan {
             Self::LookupJoin(spec) => Some(Box::new(op::LookupJoin::new(spec.clone())?)),
             Self::IntervalJoin(spec) => Some(Box::new(op::IntervalJoin::new(spec.clone())?)),
             Self::WindowAggregate(spec) => Some(op::window_aggregate(spec.clone())?),
+            Self::TopRows(spec) => Some(Box::new(op::TopRows::new(spec.clone())?)),
             Self::FinalRows(spec) => Some(Box::new(op::FinalRows::new(spec.clone())?)),
             Self::Pace(spec) => Some(Box::new(op::Pace::new(spec.clone()))),
             Self::RunningWindow(spec) => Some(Box::new(op::RunningWindow::new(spec.clone())?)),
@@ -163,6 +167,7 @@ impl OperatorPlan {
             Self::RunningWindow(_) => "running_window",
             Self::BucketWindow(_) => "bucket_window",
             Self::FirstRow(_) => "deduplicate",
+            Self::TopRows(_) => "top_rows",
             Self::FinalRows(_) => "final_rows",
             Self::Pace(_) => "pace",
             Self::FrozenRows(_) => "frozen_rows",

@@ -115,8 +115,8 @@ impl Clause {
             | ("C0417" | "C0418" | "C0461", Self::Subquery { is_not_in: true })
             | ("C0420", Self::GroupingSets)
             | ("C0212", Self::Cast)
-            | ("C0430" | "C0431" | "C0432" | "C0433" | "C0434" | "C0435" | "C0436" | "C0437", Self::Over)
-            | ("C0430" | "C0432" | "C0433", Self::DistinctOn) => true,
+            | ("C0430" | "C0431" | "C0432" | "C0433" | "C0434" | "C0435" | "C0436" | "C0437" | "C0439", Self::Over)
+            | ("C0430" | "C0432" | "C0433" | "C0439", Self::DistinctOn) => true,
             ("C0421" | "C0422", Self::Call(name)) => names(name),
             ("C0424" | "C0425" | "C0427" | "C0480" | "C0481" | "C0482" | "C0483" | "C0484", Self::Call(name)) => {
                 ["tumble", "hop", "session", "date_trunc", "date_bin"].contains(&name.as_str())

@@ -48,7 +48,10 @@ fn of_relation(builder: &Builder<'_>, known: &[BTreeSet<String>], relation: &Rel
         | OperatorPlan::Upsert(_)
         | OperatorPlan::FrozenRows(_) => named(&inputs().next().unwrap_or_default()),
         // These append columns to those of their only input.
-        OperatorPlan::RunningWindow(_) | OperatorPlan::BucketWindow(_) | OperatorPlan::FirstRow(_) => {
+        OperatorPlan::RunningWindow(_)
+        | OperatorPlan::BucketWindow(_)
+        | OperatorPlan::FirstRow(_)
+        | OperatorPlan::TopRows(_) => {
             let mut columns = inputs().next().unwrap_or_default();
             let any = columns.iter().any(|private| *private);
             columns.resize(relation.schema.fields().len(), any);

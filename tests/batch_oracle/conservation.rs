@@ -247,6 +247,21 @@ fn every_record_of_a_stream_is_counted_once_by_each_operator() {
         law("first_row_by_arrival", "SELECT id, k FROM e QUALIFY row_number() OVER (PARTITION BY k ORDER BY arrival) = 1")
             .takes_late()
             .batch("SELECT id, k FROM (SELECT *, row_number() OVER () AS i FROM e) AS e QUALIFY row_number() OVER (PARTITION BY k ORDER BY i) = 1"),
+        law("running_window_ahead", "SELECT id, lead(id) OVER (PARTITION BY k ORDER BY at, id) AS l FROM e"),
+        law(
+            "running_window_range_ahead",
+            "SELECT id, count(*) OVER (PARTITION BY k ORDER BY at RANGE BETWEEN CURRENT ROW AND INTERVAL '1 hour' FOLLOWING) AS c FROM e",
+        ),
+        law("top_rows", "SELECT k, id, n FROM e QUALIFY row_number() OVER (PARTITION BY k ORDER BY at DESC, id) = 1").takes_late(),
+        law(
+            "top_rows_of_bucket",
+            "SELECT h, k, id, r FROM (SELECT tumble(at, INTERVAL '1 hour') AS h, k, id,
+                    row_number() OVER (PARTITION BY tumble(at, INTERVAL '1 hour'), k ORDER BY n DESC, id) AS r FROM e) AS a WHERE r <= 2 EMIT CHANGES",
+        )
+        .batch(
+            "SELECT h, k, id, r FROM (SELECT tumble(at, INTERVAL '1 hour') AS h, k, id,
+                    row_number() OVER (PARTITION BY tumble(at, INTERVAL '1 hour'), k ORDER BY n DESC, id) AS r FROM e) AS a WHERE r <= 2",
+        ),
         law("interval_join", "SELECT e.id, f.id AS fid FROM e LEFT JOIN f ON f.k = e.k AND f.at BETWEEN e.at - INTERVAL '20 minutes' AND e.at + INTERVAL '20 minutes'"),
         law("interval_join_inner", "SELECT e.id, f.id AS fid FROM e JOIN f ON f.k = e.k AND f.at BETWEEN e.at - INTERVAL '20 minutes' AND e.at + INTERVAL '20 minutes'"),
         law("interval_join_right", "SELECT e.id, f.id AS fid FROM e RIGHT JOIN f ON f.k = e.k AND f.at >= e.at AND f.at <= e.at + INTERVAL '5 minutes'"),
