@@ -373,6 +373,7 @@ fn name_relation(
     let id = builder.relations.len() - 1;
     if let Some(relation) = builder.relations.last_mut() {
         relation.name = definition.name.clone();
+        nodes::pace::keep_id(relation);
     }
     builder.scans.insert(definition.name.to_string(), id);
     Ok(id)

@@ -135,7 +135,7 @@ impl OperatorPlan {
             Self::IntervalJoin(spec) => Some(Box::new(op::IntervalJoin::new(spec.clone())?)),
             Self::WindowAggregate(spec) => Some(op::window_aggregate(spec.clone())?),
             Self::FinalRows(spec) => Some(Box::new(op::FinalRows::new(spec.clone())?)),
-            Self::Pace(spec) => Some(Box::new(op::Pace::new(spec.clone()))),
+            Self::Pace(spec) => Some(Box::new(op::Pace::new(spec.clone())?)),
             Self::RunningWindow(spec) => Some(Box::new(op::RunningWindow::new(spec.clone())?)),
             Self::BucketWindow(spec) => Some(Box::new(op::BucketWindow::new(spec.clone())?)),
             Self::FirstRow(spec) => Some(Box::new(op::FirstRow::new(spec.clone())?)),
@@ -183,7 +183,6 @@ impl OperatorPlan {
                 | Self::TableWindow(_)
                 | Self::TemporalFilter(_)
                 | Self::LookupJoin(LookupJoinSpec { wait: None, .. })
-                | Self::Pace(_)
                 | Self::SourceStream(_, None)
         )
     }
