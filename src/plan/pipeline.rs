@@ -1,5 +1,6 @@
 //! The product of planning: relations in dependency order, each an operator with its input segments.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -28,6 +29,8 @@ pub struct Pipeline {
     pub sinks: Vec<SinkPlan>,
     /// When rows of tables leave memory.
     pub retention: Retention,
+    /// By name of a source, a definition or what reads its changes, the columns of its rows that hold values of PRIVATE columns.
+    pub private: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// One relation: an operator, what it reads, and what is known of its rows.
