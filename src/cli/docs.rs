@@ -56,7 +56,9 @@ pub(super) fn run(args: &DocsArgs) -> Result<(), Failure> {
     let title = args.pack.file_stem().map_or_else(|| "pack".into(), |name| name.to_string_lossy().into_owned());
     let files: Vec<(String, Value)> = match args.format {
         DocsFormat::Asyncapi => vec![("asyncapi.json".into(), asyncapi(&title, &loaded.pack_sha256, &topics))],
-        DocsFormat::JsonSchema => topics.iter().map(|t| (format!("{}.schema.json", t.address), json_schema(t))).collect(),
+        DocsFormat::JsonSchema => {
+            topics.iter().map(|t| (format!("{}.schema.json", t.address), json_schema(t))).collect()
+        }
     };
     let Some(dir) = &args.to else {
         return files.iter().try_for_each(|(_, document)| print(&format!("{document:#}\n")));
@@ -115,7 +117,11 @@ fn source(definition: &SourceDefinition) -> Option<Topic> {
     })
 }
 
-fn sink<'a>(query: &QueryDefinition, plan: &SinkPlan, fields: impl IntoIterator<Item = &'a std::sync::Arc<Field>>) -> Option<Topic> {
+fn sink<'a>(
+    query: &QueryDefinition,
+    plan: &SinkPlan,
+    fields: impl IntoIterator<Item = &'a std::sync::Arc<Field>>,
+) -> Option<Topic> {
     let QueryRole::Sink(options) = &query.role else { return None };
     let fields: Vec<&std::sync::Arc<Field>> = fields.into_iter().collect();
     let members: Map<String, Value> =
@@ -212,9 +218,9 @@ fn asyncapi(title: &str, version: &str, topics: &[Topic]) -> Value {
         messages.insert(name.clone(), message);
         let reference = json!({"$ref": format!("#/components/messages/{name}")});
         // Several relations may read one topic.
-        let channel = channels.entry(name.clone()).or_insert_with(|| {
-            json!({"address": topic.address, "description": topic.description, "messages": {}})
-        });
+        let channel = channels
+            .entry(name.clone())
+            .or_insert_with(|| json!({"address": topic.address, "description": topic.description, "messages": {}}));
         channel["messages"][name] = reference;
         let (action, verb) = if topic.is_read { ("receive", "read") } else { ("send", "write") };
         let operation = json!({"action": action, "channel": {"$ref": format!("#/channels/{name}")}});
