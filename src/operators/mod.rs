@@ -91,12 +91,14 @@ pub struct EpochContext {
     /// How many rows a shard of `changes` or of a sink over a table hands on at most; what is left waits as differences and
     /// goes first in the next epoch. 0 = the sink is paused. Closed buckets wait likewise, one by one.
     pub hand_over_max: usize,
+    /// Whether derived state is being computed again after a restore: what comes in is what the inputs hold, not what changed.
+    pub recomputes: bool,
 }
 
 impl EpochContext {
     /// The context of an epoch at the start of time that may hand on everything.
     pub fn new(watermarks_before: Vec<Watermark>, watermarks_after: Vec<Watermark>, loaded: bool) -> Self {
-        Self { watermarks_before, watermarks_after, loaded, clock_ms: 0, hand_over_max: usize::MAX }
+        Self { watermarks_before, watermarks_after, loaded, clock_ms: 0, hand_over_max: usize::MAX, recomputes: false }
     }
 
     /// How many rows a shard hands on at most in this epoch.

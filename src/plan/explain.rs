@@ -96,7 +96,10 @@ fn state(relation: &Relation) -> String {
             "derived: rows until their bucket closes (allowed lateness {} ms); logged: up to where buckets are closed",
             spec.allowed_lateness_ms
         ),
-        OperatorPlan::Pace(spec) => format!("what changed in the last {} ms", spec.every_ms),
+        OperatorPlan::Pace(spec) => {
+            let seconds = spec.every_ms as f64 / 1e3;
+            format!("logged; keys that changed within {seconds} seconds of the clock, and their changes that wait")
+        }
         OperatorPlan::LookupJoin(LookupJoinSpec { wait: Some(wait), .. }) => {
             format!(
                 "logged; rows of the stream that find nothing, for {} seconds of the clock",

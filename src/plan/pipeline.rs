@@ -1,5 +1,6 @@
 //! The product of planning: relations in dependency order, each an operator with its input segments.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -29,6 +30,8 @@ pub struct Pipeline {
     pub sinks: Vec<SinkPlan>,
     /// When rows of tables leave memory.
     pub retention: Retention,
+    /// By name of a source, a definition or what reads its changes, the columns of its rows that hold values of PRIVATE columns.
+    pub private: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// One relation: an operator, what it reads, and what is known of its rows.
@@ -139,7 +142,7 @@ impl OperatorPlan {
             Self::WindowAggregate(spec) => Some(op::window_aggregate(spec.clone())?),
             Self::TopRows(spec) => Some(Box::new(op::TopRows::new(spec.clone())?)),
             Self::FinalRows(spec) => Some(Box::new(op::FinalRows::new(spec.clone())?)),
-            Self::Pace(spec) => Some(Box::new(op::Pace::new(spec.clone()))),
+            Self::Pace(spec) => Some(Box::new(op::Pace::new(spec.clone())?)),
             Self::RunningWindow(spec) => Some(Box::new(op::RunningWindow::new(spec.clone())?)),
             Self::BucketWindow(spec) => Some(Box::new(op::BucketWindow::new(spec.clone())?)),
             Self::FirstRow(spec) => Some(Box::new(op::FirstRow::new(spec.clone())?)),
@@ -188,7 +191,6 @@ impl OperatorPlan {
                 | Self::TableWindow(_)
                 | Self::TemporalFilter(_)
                 | Self::LookupJoin(LookupJoinSpec { wait: None, .. })
-                | Self::Pace(_)
                 | Self::SourceStream(_, None)
         )
     }
