@@ -24,9 +24,9 @@
 --             clock_shift_captures 3, burst_per_10_minutes 30, burst_per_day 500, burst_peer_factor 10, upheld_dispute_days
 --             180, change_grace_seconds 60, review_days 10.
 -- Limits:     a capture without recorded_at comes from a platform that does not serve these checks, and is not looked into;
---             places of a plate are compared over two hours and within a month; captures without a plate are not held,
---             but count for the bursts of a device. A device that uploads late is told from one
---             whose clock is wrong by the spread of what is whole hours off.
+--             places of a plate are compared over two hours and within a month; captures without a plate are not held, but
+--             count for the bursts of a device. A device that uploads late is told from one whose clock is wrong by the spread
+--             of what is whole hours off.
 
 -- What a hold policy is in force for, and the platform has recorded. A plate that says that none was read is a matter of
 -- reviews.
