@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use sqllogictest::StatementExpect;
 
@@ -12,28 +13,48 @@ use super::diff::{Line, difference};
 use super::report::{DiffLine, Failure, FileReport};
 use super::running::Variant;
 use super::script::{Check, CheckKind, Expected, Script};
-use super::step::parse_steps;
-use super::taps::{catalog, compile, is_sink, plan_taps};
+use super::step::{Step, parse_steps};
+use super::taps::{catalog, is_sink, plan_taps, reduced};
 use super::world::{Plans, World, count_partitions};
-use crate::dialect::{Pack, parse_query, render_lines};
+use crate::catalog::Catalog;
+use crate::dialect::{Diagnostic, Pack, parse_query, render_lines};
+use crate::plan::{Pipeline, plan};
+
+/// A pack resolved and planned, or what is wrong with it.
+pub(super) type Compiled = Result<(Catalog, Arc<Pipeline>), Vec<Diagnostic>>;
+
+/// Resolves and plans a pack, once for all its tests.
+pub(super) fn compile(pack: &Pack) -> Compiled {
+    let catalog = catalog(pack)?;
+    let pipeline = plan(&catalog)?;
+    Ok((catalog, Arc::new(pipeline)))
+}
+
+/// The sinks that steps pause and resume.
+fn steered(steps: &[Step]) -> impl Iterator<Item = String> {
+    steps.iter().filter_map(|step| match step {
+        Step::Pause(sink) | Step::Resume(sink) => Some(sink.clone()),
+        _ => None,
+    })
+}
 
 /// Runs a test file; with `completes`, its expectations are written anew first.
-pub(super) fn run_file(pack: &Pack, path: &Path, completes: bool) -> FileReport {
+pub(super) fn run_file(pack: &Pack, compiled: &Compiled, path: &Path, completes: bool) -> FileReport {
     let mut report = FileReport::new(path);
-    if let Err(wrong) = run(pack, path, completes, &mut report) {
+    if let Err(wrong) = run(pack, compiled, path, completes, &mut report) {
         report.failures.push(Failure::of_file(path, wrong.0));
     }
     report
 }
 
-fn run(pack: &Pack, path: &Path, completes: bool, report: &mut FileReport) -> Result<(), Wrong> {
+fn run(pack: &Pack, compiled: &Compiled, path: &Path, completes: bool, report: &mut FileReport) -> Result<(), Wrong> {
     let mut script = Script::read(path)?;
     report.n_queries = script.checks.iter().filter(|c| matches!(c.kind, CheckKind::Query(_))).count();
     if report.n_queries == 0 {
         return Err(Wrong("the test has no query, so nothing is checked".into()));
     }
     let refused = |findings: Vec<_>| Wrong(render_lines(&findings, pack));
-    let catalog = catalog(pack).map_err(refused)?;
+    let (catalog, whole) = compiled.as_ref().map_err(|findings| refused(findings.clone()))?;
     let is_looked_into = |name: &String| catalog.find(name).is_some_and(|definition| !is_sink(definition));
     let relations: Vec<String> = script.relations().into_iter().filter(is_looked_into).collect();
     let taps = plan_taps(pack, &relations)
@@ -41,7 +62,16 @@ fn run(pack: &Pack, path: &Path, completes: bool, report: &mut FileReport) -> Re
     let batch = Batch::new(catalog.time_zone)?;
     let steps: Vec<_> = script.steps().collect();
     let n_partitions = count_partitions(steps.iter());
-    let plans = Plans { pipeline: compile(pack).map_err(refused)?, catalog, taps, n_partitions };
+    let whole = whole.clone();
+    let asked: Vec<String> = script.relations().into_iter().chain(steered(&steps)).collect();
+    let is_sink_asked = |name: &str| asked.iter().any(|asked| asked == name);
+    // What a source counts, and what it refuses, depends on all that read it.
+    let is_reducible = !script.has_sides() && asked.iter().any(|name| catalog.find(name).is_some_and(is_sink));
+    let needed = match is_reducible {
+        true => plan(&reduced(catalog, is_sink_asked)).map(Arc::new).map_err(refused)?,
+        false => whole.clone(),
+    };
+    let plans = Plans { whole, needed, catalog: catalog.clone(), taps, n_partitions };
     if completes {
         complete(&plans, &batch, &mut script, path, report)?;
     }

@@ -66,7 +66,7 @@ Statements; several may stand in one record, with ; between them:
     CRASH
         Ends the worker within an epoch. It goes on from its log.
     END OF INPUT
-        All watermarks move to +infinity.
+        All watermarks move to +infinity, and nothing waits for the clock any more.
     PAUSE sink      RESUME sink
         As `curb pause` and `curb resume`.
 
@@ -129,9 +129,10 @@ pub fn run_tests(pack: &Pack, files: &[PathBuf], completes: bool) -> TestReport 
     let next = AtomicUsize::new(0);
     let reports = Mutex::new(Vec::new());
     let n_threads = std::thread::available_parallelism().map_or(1, usize::from).min(files.len()).max(1);
+    let compiled = file::compile(pack);
     let take = || {
         while let Some(path) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let report = file::run_file(pack, path, completes);
+            let report = file::run_file(pack, &compiled, path, completes);
             reports.lock().unwrap_or_else(PoisonError::into_inner).push(report);
         }
     };

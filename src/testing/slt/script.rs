@@ -80,6 +80,13 @@ impl Script {
         relations.collect()
     }
 
+    /// Whether a query looks at what a source counts or refuses.
+    pub(super) fn has_sides(&self) -> bool {
+        let queries = self.checks.iter().filter(|c| matches!(c.kind, CheckKind::Query(_)));
+        let mut read = queries.filter_map(|check| parse_query(&check.sql).ok()).flat_map(|query| tables(&query));
+        read.any(|table| matches!(table, Table::Side { .. }))
+    }
+
     /// All steps that can be read.
     pub(super) fn steps(&self) -> impl Iterator<Item = Step> {
         let statements = self.checks.iter().filter(|c| matches!(c.kind, CheckKind::Statement(_)));
