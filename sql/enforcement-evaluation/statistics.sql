@@ -1,5 +1,5 @@
 -- Purpose:    how people judge enforcement, by brigade, officer and situation; and officers of whom it is suddenly said to be bad.
--- Inputs:     accepted_evaluations, report_periods, statistics_policy.
+-- Inputs:     accepted_evaluations, report_periods, evaluation_policy.
 -- Outputs:    sink evaluation_statistics (upsert by period, dimension and key; consumers: brigades, the province), sink officer_rises
 --             (append, issued and withdrawn, proposals until somebody looks; consumer: the detachment's supervision).
 -- Rules:      periods are calendar months of submitted_at, and the rows of report_periods. A row of fewer than n_min evaluations says that it
@@ -7,7 +7,7 @@
 --             officer's month are at least rise_min, of at least persons_min people, and less likely than rise_p under a Poisson
 --             distribution whose mean is evaluations x rate; the rate is that of the officer in the baseline_months before, shrunk
 --             to that of all officers then by prior_weight. Without anybody's baseline there is no rise.
--- Thresholds: statistics_policy when the period begins; 10 evaluations, 6 months, weight 10, 5 dissatisfied, 3 people, 0.01 where none is
+-- Thresholds: evaluation_policy when the period begins; 10 evaluations, 6 months, weight 10, 5 dissatisfied, 3 people, 0.01 where none is
 --             in force.
 -- Limits:     a row that is suppressed can be told from a sum when all others of it are shown: sums by brigade are not the sum of officers
 --             where a document names none, but nothing more is done about it.
@@ -57,7 +57,7 @@ SELECT
 FROM (
     SELECT c.period, c.dimension, c.key, c.evaluations, c.satisfied, c.dissatisfied, c.evaluations >= coalesce(p.n_min, 10) AS is_shown
     FROM dimension_counts AS c
-    LEFT JOIN statistics_policy FOR SYSTEM_TIME AS OF c.period_started_at AS p ON TRUE
+    LEFT JOIN evaluation_policy FOR SYSTEM_TIME AS OF c.period_started_at AS p ON TRUE
 ) AS c;
 
 CREATE SINK evaluation_statistics WITH (topic = 'evaluation-statistics', format = 'json') AS SELECT * FROM statistics_rows;
@@ -84,7 +84,7 @@ SELECT
     coalesce(p.persons_min, 3) AS persons_min,
     coalesce(p.rise_p, 0.01) AS rise_p
 FROM officer_months AS m
-LEFT JOIN statistics_policy FOR SYSTEM_TIME AS OF m.month_started_at AS p ON TRUE;
+LEFT JOIN evaluation_policy FOR SYSTEM_TIME AS OF m.month_started_at AS p ON TRUE;
 
 CREATE VIEW month_totals AS
 SELECT month_started_at, sum(evaluations) AS evaluations, sum(dissatisfied) AS dissatisfied

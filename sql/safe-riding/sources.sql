@@ -17,7 +17,7 @@ CREATE TABLE captures (
     match_score DOUBLE,                     -- 0..1
     lon         DOUBLE,
     lat         DOUBLE,
-    recorded_at TIMESTAMP WITH TIME ZONE,   -- when the platform took the capture in, by the platform's clock
+    recorded_at TIMESTAMP WITH TIME ZONE,   -- when the platform took it in, by its own clock; null: no holds
     is_decked   BOOLEAN,                    -- the device takes the plate for another vehicle's (GA/T 1400 IsDecked)
     is_altered  BOOLEAN,                    -- .. for altered (IsAltered)
     is_covered  BOOLEAN,                    -- .. for covered in part (IsCovered)
