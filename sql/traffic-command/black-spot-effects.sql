@@ -8,7 +8,8 @@
 --             road, times the ratio of the lengths of time (Hauer, Observational Before-After Studies in Road Safety, 1997).
 --             index below 1 is safer; it is significant when index + 2 index_sd is below 1. The naive ratio stands beside it
 --             for comparison.
--- Thresholds: black_spot_policy at the finding; where none is in force: 1095 days before, 365 after, the dispersion of the road itself.
+-- Thresholds: black_spot_policy at the finding; where none is in force: 1095 days before, 365 after, the dispersion of the road
+--             itself.
 -- Limits:     where the rest of the road had no accident, its trend is taken as none. A verification that is corrected later
 --             gives another row; one behind the retention of accidents does not.
 

@@ -91,7 +91,9 @@ SELECT *, CAST(floor(date_part('second', offended_at) / hold_s) AS INT) AS slot 
 CREATE SINK exit_messages WITH (
     topic = 'exit-messages', format = 'json', key = 'display_id', count_by = 'offence', emit_time = 'offended_at'
 ) AS
-SELECT offence_id, display_id, has_horn, exit_id, offended_at, offence, plate_mask(plate_normalize(plate)) AS plate, lane, speed_kmh, limit_kmh
+SELECT
+    offence_id, display_id, has_horn, exit_id, offended_at, offence, plate_mask(plate_normalize(plate)) AS plate, lane,
+    speed_kmh, limit_kmh
 FROM (
     SELECT
         *,

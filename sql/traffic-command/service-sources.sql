@@ -91,7 +91,7 @@ CREATE TABLE black_spot_rules (
 CREATE TABLE black_spot_policy (
     effective_from TIMESTAMP WITH TIME ZONE NOT NULL PRIMARY KEY,
     answer_days    INT NOT NULL,            -- working days in which the brigade takes a black spot up
-    dispersion     DOUBLE,                  -- of accidents on 500 metres, k of the empirical Bayes estimate; null: from the road itself
+    dispersion     DOUBLE,                  -- of accidents on 500 metres, k of the estimate; null: from the road itself
     before_days    INT NOT NULL,            -- what is compared with what; at most the retention of accidents together
     after_days     INT NOT NULL
 ) WITH (topic = 'black-spot-policy', format = 'json', broadcast = true, valid_from = 'effective_from');

@@ -11,7 +11,8 @@
 --             kinds, and the lowest limit of those. A station that falls silent keeps its level, and is told.
 -- Thresholds: weather_policy of the kind and level at the instant of the reading; where none is in force, weather_defaults: the
 --             visibility of article 81 of the regulation on road traffic safety, gales of force 8 to 10, rain and ice.
--- Limits:     nothing waits here: a reading leaves with the epoch that reads it. `/api/status` and `/metrics` have the latency.
+-- Limits:     nothing but weather_episodes waits here: a reading leaves with the epoch that reads it. `/api/status` and
+--             `/metrics` have the latency.
 
 CREATE VIEW weather_defaults AS
 SELECT * FROM (VALUES
@@ -125,3 +126,30 @@ SELECT station_id, last_at FROM PASSED(weather_expected, expected_by);
 
 CREATE SINK silent_weather_stations WITH (topic = 'silent-weather-stations', format = 'json') AS
 SELECT station_id, last_at FROM weather_silence;
+
+-- === what the weather was ===
+
+-- The same levels in the order of the readings, when nothing earlier can come any more: each beginning and each end, once.
+CREATE VIEW ordered_weather AS
+SELECT
+    station_id, kind, level, observed_at, value,
+    max(CASE WHEN CASE worse WHEN 'below' THEN value < on_value ELSE value >= on_value END THEN observed_at END)
+        OVER in_time AS on_at,
+    max(CASE WHEN CASE worse WHEN 'below' THEN value >= off_value ELSE value < off_value END THEN observed_at END)
+        OVER in_time AS off_at
+FROM levelled_readings
+WINDOW in_time AS (PARTITION BY station_id, kind, level ORDER BY observed_at);
+
+CREATE VIEW judged_weather AS
+SELECT
+    station_id, kind, level, observed_at, value,
+    on_at IS NOT NULL AND (off_at IS NULL OR on_at >= off_at) AS is_bad
+FROM ordered_weather;
+
+CREATE VIEW compared_weather AS
+SELECT *, lag(is_bad) OVER (PARTITION BY station_id, kind, level ORDER BY observed_at) AS was_bad FROM judged_weather;
+
+CREATE SINK weather_episodes WITH (topic = 'weather-episodes', format = 'json', key = 'station_id') AS
+SELECT station_id, kind, level, observed_at, value, CASE WHEN is_bad THEN 'began' ELSE 'ended' END AS step
+FROM compared_weather
+WHERE is_bad <> coalesce(was_bad, false);

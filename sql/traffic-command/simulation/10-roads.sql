@@ -168,10 +168,10 @@ INSERT INTO accidents
 SELECT accident_id, occurred_at, road_id, direction, chainage_m, lon, lat, severity, deaths, township, _tombstone
 FROM (
     SELECT accident_id, occurred_at, road_id, direction, chainage_m, lon, lat, severity, deaths, township,
-        false AS _tombstone, occurred_at AS arrives_at
+        CAST(NULL AS BOOLEAN) AS _tombstone, occurred_at AS arrives_at
     FROM registered_accidents
     UNION ALL
-    SELECT accident_id, occurred_at, road_id, direction, chainage_m, lon, lat, 'serious', NULL, township, false,
+    SELECT accident_id, occurred_at, road_id, direction, chainage_m, lon, lat, 'serious', NULL, township, NULL,
         occurred_at + INTERVAL '2 days'
     FROM registered_accidents WHERE severity = 'slight' AND chance('worse', accident_id) < 0.05
     UNION ALL

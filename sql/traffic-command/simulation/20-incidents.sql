@@ -201,7 +201,7 @@ FROM flights ORDER BY occurred_at, case_id;
 
 INSERT INTO flight_descriptions
 SELECT case_id, CASE WHEN chance('fc', case_id) < 0.8 THEN 'car' ELSE 'heavy_truck' END AS vehicle_class,
-    CASE WHEN chance('fk', case_id) < 0.5 THEN 'white' ELSE 'black' END AS colour, chance('fd', case_id) < 0.3 AS damaged,
+    CASE WHEN chance('fk', case_id) < 0.5 THEN 'white' ELSE 'black' END AS colour, chance('fd', case_id) < 0.5 AS damaged,
     CASE WHEN chance('fp', case_id) < 0.3 THEN lpad(CAST(CAST(floor(chance('fpn', case_id) * 100) AS INT) AS VARCHAR), 2,
         '0') END AS plate_part
 FROM flights;
@@ -209,7 +209,7 @@ FROM flights;
 INSERT INTO flight_closures
 SELECT case_id, occurred_at + INTERVAL '5 days' AS closed_at,
     CASE WHEN chance('fs', case_id) < 0.85 THEN 'solved' ELSE 'no_flight' END AS result
-FROM flights WHERE chance('closed', case_id) < 0.6;
+FROM flights WHERE chance('closed', case_id) < 0.3;
 
 INSERT INTO watch_orders
 SELECT case_id, '鲁A' || lpad(CAST(CAST(floor(chance('watch', case_id) * people()) AS INT) + 1 AS VARCHAR), 5, '0') AS plate,
@@ -221,7 +221,7 @@ SELECT
     'Z' || passage_id AS sighting_id, p.device_id, passed_at AS seen_at, '3701' AS city, c.lon, c.lat,
     CASE WHEN chance('plate', passage_id) < 0.02 THEN NULL ELSE plate END AS plate,
     CASE WHEN chance('misread', passage_id) < 0.03 THEN NULL ELSE vehicle_class END AS vehicle_class,
-    CASE WHEN chance('dark', passage_id) < 0.1 THEN NULL ELSE colour END AS colour, chance('damaged', v, d) < 0.02 AS damaged
+    CASE WHEN chance('dark', passage_id) < 0.1 THEN NULL ELSE colour END AS colour, chance('damaged', v, d) < 0.05 AS damaged
 FROM trip_points AS p JOIN cameras AS c ON c.device_id = p.device_id
 WHERE chance('structured', passage_id) < 0.4
 ORDER BY seen_at, sighting_id;
@@ -246,12 +246,12 @@ FROM made_cases ORDER BY opened_at, case_id;
 
 INSERT INTO case_acts
 SELECT case_id, step, acted_at,
-    CASE WHEN step = 'review' AND chance('own', case_id) > 0.03 THEN 'legal' ELSE handler_id END AS officer_id,
-    CASE WHEN step = 'evidence' AND chance('two', case_id) > 0.04 THEN 'second' END AS second_officer_id
+    CASE WHEN step = 'review' AND chance('own', case_id) > 0.1 THEN 'legal' ELSE handler_id END AS officer_id,
+    CASE WHEN step = 'evidence' AND chance('two', case_id) > 0.1 THEN 'second' END AS second_officer_id
 FROM (
     SELECT c.*, s.step, opened_at + CAST(CAST(round((s.day + chance('act', case_id, s.step) * 2) * 86400) AS BIGINT)
         || ' seconds' AS INTERVAL) AS acted_at
     FROM made_cases AS c CROSS JOIN (VALUES ('evidence', 2), ('notice', 5), ('review', 8), ('decision', 11)) AS s(step, day)
 ) AS a
-WHERE chance('omits', case_id, step) > 0.02
+WHERE chance('omits', case_id, step) > 0.05
 ORDER BY acted_at, case_id;
