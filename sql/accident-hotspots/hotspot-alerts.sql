@@ -1,15 +1,15 @@
--- Purpose:    hotspots of accidents as they open, grow and are cleared; for maps and desks, and as CAP 1.2.
--- Inputs:     open_counts, hotspot_members, dated_accidents, middles, hotspot_policy (sender).
--- Outputs:    sink hotspot_alerts (append), sink hotspot_cap_alerts (append; the same as Common Alerting Protocol). Consumers:
---             brigade of the area, road operator, black-spot centre.
--- Rules:      the first accident that opens a hotspot is new, each further one in an open neighbourhood updated, the end of its
---             last episode cleared. n, baseline, p and evidence are those of the neighbourhood around `cell`, the most
+-- Purpose:    hotspots of accidents as they open, grow and are cleared.
+-- Inputs:     open_counts, hotspot_members, dated_accidents, middles, baselines, hotspot_policy.
+-- Outputs:    sink hotspot_alerts (append; key hotspot_id). Consumers: brigade of the area, road operator, black-spot centre.
+-- Rules:      the first accident that opens a hotspot is new, each further one in an open neighbourhood updated, the end of
+--             its last episode cleared. n, baseline, p and evidence are those of the neighbourhood around `cell`, the most
 --             conspicuous of those in which something happened; n is the number of the evidence. cells are all that are open.
+--             Chance alone would make expected_by_chance of the n_cells neighbourhoods so conspicuous; null in the first month.
 --             A message whose content a late accident or a policy changes comes again with the next revision; one that does
 --             not hold any more is withdrawn, as if it had never been sent.
 -- Thresholds: see hotspot-neighbourhoods.sql. rule_version is effective_from of the policy, or default.
--- Limits:     new and updated leave at once; cleared when nothing earlier can come any more, a day later. That accidents leave
---             the window is no message. Captures are no accidents: more enforcement makes no hotspot.
+-- Limits:     new and updated leave at once; cleared when nothing earlier can come any more, a day later. That accidents
+--             leave the window is no message. Captures are no accidents: more enforcement makes no hotspot.
 
 CREATE VIEW hotspot_ends AS
 SELECT hotspot_id, max(cleared_place) AS cleared_place
@@ -68,7 +68,7 @@ SELECT
     m.hotspot_opened_at AS opened_at,
     m.center AS cell,
     c.cells,
-    m.n, m.baseline, m.p, m.dispersion,
+    m.n, m.baseline, m.p, m.dispersion, b.n_cells,
     coalesce(e.epdo, 0) AS epdo,
     coalesce(e.evidence, make_array()) AS evidence,
     coalesce(e.worst, 0) AS worst,
@@ -77,10 +77,14 @@ SELECT
 FROM hotspot_messages AS m
 LEFT JOIN message_evidence AS e ON e.hotspot_id = m.hotspot_id AND e.place = m.place
 LEFT JOIN message_cells AS c ON c.hotspot_id = m.hotspot_id AND c.place = m.place
+LEFT JOIN baselines AS b ON b.last_month = year_month(add_months(add_days(m.at, -2), -1))
 LEFT JOIN hotspot_policy FOR SYSTEM_TIME AS OF m.at AS p ON TRUE;
 
 CREATE VIEW alert_changes AS
-SELECT CASE WHEN after.alert_id IS NULL THEN before ELSE after END AS message, after.alert_id IS NULL AS is_withdrawn, revision
+SELECT
+    CASE WHEN after.alert_id IS NULL THEN before ELSE after END AS message,
+    after.alert_id IS NULL AS is_withdrawn,
+    revision
 FROM CHANGES(alert_messages);
 
 CREATE SINK hotspot_alerts WITH (
@@ -102,6 +106,8 @@ SELECT
     message['p'] AS p,
     CASE WHEN message['dispersion'] IS NULL THEN 'poisson' ELSE 'negative_binomial' END AS distribution,
     message['dispersion'] AS dispersion,
+    message['n_cells'] AS n_cells,
+    message['p'] * message['n_cells'] AS expected_by_chance,
     message['epdo'] AS epdo,
     message['evidence'] AS evidence,
     add_days(message['changed_at'], -message['window_days']) AS window_start,

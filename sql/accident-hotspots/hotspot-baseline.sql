@@ -1,12 +1,12 @@
 -- Purpose:    what number of accidents is usual in a neighbourhood, so that a hotspot is measured against its region.
 -- Inputs:     located_accidents.
 -- Outputs:    street_accidents; baselines (one row a month, used by hotspot-neighbourhoods.sql).
--- Rules:      a neighbourhood is an H3 cell of resolution 9 with its six neighbours, 0.74 square kilometres: a crossroads on the
---             border of a cell stays whole. When a month ends, the accidents of the twelve months before are counted in the
+-- Rules:      a neighbourhood is an H3 cell of resolution 9 with its six neighbours, 0.74 square kilometres: a crossroads on
+--             the border of a cell stays whole. When a month ends, the accidents of the twelve months before are counted in the
 --             neighbourhood of every cell that had one. A neighbourhood is looked at because of an accident, so this one is
---             left out of the mean: the mean of the others is right from the first month on, however short the register.
--- Limits:     at most the last twelve months, from the first accident known. A month serves from the third day of the next on,
---             when it is final, and for three months if none follows. Nothing is computed again when an accident arrives.
+--             left out: what the others come to a year is right from the first month on, however short the register.
+-- Limits:     at most the last twelve months, from the first accident known. A month serves from the third day of the next
+--             on, when it is final, and for three months if none follows. An accident changes nothing here until then.
 
 CREATE VIEW street_accidents AS
 SELECT accident_id, occurred_at, h3_cell(lon, lat, 9) AS cell, weight FROM located_accidents;

@@ -1,18 +1,19 @@
 -- Purpose:    the hotspot alerts as messages of the Common Alerting Protocol 1.2, in JSON with its names.
 -- Inputs:     alert_messages, hotspot_policy (sender).
 -- Outputs:    sink hotspot_cap_alerts (append). Consumers: alert brokers, provincial platforms, road operators.
--- Rules:      new is Alert, updated is Update, cleared is Cancel. references names the message before in the same hotspot; that of
---             a later revision names the revision before, and is an Update, a withdrawn one a Cancel. An identifier never comes
---             twice; the characters that CAP forbids in it are underscores. sent is the instant of the accident or clearing that
---             is told, with the offset of the zone and without fractions, so that a replay gives the same message.
--- Thresholds: hotspot_policy.sender, `accident-hotspots` where there is none. A message expires when the accident that it tells of
---             leaves the window. The severity is Severe if one of the accidents was fatal.
+-- Rules:      new is Alert, updated is Update, cleared is Cancel. references names the message before in the same hotspot. A later
+--             revision is an Update of the revision before, one that is withdrawn a Cancel. An identifier never comes twice; the
+--             characters that CAP forbids in it become underscores. sent is the instant of the accident or the clearing that is
+--             told, with the offset of the zone and without fractions, so that a replay gives the same message.
+-- Thresholds: hotspot_policy.sender, `accident-hotspots` where there is none. A message expires when the accident that it tells
+--             of leaves the window. The severity is Severe if one of the accidents was fatal (a weight of 10).
 -- Limits:     for desks, not for the public: scope Restricted.
 
 CREATE TABLE cap_messages (PRIMARY KEY (alert_id)) AS
 SELECT
     *,
-    lag(sender || ',' || identifier || ',' || sent) OVER (PARTITION BY hotspot_id ORDER BY changed_at, alert_id) AS message_before
+    lag(sender || ',' || identifier || ',' || sent) OVER (PARTITION BY hotspot_id ORDER BY changed_at, alert_id)
+        AS message_before
 FROM (
     SELECT
         m.alert_id, m.hotspot_id, m.status, m.changed_at, m.cell, m.cells, m.n, m.baseline, m.p, m.evidence, m.worst,

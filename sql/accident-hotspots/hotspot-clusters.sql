@@ -1,12 +1,12 @@
 -- Purpose:  which episodes are one hotspot: one open alert for what belongs together.
 -- Inputs:   episodes.
 -- Outputs:  hotspot_members (each episode with its hotspot).
--- Rules:    episodes that overlap in time and whose neighbourhoods share a cell (middles at most 2 cells apart) are one hotspot,
---           and so are those that a chain of such episodes connects. It is named for the episode that opened first: its cell
---           and the local date; a second one of that day has .2 behind it. So an accident counts in one hotspot at a time, a
---           hotspot keeps its name while it grows, moves or shrinks, and where two meet the elder goes on.
--- Limits:   SQL without recursion follows a chain only so far: 16 steps for certain, 11 km at the most; further where an episode on
---           the way is older than those around it, for each group gathers behind its eldest first.
+-- Rules:    episodes that overlap in time and whose neighbourhoods share a cell (middles at most 2 cells apart) are one
+--           hotspot, and so are those that a chain of such episodes connects. It is named for the episode that opened first:
+--           its cell and the local date; a second one of that cell and day has .2 behind it. So an accident counts in one
+--           hotspot at a time, a hotspot keeps its name while it grows, moves or shrinks, and where two meet the elder goes on.
+-- Limits:   without recursion a chain is followed only so far: 16 steps, which may be 11 km, for certain; further where each
+--           group first gathers behind its eldest.
 
 CREATE VIEW touching_episodes AS
 SELECT a.name, b.name AS other

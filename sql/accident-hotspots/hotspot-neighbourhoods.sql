@@ -1,15 +1,16 @@
 -- Purpose:    when each neighbourhood is conspicuous: its episodes, and its counts at each of their steps.
 -- Inputs:     street_accidents, baselines, hotspot_policy.
 -- Outputs:    dated_accidents, middles, open_counts, episodes (read by hotspot-clusters.sql and hotspot-alerts.sql).
--- Rules:      n is the number of distinct accidents in the neighbourhood within the window. The baseline is what the empirical
---             Bayes estimate of the days before the window expects there: the usual number and the neighbourhood's own
---             history, weighted by how much history there is and how unlike neighbourhoods are. p is the probability of n or
---             more: negative binomial with what the estimate leaves uncertain, Poisson where neighbourhoods are alike.
---             An accident opens an episode when p < alpha, n >= n_min, they are not reports of one crash, and the middle cell
---             has one itself. The episode ends when p > clear_above.
+-- Rules:      n is the number of distinct accidents in the neighbourhood within the window. The baseline is what the
+--             empirical Bayes estimate of the days before the window expects there: the usual number and the neighbourhood's
+--             own history, weighted by how much history there is and how unlike neighbourhoods are. p is the probability of n
+--             or more: negative binomial with what the estimate leaves uncertain, Poisson where neighbourhoods are alike.
+--             An accident opens an episode when p < alpha, n >= n_min, they are not reports of one crash, and the middle
+--             cell has one itself. The episode ends when p > clear_above.
 -- Thresholds: hotspot_policy at the instant of each step, that of the accident for the days; where none is in force: 90 days
---             against 365, n_min 3, alpha 0.005, clear_above 0.05, 10 minutes; before anything is known 1 accident a neighbourhood
---             and year, for 25 such years; dispersion at most 2, overdispersed above 1.5. A policy decides from its instant on.
+--             against 365, n_min 3, alpha 0.005, clear_above 0.05, 10 minutes; before more is known 1 accident a
+--             neighbourhood and year, for 25 such years; dispersion at most 2, overdispersed above 1.5. A policy decides from
+--             its instant on.
 -- Limits:     all is a function of what accidents say, never of when they came: a late one is put where it belongs. What an
 --             accident touches are its 7 neighbourhoods, and there the steps behind it. Accidents are kept without end.
 

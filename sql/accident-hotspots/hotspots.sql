@@ -1,11 +1,11 @@
 -- Purpose:  the hotspots that are open now, the most conspicuous first in `rank`: what a map or a morning list shows.
 -- Inputs:   open_counts, hotspot_members, dated_accidents.
 -- Outputs:  sink hotspots (upsert by hotspot_id; a tombstone when it is cleared).
--- Rules:    cells are the middles of its open neighbourhoods, evidence all accidents that count in any of them, once each; cell,
---           n, baseline and p are those of the most conspicuous. fdr is the false discovery rate of Benjamini and Hochberg: the share of
---           chance among this hotspot and those before it, where n_cells neighbourhoods were looked at (those with an accident
---           in the twelve months of the baseline; null in the first month). Neighbourhoods overlap and are looked at again and
---           again, so it is a measure for order and caution, not an exact rate.
+-- Rules:    cells are the middles of its open neighbourhoods, evidence all accidents that count in any of them, once each;
+--           cell, n, baseline and p are those of the most conspicuous. fdr is the false discovery rate of Benjamini and
+--           Hochberg: the share of chance among this hotspot and those before it, where n_cells neighbourhoods were looked at
+--           (those with an accident in the twelve months of the baseline; null in the first month). Neighbourhoods overlap and
+--           are looked at again and again, so it is a measure for order and caution, not an exact rate.
 -- Limits:   as of the last step of each neighbourhood; what leaves the window is seen a day later.
 
 CREATE VIEW present_counts AS
@@ -34,9 +34,11 @@ FROM (
     SELECT
         *,
         row_number() OVER (PARTITION BY hotspot_id ORDER BY p, n DESC, center) AS rank,
-        array_agg(center) OVER (PARTITION BY hotspot_id ORDER BY center ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
-            AS cells
+        array_agg(center) OVER all_of_it AS cells
     FROM present_members
+    WINDOW all_of_it AS (
+        PARTITION BY hotspot_id ORDER BY center ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
+    )
 ) AS m
 WHERE rank = 1;
 

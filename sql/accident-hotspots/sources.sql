@@ -1,7 +1,8 @@
--- Purpose:  the topic that the accident-hotspots pack reads.
--- Inputs:   topic accidents; JSON; timestamps in RFC 3339 with offset.
--- Outputs:  the stream of accidents.
--- Limits:   records arrive at most one day late; the first record of an accident counts, for ten years.
+-- Purpose:  the topics that the accident-hotspots pack reads.
+-- Inputs:   topics accidents and hotspot-policy; JSON; timestamps in RFC 3339 with offset.
+-- Outputs:  the stream of accidents, and the table of thresholds.
+-- Limits:   scores take what arrives at most one day late, alerts later accidents too. The first record of an accident counts, for ten
+--           years. One dated more than a day ahead is rejected, lest a wrong clock end the year for all others.
 
 SET TIME ZONE = 'Asia/Shanghai';
 
@@ -12,7 +13,7 @@ CREATE STREAM accidents (
     lat         DOUBLE,
     severity    VARCHAR                       -- fatal, serious, slight
 ) WITH (topic = 'accidents', format = 'json', event_time = 'occurred_at', watermark_delay = '1 day',
-        idle_timeout = '1 minute', unique_for = '3650 days');
+        idle_timeout = '1 minute', unique_for = '3650 days', max_future = '1 day');
 
 -- When a neighbourhood is a hotspot; each row in force from an instant until the next.
 CREATE TABLE hotspot_policy (
@@ -23,8 +24,8 @@ CREATE TABLE hotspot_policy (
     alpha               DOUBLE NOT NULL,      -- opens below this probability
     clear_above         DOUBLE NOT NULL,      -- and is cleared above this one
     same_event_minutes  INT NOT NULL,         -- accidents that follow within these are one event
-    prior_mean          DOUBLE NOT NULL,      -- accidents of a neighbourhood and year before anything is known; never expected less
-    prior_years         DOUBLE NOT NULL,      -- and for how many years of a neighbourhood that speaks
+    prior_mean          DOUBLE NOT NULL,      -- accidents a neighbourhood and year before more is known; the least expected
+    prior_years         DOUBLE NOT NULL,      -- and for how many years of neighbourhoods that speaks
     dispersion_max      DOUBLE NOT NULL,      -- neighbourhoods are held to differ at most so much
     overdispersion_from DOUBLE NOT NULL,      -- variance / mean of a year above which the tail is negative binomial
     sender              VARCHAR               -- who answers for CAP alerts, as a domain name

@@ -101,5 +101,5 @@ CREATE TABLE evaluation_policy (
     prior_weight    DOUBLE NOT NULL,          -- evaluations that the average of all officers weighs beside an officer's own
     rise_min        INT NOT NULL,             -- dissatisfied evaluations of a rise
     persons_min     INT NOT NULL,             -- people who gave them
-    rise_p          DOUBLE NOT NULL           -- a rise is less likely than this by chance
+    rise_p          DOUBLE NOT NULL           -- that any officer of a month rises by chance is less likely than this
 ) WITH (topic = 'evaluation-policy', format = 'json', broadcast = true, valid_from = 'effective_from');

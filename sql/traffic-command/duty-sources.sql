@@ -26,7 +26,7 @@ CREATE TABLE patrol_positions (
     chainage_m  DOUBLE,
     lon         DOUBLE,                     -- WGS84
     lat         DOUBLE
-) WITH (topic = 'patrol-positions', format = 'json', broadcast = true);
+) WITH (topic = 'patrol-positions', format = 'json', broadcast = true, event_time = 'reported_at', idle_timeout = '10 seconds');
 
 -- That a unit has taken an intercept on.
 CREATE TABLE intercept_acknowledgements (

@@ -229,7 +229,7 @@ def alerts(accidents, cells, disks):
         by_cell[cells[a["accident_id"]]].append((a, *spans))
     episodes = [e for cell in sorted(near) for e in episodes_of(cell, [s for c in near[cell] for s in by_cell.get(c, ())], region)]
     hotspots = hotspots_of(episodes, wide)
-    messages = [m for name, members in hotspots.items() for m in messages_of(name, members)]
+    messages = [m for name, members in hotspots.items() for m in messages_of(name, members, region)]
     return sorted(messages, key=lambda m: m["alert_id"]), present_of(hotspots, near, by_cell, region)
 
 
@@ -279,7 +279,7 @@ def hotspots_of(episodes, wide):
     return hotspots
 
 
-def messages_of(name, members):
+def messages_of(name, members, region):
     """What is told of a hotspot."""
     end = max(e["cleared"] for e in members)
     steps = [s for e in members for s in e["steps"] if s["place"] == end or s["place"][1] == 1 and s["place"] != e["cleared"]]
@@ -287,6 +287,7 @@ def messages_of(name, members):
     for place in sorted({s["place"] for s in steps}):
         speaks = min((s for s in steps if s["place"] == place), key=lambda s: (s["p"], -s["n"], s["cell"]))
         local = place[0].astimezone(ZONE)
+        figures = region.before(place[0])
         told.append({
             "alert_id": f"{local:%Y%m%dT%H%M%S}/{name}/{place[2]}",
             "hotspot_id": name,
@@ -297,6 +298,8 @@ def messages_of(name, members):
             "n": speaks["n"], "baseline": speaks["baseline"], "p": speaks["p"], "dispersion": speaks["dispersion"],
             "evidence": [a["accident_id"] for a in speaks["inside"]],
             "epdo": sum(WEIGHTS[a["severity"]] for a in speaks["inside"]),
+            "n_cells": figures[0] if figures else None,
+            "expected_by_chance": figures[0] * speaks["p"] if figures else None,
         })
     return told
 

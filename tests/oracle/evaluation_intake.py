@@ -143,7 +143,7 @@ def expected(w):
         totals[month][0] += len(rows)
         totals[month][1] += sum(r[2] == "dissatisfied" for r in rows)
     for (officer, month), rows in officer_months.items():
-        rule = as_of(w["policy"], midnight(month)) or {"months": 6, "weight": 10, "min": 5, "persons": 3, "p": 0.01}
+        rule = as_of(w["policy"], midnight(month)) or {"months": 6, "weight": 10, "min": 5, "persons": 3, "p": 0.05}
         before = [months_before(month, k) for k in range(1, rule["months"] + 1)]
         own = [r for m in before for r in officer_months.get((officer, m), [])]
         all_n, all_bad = (sum(totals[m][i] for m in before) for i in (0, 1))
@@ -153,7 +153,7 @@ def expected(w):
             continue
         own_bad = sum(r[2] == "dissatisfied" for r in own)
         mean = len(rows) * (own_bad + rule["weight"] * all_bad / all_n) / (len(own) + rule["weight"])
-        chance = at_least(len(bad), mean)
+        chance = at_least(len(bad), mean) * sum(m == month for _, m in officer_months)
         is_close = is_close or abs(chance - rule["p"]) < 1e-9
         if chance < rule["p"]:
             out["officer_rises"][officer, month.isoformat()[:7]] = (len(rows), len(bad), persons, [r[1] for r in bad])
@@ -174,7 +174,7 @@ def generate(c, n):
         return midnight(first) + c.randrange(330 * DAY_MS)
 
     w["policy"] = [] if c.random() < 0.5 else [
-        (midnight(datetime.date(2025, 12, 1)), {"n_min": 4, "months": 2, "weight": 3.0, "min": 3, "persons": 2, "p": 0.1})]
+        (midnight(datetime.date(2025, 12, 1)), {"n_min": 4, "months": 2, "weight": 3.0, "min": 3, "persons": 2, "p": 0.3})]
     officers = [None, ""] + [f"o{i}" for i in range(6)]
     for officer in officers[2:]:
         w["officers"][officer] = [(midnight(first), c.choice(["sworn", "auxiliary"])), (instant(), c.choice(["sworn", "auxiliary"]))]

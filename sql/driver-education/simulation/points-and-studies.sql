@@ -217,7 +217,9 @@ FROM (
 CREATE VIEW watched AS
 SELECT i, n, enrolment_id, class_id AS session_id, starts_at, 180 AS minutes FROM class_days WHERE chance('stays away', i, n) >= 0.04
 UNION ALL
-SELECT i, n + 10, enrolment_id, lesson_id, started_at, minutes FROM lesson_rows;
+SELECT i, n + 10, enrolment_id, lesson_id, started_at, minutes FROM lesson_rows
+UNION ALL
+SELECT i, 30, enrolment_id, 'lesson-' || substr(enrolment_id, 11) || '-r', enrolled_at + INTERVAL '10 hours', 185 FROM reviewed;
 
 INSERT INTO snapshots
 SELECT
@@ -229,15 +231,15 @@ SELECT
 FROM watched CROSS JOIN (SELECT unnest(generate_series(1, 3)) AS q) AS p
 ORDER BY taken_at, snapshot_id;
 
--- The county looks at most of what it drew, within two days.
+-- County and city look at most of what they drew, within two days.
 INSERT INTO session_inspections
 SELECT
-    enrolment_id, session_id, 'county' AS level, add_days(starts_at, 1 + CAST(floor(chance('looks', i, n) * 2) AS BIGINT)) AS inspected_at,
+    enrolment_id, session_id, level, add_days(starts_at, 1 + CAST(floor(chance('looks', i, n) * 2) AS BIGINT)) AS inspected_at,
     CASE WHEN chance('verdict', i, n) < 0.05 THEN 'failed' ELSE 'passed' END AS verdict,
     'inspector ' || CAST(1 + CAST(floor(chance('inspector', i, n) * 4) AS BIGINT) AS VARCHAR) AS inspector_id
-FROM watched
-WHERE '0' || left(encode(sha256('curb/county/' || enrolment_id || '/' || session_id), 'hex'), 8) < '019999999' AND chance('inspected', i, n) < 0.9
-ORDER BY inspected_at, enrolment_id, session_id;
+FROM watched CROSS JOIN (SELECT column1 AS level, column2 AS cutoff FROM (VALUES ('county', '019999999'), ('city', '0051eb851')) AS v) AS l
+WHERE '0' || left(encode(sha256('curb/' || level || '/' || enrolment_id || '/' || session_id), 'hex'), 8) < cutoff AND chance('inspected', i, n, level) < 0.9
+ORDER BY inspected_at, enrolment_id, session_id, level;
 
 -- === counters ===
 
