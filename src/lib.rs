@@ -34,6 +34,11 @@
 //! - **Buckets end.** A row of a time bucket is handed on once, when event time has passed the bucket's end
 //!   (`operators/window_aggregate`, over tables `operators/final_rows`), or changes until then as a row of a table. Overlapping
 //!   buckets share their rows by pane; sessions grow together. Lines are those of the zone's clock and calendar.
+//! - **What any later row may come before is a table.** The last row of a key of a stream, its ten greatest
+//!   (`operators/top_rows`): rows give way, and those that cannot come back are not kept. `OVER` in the order of time gives one row
+//!   for each, when the watermark has passed it or, where its frame ends behind it, what the frame ends with is there.
+//! - **PRIVATE is followed by column.** `plan/private.rs` finds out which columns hold values of PRIVATE ones, from the plans as they
+//!   are written; a sink that is not allowed to have them is refused.
 //! - **A file is a table as a whole.** Its position is a fingerprint of its content (`local/file_tables.rs`); rows that it
 //!   lacks are deleted, so a restart takes in only what has changed.
 //! - **Forgotten is not deleted.** Where a table declares a retention, rows leave memory behind the end of their time bucket

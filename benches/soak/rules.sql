@@ -121,3 +121,34 @@ CREATE SINK firsts WITH (topic = 'firsts', format = 'json') AS
 SELECT passage_id, plate, passed_at
 FROM passages
 QUALIFY row_number() OVER (PARTITION BY plate, date_trunc('day', passed_at) ORDER BY passed_at, passage_id) = 1;
+
+-- bucket_window: what only a closed hour knows. A row that waits for the next hour.
+CREATE SINK quarters WITH (topic = 'quarters', format = 'json') AS
+SELECT passage_id, ntile(4) OVER w AS quarter, lead(passage_id) OVER w AS next_id
+FROM passages
+WINDOW w AS (PARTITION BY tumble(passed_at, INTERVAL '1 hour') ORDER BY speed, passage_id);
+
+CREATE SINK soon WITH (topic = 'soon', format = 'json') AS
+SELECT passage_id, plate,
+    count(*) OVER (PARTITION BY plate ORDER BY passed_at RANGE BETWEEN CURRENT ROW AND INTERVAL '1 hour' FOLLOWING) AS passages
+FROM passages;
+
+-- top_rows: the three fastest of each plate and day, as they change.
+CREATE SINK fastest_now WITH (topic = 'fastest-now', format = 'json') AS
+SELECT plate, day, place, passage_id, speed
+FROM (
+    SELECT plate, date_trunc('day', passed_at) AS day, passage_id, speed, row_number() OVER (
+        PARTITION BY plate, date_trunc('day', passed_at) ORDER BY speed DESC, passage_id
+    ) AS place
+    FROM passages
+) AS p
+WHERE place <= 3
+EMIT CHANGES;
+
+-- temporal_filter: captures two days after they happened.
+CREATE VIEW checkable AS
+SELECT capture_id, plate, captured_at, captured_at + INTERVAL '2 days' AS checkable_at
+FROM captures;
+
+CREATE SINK checks_due WITH (topic = 'checks-due', format = 'json') AS
+SELECT capture_id, plate, checkable_at FROM PASSED(checkable, checkable_at);

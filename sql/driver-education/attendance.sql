@@ -1,5 +1,5 @@
 -- Purpose:    which sessions of a study count: who came, stayed, and was the person who must study.
--- Inputs:     enrolments, classes, bookings, attendance_marks, online_lessons, snapshots, inspections, attendance_policy.
+-- Inputs:     enrolments, classes, bookings, attendance_marks, online_lessons, snapshots, session_inspections, attendance_policy.
 -- Outputs:    judged_sessions; sinks session_attendance (upsert by enrolment_id and session_id; consumers: the driver, service
 --             points) and session_reviews (upsert, a tombstone when nothing is in doubt any more; consumers: the county's and
 --             city's posts).
@@ -18,8 +18,8 @@
 CREATE VIEW class_rules AS
 SELECT
     c.class_id, c.site_id, c.starts_at, c.ends_at,
-    c.starts_at - CAST(CAST(coalesce(p.check_in_minutes, 60) AS VARCHAR) || ' minutes' AS INTERVAL) AS marks_from,
-    c.ends_at + CAST(CAST(coalesce(p.check_out_minutes, 60) AS VARCHAR) || ' minutes' AS INTERVAL) AS marks_until,
+    c.starts_at - coalesce(p.check_in_minutes, 60) * INTERVAL '1 minute' AS marks_from,
+    c.ends_at + coalesce(p.check_out_minutes, 60) * INTERVAL '1 minute' AS marks_until,
     coalesce(p.presence_min, 0.9) AS presence_min,
     coalesce(p.match_score_min, 0.8) AS match_score_min,
     coalesce(p.missing_from, 2) AS missing_from
@@ -147,7 +147,7 @@ CREATE VIEW session_verdicts AS
 SELECT enrolment_id, session_id, last_value(verdict ORDER BY rank) AS verdict
 FROM (
     SELECT enrolment_id, session_id, verdict, CASE level WHEN 'city' THEN 3 WHEN 'county' THEN 2 ELSE 1 END AS rank
-    FROM inspections
+    FROM session_inspections
 ) AS i
 GROUP BY enrolment_id, session_id;
 

@@ -1,5 +1,5 @@
 -- Purpose:    traces of bought and sold points, of middlemen, and of one device that studies for many.
--- Inputs:     handlings, voids, online_lessons, enrolments, fraud_policy, fraud_exemptions.
+-- Inputs:     handlings, penalty_voids, online_lessons, enrolments, fraud_policy, fraud_exemptions.
 -- Outputs:    sink fraud_cases (append, restricted topic, proposals until an officer approves; consumers: the city's and county's
 --             posts), sink exempt_uses (append, restricted: what was logged and not counted).
 -- Rules:      in a calendar month, one payer, device or telephone that handles points for drivers_from different drivers; one
@@ -12,7 +12,7 @@
 CREATE VIEW standing_handlings AS
 SELECT h.handling_id, h.driver_id, h.plate, h.handled_at, h.payer_id, h.device_id, h.phone
 FROM handlings AS h
-WHERE NOT EXISTS (SELECT 1 FROM voids AS v WHERE v.penalty_id = h.penalty_id);
+WHERE NOT EXISTS (SELECT 1 FROM penalty_voids AS v WHERE v.penalty_id = h.penalty_id);
 
 -- What was used, and for whom or what.
 CREATE VIEW uses AS

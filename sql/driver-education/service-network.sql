@@ -84,7 +84,7 @@ CREATE VIEW homes AS
 SELECT o.obligation_id, o.kind, o.driver_id, t.lon, t.lat
 FROM issued_obligations AS o
 JOIN drivers AS d ON d.driver_id = o.driver_id
-JOIN townships AS t ON t.township_id = d.township_id;
+JOIN townships AS t ON t.township = d.township;
 
 CREATE VIEW ranked_sites AS
 SELECT obligation_id, driver_id, site_id, distance_m, row_number() OVER (PARTITION BY obligation_id ORDER BY distance_m, site_id) AS rank

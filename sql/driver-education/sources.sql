@@ -9,9 +9,9 @@ SET TIME ZONE = 'Asia/Shanghai';
 -- === drivers and their points ===
 
 CREATE TABLE drivers (
-    driver_id       VARCHAR NOT NULL PRIMARY KEY,
-    first_issued_on DATE,                   -- of the first licence: from here cycles of twelve months are counted
-    township_id     VARCHAR                 -- of the home
+    driver_id   VARCHAR NOT NULL PRIMARY KEY,
+    licensed_on DATE,                       -- of the first licence: from here cycles of twelve months are counted
+    township    VARCHAR                     -- of the home
 ) WITH (topic = 'drivers', format = 'json');
 
 -- What a driver may drive from an instant on; without classes: nothing from then on.
@@ -41,11 +41,11 @@ CREATE TABLE points_schedule (
 ) WITH (topic = 'points-schedule', format = 'json', valid_from = 'effective_from');
 
 -- Penalties that are as if they had never been.
-CREATE TABLE voids (
+CREATE TABLE penalty_voids (
     penalty_id VARCHAR NOT NULL PRIMARY KEY,
     ground     VARCHAR,
     voided_at  TIMESTAMP WITH TIME ZONE NOT NULL
-) WITH (topic = 'voids', format = 'json', event_time = 'voided_at', watermark_delay = '1 hour', idle_timeout = '1 minute',
+) WITH (topic = 'penalty-voids', format = 'json', event_time = 'voided_at', watermark_delay = '1 hour', idle_timeout = '1 minute',
         retention = '1200 days');
 
 -- Passed examinations after full marks: they clear the points that a cycle had until then.
@@ -55,6 +55,14 @@ CREATE TABLE clearances (
     cleared_at       TIMESTAMP WITH TIME ZONE NOT NULL,
     PRIMARY KEY (driver_id, cycle_started_on, cleared_at)
 ) WITH (topic = 'clearances', format = 'json', valid_from = 'cleared_at');
+
+-- That somebody does not agree, with an obligation or with a penalty behind it; open until closed_at.
+CREATE TABLE appeals (
+    appeal_id VARCHAR NOT NULL PRIMARY KEY,
+    action_id VARCHAR,                      -- an obligation_id or a penalty_id
+    opened_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    closed_at TIMESTAMP WITH TIME ZONE
+) WITH (topic = 'appeals', format = 'json');
 
 -- === studies ===
 
@@ -119,7 +127,7 @@ CREATE TABLE snapshots (
         retention = '800 days');
 
 -- What a supervision post found when it looked at video and pictures of somebody's session.
-CREATE TABLE inspections (
+CREATE TABLE session_inspections (
     enrolment_id VARCHAR NOT NULL,
     session_id   VARCHAR NOT NULL,
     level        VARCHAR NOT NULL,          -- site, county, city
@@ -127,7 +135,7 @@ CREATE TABLE inspections (
     verdict      VARCHAR NOT NULL,          -- passed, failed, restored (counts though a mark is missing)
     inspector_id VARCHAR,
     PRIMARY KEY (enrolment_id, session_id, level)
-) WITH (topic = 'inspections', format = 'json', event_time = 'inspected_at', watermark_delay = '1 hour',
+) WITH (topic = 'session-inspections', format = 'json', event_time = 'inspected_at', watermark_delay = '1 hour',
         idle_timeout = '1 minute', retention = '800 days');
 
 -- Who handled a penalty at a counter or by telephone, for whom, and who paid.
@@ -157,9 +165,9 @@ CREATE TABLE sites (
 ) WITH (topic = 'sites', format = 'json', broadcast = true);
 
 CREATE TABLE townships (
-    township_id VARCHAR NOT NULL PRIMARY KEY,
-    lon         DOUBLE,                     -- WGS84, of its centre
-    lat         DOUBLE
+    township VARCHAR NOT NULL PRIMARY KEY,
+    lon      DOUBLE,                        -- WGS84, of its centre
+    lat      DOUBLE
 ) WITH (topic = 'townships', format = 'json');
 
 -- A person who stands at a counter, whatever for.

@@ -1,5 +1,5 @@
 -- Purpose:    who must study, and until when: for full marks, or for a review.
--- Inputs:     penalties, voids, points_schedule, drivers, licences, clearances, obligation_policy.
+-- Inputs:     penalties, penalty_voids, points_schedule, drivers, licences, clearances, obligation_policy.
 -- Outputs:    sink study_obligations (append; a row with revision > 1 updates the same task; consumers: the driver, counters,
 --             the vehicle office), sink penalties_in_doubt (upsert by penalty_id; consumer: whoever keeps the register).
 -- Rules:      points count in the cycle in which the offence occurred. Cycles last twelve months and begin on the anniversary
@@ -15,18 +15,18 @@
 CREATE VIEW standing_penalties AS
 SELECT p.penalty_id, p.driver_id, p.occurred_at, p.offence_code, p.points
 FROM penalties AS p
-WHERE NOT EXISTS (SELECT 1 FROM voids AS v WHERE v.penalty_id = p.penalty_id);
+WHERE NOT EXISTS (SELECT 1 FROM penalty_voids AS v WHERE v.penalty_id = p.penalty_id);
 
 CREATE VIEW priced_penalties AS
 SELECT
-    p.penalty_id, p.driver_id, p.occurred_at, d.first_issued_on,
+    p.penalty_id, p.driver_id, p.occurred_at, d.licensed_on,
     coalesce(p.points, s.points) AS points,
     coalesce(o.full_marks, 12) AS full_marks,
     coalesce(o.review_points, 1) AS review_points,
     CASE
         WHEN coalesce(p.driver_id, '') = '' THEN 'no_driver'
-        WHEN d.first_issued_on IS NULL THEN 'unknown_driver'
-        WHEN local_date(p.occurred_at) < d.first_issued_on THEN 'before_first_licence'
+        WHEN d.licensed_on IS NULL THEN 'unknown_driver'
+        WHEN local_date(p.occurred_at) < d.licensed_on THEN 'before_first_licence'
         WHEN p.points IS NULL AND s.points IS NULL THEN 'unknown_offence'
         WHEN p.points <> s.points THEN 'points_disagree'
         WHEN coalesce(p.points, s.points) < 0 OR coalesce(p.points, s.points) > coalesce(o.full_marks, 12) THEN 'points_out_of_range'
@@ -42,11 +42,11 @@ SELECT penalty_id, reason FROM priced_penalties WHERE reason IS NOT NULL;
 -- The anniversaries behind a driver at an offence: one less where this year's is still to come.
 CREATE VIEW dated_penalties AS
 SELECT *,
-    CASE WHEN add_months(first_issued_on, 12 * years) > local_date(occurred_at) THEN years - 1 ELSE years END AS cycle
+    CASE WHEN add_months(licensed_on, 12 * years) > local_date(occurred_at) THEN years - 1 ELSE years END AS cycle
 FROM (
     SELECT
-        penalty_id, driver_id, occurred_at, first_issued_on, points, full_marks, review_points,
-        CAST(date_part('year', local_date(occurred_at)) AS BIGINT) - CAST(date_part('year', first_issued_on) AS BIGINT) AS years
+        penalty_id, driver_id, occurred_at, licensed_on, points, full_marks, review_points,
+        CAST(date_part('year', local_date(occurred_at)) AS BIGINT) - CAST(date_part('year', licensed_on) AS BIGINT) AS years
     FROM priced_penalties
     WHERE reason IS NULL AND points > 0
 ) AS p;
@@ -54,8 +54,8 @@ FROM (
 CREATE VIEW cycle_penalties AS
 SELECT
     penalty_id, driver_id, occurred_at, points, full_marks, review_points,
-    add_months(first_issued_on, 12 * cycle) AS cycle_started_on,
-    add_months(first_issued_on, 12 * (cycle + 1)) AS cycle_ends_on
+    add_months(licensed_on, 12 * cycle) AS cycle_started_on,
+    add_months(licensed_on, 12 * (cycle + 1)) AS cycle_ends_on
 FROM dated_penalties;
 
 -- Points count from the beginning of the cycle, or from the last examination in it that was passed before.

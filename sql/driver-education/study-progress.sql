@@ -1,5 +1,5 @@
 -- Purpose:    how far a study has come, what follows when it is complete, and who lets the time pass.
--- Inputs:     enrolments, issued_obligations, judged_sessions, clearances, study_policy.
+-- Inputs:     enrolments, issued_obligations, judged_sessions, clearances, appeals, study_policy.
 -- Outputs:    sinks study_progress (upsert by enrolment_id; consumers: the driver, counters), study_completions (append;
 --             automatic_review and exam_admission; consumer: the vehicle office), overdue_studies (append, proposals until an
 --             officer approves; consumers: county posts), enrolments_in_doubt (upsert; consumer: the service point).
@@ -7,7 +7,8 @@
 --             that in force at the enrolment, for the whole study: who began under 5+2 completes 5+2. Days of one mode do not stand
 --             in for the other. A complete review is entered without anybody asking; complete days for full marks admit to the
 --             examination. The first enrolment of an obligation that was open is its study; others are in doubt. Overdue: for
---             full marks no study begun when the time has passed, for a review none completed; withdrawn when it is made up.
+--             full marks no study begun when the time has passed, for a review none completed; withdrawn when it is made up. While an
+--             appeal against the obligation or a penalty behind it is open nobody is proposed as overdue, though the study goes on.
 -- Thresholds: study_policy; full marks 2+5 days, a review 0+1, 180 minutes a day, where none is in force.
 
 CREATE VIEW placed_enrolments AS
@@ -120,10 +121,20 @@ WHERE (s.completed_on IS NULL OR o.kind = 'full_marks')
     SELECT 1 FROM clearances AS c
     WHERE c.driver_id = o.driver_id AND c.cycle_started_on = o.cycle_started_on AND c.cleared_at >= o.arose_at);
 
+CREATE VIEW open_appeals AS SELECT action_id FROM appeals WHERE closed_at IS NULL AND action_id IS NOT NULL;
+
+CREATE VIEW appealed_obligations AS
+SELECT obligation_id
+FROM (SELECT obligation_id, unnest(evidence) AS penalty_id FROM issued_obligations) AS e
+WHERE EXISTS (SELECT 1 FROM open_appeals AS a WHERE a.action_id = e.penalty_id)
+UNION
+SELECT action_id FROM open_appeals;
+
 CREATE TABLE awaited_studies (PRIMARY KEY (obligation_id)) AS
 SELECT obligation_id, kind, driver_id, due_at
-FROM owed_obligations
-WHERE kind = 'review' OR enrolment_id IS NULL;
+FROM owed_obligations AS o
+WHERE (kind = 'review' OR enrolment_id IS NULL)
+  AND NOT EXISTS (SELECT 1 FROM appealed_obligations AS a WHERE a.obligation_id = o.obligation_id);
 
 CREATE TABLE missed_studies (PRIMARY KEY (obligation_id)) AS
 SELECT obligation_id, kind, driver_id, due_at FROM PASSED(awaited_studies, due_at);

@@ -1,10 +1,11 @@
 -- Purpose:    which sessions the county's and the city's posts look at, and whether they do: drawn by a hash, so that anybody can draw
 --             again and nobody can choose.
--- Inputs:     judged_sessions, inspections, sampling_policy, sites, calendar.
+-- Inputs:     judged_sessions, session_inspections, sampling_policy, sites, calendar.
 -- Outputs:    sink inspection_samples (upsert by level, enrolment_id and session_id, with the draw; consumers: the posts), sink
 --             overdue_inspections (append; to the next level), sink supervision_rates (upsert by month, site and level).
 -- Rules:      the draw is the first 32 bits of SHA-256 over `seed/level/enrolment_id/session_id`; a session that no
---             fact voids is in the sample when the draw is below share x 2^32 of the policy in force when it starts. printf '%s' 'seed/county/e1/L1' | sha256sum draws again.
+--             fact voids is in the sample when the draw is below share x 2^32 of the policy in force when it starts.
+--             printf '%s' 'seed/county/e1/L1' | sha256sum draws again.
 --             A sampled session is due for a verdict of its level by the end of the due_days-th working day behind its end.
 -- Thresholds: sampling_policy per level; 0.1 for the county, 0.02 for the city, seed `curb`, 3 working days where none is in force.
 -- Limits:     a session whose due day the calendar does not hold has no due instant, and is never called overdue.
@@ -42,7 +43,7 @@ SELECT level, enrolment_id, session_id, site_id, seed, share, draw, due_at FROM 
 CREATE TABLE inspected_samples (PRIMARY KEY (level, enrolment_id, session_id)) AS
 SELECT s.level, s.enrolment_id, s.session_id, s.site_id, s.ended_at, s.next_level, s.due_at, i.verdict
 FROM sampled_sessions AS s
-LEFT JOIN inspections AS i ON i.enrolment_id = s.enrolment_id AND i.session_id = s.session_id AND i.level = s.level;
+LEFT JOIN session_inspections AS i ON i.enrolment_id = s.enrolment_id AND i.session_id = s.session_id AND i.level = s.level;
 
 CREATE TABLE awaited_inspections (PRIMARY KEY (level, enrolment_id, session_id)) AS
 SELECT level, enrolment_id, session_id, next_level, due_at FROM inspected_samples WHERE verdict IS NULL;

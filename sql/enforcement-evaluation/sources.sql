@@ -63,11 +63,11 @@ CREATE TABLE documents (
 
 -- What somebody of the staff is from an instant on.
 CREATE TABLE officers (
-    officer_id VARCHAR NOT NULL,
-    valid_from TIMESTAMP WITH TIME ZONE NOT NULL,
-    role       VARCHAR NOT NULL,              -- officer, auxiliary
-    PRIMARY KEY (officer_id, valid_from)
-) WITH (topic = 'officers', format = 'json', valid_from = 'valid_from');
+    officer_id     VARCHAR NOT NULL,
+    effective_from TIMESTAMP WITH TIME ZONE NOT NULL,
+    role           VARCHAR NOT NULL,          -- sworn, auxiliary
+    PRIMARY KEY (officer_id, effective_from)
+) WITH (topic = 'officers', format = 'json', valid_from = 'effective_from');
 
 -- What a level found when it verified an evaluation, and what it tells the person.
 CREATE TABLE findings (
@@ -94,12 +94,12 @@ CREATE TABLE report_periods (
 ) WITH (topic = 'report-periods', format = 'json', broadcast = true);
 
 -- When numbers are too small to be shown, and when many are sudden.
-CREATE TABLE statistics_policy (
+CREATE TABLE evaluation_policy (
     effective_from  TIMESTAMP WITH TIME ZONE NOT NULL PRIMARY KEY,
     n_min           INT NOT NULL,             -- evaluations of a row that is shown
     baseline_months INT NOT NULL,             -- months that a month is compared with
     prior_weight    DOUBLE NOT NULL,          -- evaluations that the average of all officers weighs beside an officer's own
     rise_min        INT NOT NULL,             -- dissatisfied evaluations of a rise
     persons_min     INT NOT NULL,             -- people who gave them
-    rise_p          DOUBLE NOT NULL           -- a rise is less likely than this by chance
-) WITH (topic = 'statistics-policy', format = 'json', broadcast = true, valid_from = 'effective_from');
+    rise_p          DOUBLE NOT NULL           -- that any officer of a month rises by chance is less likely than this
+) WITH (topic = 'evaluation-policy', format = 'json', broadcast = true, valid_from = 'effective_from');

@@ -1,13 +1,15 @@
 -- Purpose:    how people judge enforcement, by brigade, officer and situation; and officers of whom it is suddenly said to be bad.
--- Inputs:     accepted_evaluations, report_periods, statistics_policy.
+-- Inputs:     accepted_evaluations, report_periods, evaluation_policy.
 -- Outputs:    sink evaluation_statistics (upsert by period, dimension and key; consumers: brigades, the province), sink officer_rises
 --             (append, issued and withdrawn, proposals until somebody looks; consumer: the detachment's supervision).
 -- Rules:      periods are calendar months of submitted_at, and the rows of report_periods. A row of fewer than n_min evaluations says that it
 --             is suppressed and no number. The rate is dissatisfied / evaluations. A rise: the dissatisfied evaluations of an
---             officer's month are at least rise_min, of at least persons_min people, and less likely than rise_p under a Poisson
---             distribution whose mean is evaluations x rate; the rate is that of the officer in the baseline_months before, shrunk
---             to that of all officers then by prior_weight. Without anybody's baseline there is no rise.
--- Thresholds: statistics_policy when the period begins; 10 evaluations, 6 months, weight 10, 5 dissatisfied, 3 people, 0.01 where none is
+--             officer's month are at least rise_min, of at least persons_min people, and less likely than rise_p / officers under a
+--             Poisson distribution whose mean is evaluations x rate, where officers are those of whom anything was said in the
+--             month, so that among many not one is named by chance alone. The rate is that of the officer in the
+--             baseline_months before, shrunk to that of all officers then by prior_weight. Without anybody's baseline there is
+--             no rise.
+-- Thresholds: evaluation_policy when the period begins; 10 evaluations, 6 months, weight 10, 5 dissatisfied, 3 people, 0.05 where none is
 --             in force.
 -- Limits:     a row that is suppressed can be told from a sum when all others of it are shown: sums by brigade are not the sum of officers
 --             where a document names none, but nothing more is done about it.
@@ -57,7 +59,7 @@ SELECT
 FROM (
     SELECT c.period, c.dimension, c.key, c.evaluations, c.satisfied, c.dissatisfied, c.evaluations >= coalesce(p.n_min, 10) AS is_shown
     FROM dimension_counts AS c
-    LEFT JOIN statistics_policy FOR SYSTEM_TIME AS OF c.period_started_at AS p ON TRUE
+    LEFT JOIN evaluation_policy FOR SYSTEM_TIME AS OF c.period_started_at AS p ON TRUE
 ) AS c;
 
 CREATE SINK evaluation_statistics WITH (topic = 'evaluation-statistics', format = 'json') AS SELECT * FROM statistics_rows;
@@ -82,12 +84,12 @@ SELECT
     coalesce(p.prior_weight, 10.0) AS prior_weight,
     coalesce(p.rise_min, 5) AS rise_min,
     coalesce(p.persons_min, 3) AS persons_min,
-    coalesce(p.rise_p, 0.01) AS rise_p
+    coalesce(p.rise_p, 0.05) AS rise_p
 FROM officer_months AS m
-LEFT JOIN statistics_policy FOR SYSTEM_TIME AS OF m.month_started_at AS p ON TRUE;
+LEFT JOIN evaluation_policy FOR SYSTEM_TIME AS OF m.month_started_at AS p ON TRUE;
 
 CREATE VIEW month_totals AS
-SELECT month_started_at, sum(evaluations) AS evaluations, sum(dissatisfied) AS dissatisfied
+SELECT month_started_at, sum(evaluations) AS evaluations, sum(dissatisfied) AS dissatisfied, count(*) AS officers
 FROM officer_months
 GROUP BY month_started_at;
 
@@ -109,19 +111,21 @@ GROUP BY b.officer_id, b.month_started_at;
 CREATE VIEW expected_months AS
 SELECT
     m.officer_id, m.month_started_at, m.evaluations, m.dissatisfied, m.persons, m.evidence, m.rise_min, m.persons_min, m.rise_p,
+    n.officers,
     CASE WHEN b.all_evaluations > 0 THEN
         m.evaluations * (b.own_dissatisfied + m.prior_weight * b.all_dissatisfied / b.all_evaluations)
             / (b.own_evaluations + m.prior_weight)
     END AS expected
 FROM judged_months AS m
-JOIN baselines AS b ON b.officer_id = m.officer_id AND b.month_started_at = m.month_started_at;
+JOIN baselines AS b ON b.officer_id = m.officer_id AND b.month_started_at = m.month_started_at
+JOIN month_totals AS n ON n.month_started_at = m.month_started_at;
 
 CREATE TABLE risen_officers (PRIMARY KEY (officer_id, month)) AS
 SELECT
     officer_id, year_month(month_started_at) AS month, evaluations, dissatisfied, persons, evidence,
     round(expected, 4) AS expected, round(poisson_sf(dissatisfied - 1, expected), 6) AS p
 FROM expected_months
-WHERE dissatisfied >= rise_min AND persons >= persons_min AND poisson_sf(dissatisfied - 1, expected) < rise_p;
+WHERE dissatisfied >= rise_min AND persons >= persons_min AND poisson_sf(dissatisfied - 1, expected) * officers < rise_p;
 
 CREATE SINK officer_rises WITH (topic = 'officer-rises', format = 'json', key = 'officer_id') AS
 SELECT

@@ -23,11 +23,13 @@
 -- Thresholds: hold_policy. Suggested: plate_reliability_min 0.8, clone_speed_kmh 120, clock_ahead_seconds 300,
 --             clock_shift_captures 3, burst_per_10_minutes 30, burst_per_day 500, burst_peer_factor 10, upheld_dispute_days
 --             180, change_grace_seconds 60, review_days 10.
--- Limits:     places of a plate are compared over two hours and within a month; captures without a plate are not held,
---             but count for the bursts of a device. A device that uploads late is told from one
---             whose clock is wrong by the spread of what is whole hours off.
+-- Limits:     a capture without recorded_at comes from a platform that does not serve these checks, and is not looked into;
+--             places of a plate are compared over two hours and within a month; captures without a plate are not held, but
+--             count for the bursts of a device. A device that uploads late is told from one whose clock is wrong by the spread
+--             of what is whole hours off.
 
--- What a hold policy is in force for. A plate that says that none was read is a matter of reviews.
+-- What a hold policy is in force for, and the platform has recorded. A plate that says that none was read is a matter of
+-- reviews.
 CREATE VIEW captures_under_policy AS
 SELECT
     c.capture_id, c.captured_at, c.plate, c.device_id, c.recorded_at,
@@ -40,7 +42,7 @@ SELECT
     h.clock_ahead_seconds, h.clock_shift_captures, coalesce(h.clock_tolerance_seconds, 120) AS clock_tolerance_seconds,
     h.burst_per_10_minutes, h.burst_per_day, h.burst_peer_factor, coalesce(h.burst_peer_min, 20) AS burst_peer_min,
     h.upheld_dispute_days, h.change_grace_seconds, h.review_days
-FROM captures AS c
+FROM (SELECT * FROM captures WHERE recorded_at IS NOT NULL) AS c
 JOIN hold_policy FOR SYSTEM_TIME AS OF c.captured_at AS h ON TRUE;
 
 CREATE VIEW captures_to_check AS
@@ -56,7 +58,7 @@ SELECT
     capture_id, device_id, captured_at, local_date(captured_at) AS day, clock_shift_captures, clock_tolerance_seconds,
     round(CAST(elapsed_ms(captured_at, recorded_at) AS DOUBLE) / 3600000) AS hours_off
 FROM captures_to_check
-WHERE clock_shift_captures IS NOT NULL AND device_id IS NOT NULL AND recorded_at IS NOT NULL
+WHERE clock_shift_captures IS NOT NULL AND device_id IS NOT NULL
     AND abs(CAST(elapsed_ms(captured_at, recorded_at) AS DOUBLE)
         - 3600000 * round(CAST(elapsed_ms(captured_at, recorded_at) AS DOUBLE) / 3600000)) <= 1000 * clock_tolerance_seconds;
 

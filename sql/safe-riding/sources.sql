@@ -3,7 +3,8 @@
 -- Outputs:  ten tables (latest row per key; a tombstone deletes) and the stream of passages.
 -- Limits:   captures and voids are remembered for 1000 days, visits for 1500 days (a visit counts for twelve months after
 --           it, so it outlives what it decides); a passage id is unique for 7 days; passages arrive at most 30 seconds late.
---           Columns of captures from is_decked on serve the holds of doubtful-captures.sql and may be left out.
+--           Columns of captures from recorded_at on serve the holds of doubtful-captures.sql and may be left out, and so may the
+--           channels of persons, which serve reminders.sql.
 
 SET TIME ZONE = 'Asia/Shanghai';
 
@@ -17,7 +18,7 @@ CREATE TABLE captures (
     match_score DOUBLE,                     -- 0..1
     lon         DOUBLE,
     lat         DOUBLE,
-    recorded_at TIMESTAMP WITH TIME ZONE,   -- when the platform took the capture in, by the platform's clock
+    recorded_at TIMESTAMP WITH TIME ZONE,   -- when the platform took it in, by its own clock; null: no holds
     is_decked   BOOLEAN,                    -- the device takes the plate for another vehicle's (GA/T 1400 IsDecked)
     is_altered  BOOLEAN,                    -- .. for altered (IsAltered)
     is_covered  BOOLEAN,                    -- .. for covered in part (IsCovered)

@@ -1,17 +1,19 @@
--- Purpose:    what happens on a motorway and must not: accidents, people on foot, stopped vehicles. What several cameras see
---             of one event is one pop-up at the duty desk, located to the metre, acknowledged in time or escalated.
+-- Purpose:    what happens on a motorway and must not: accidents, people on foot, stopped vehicles. What several cameras see of
+--             one event is one pop-up at the duty desk, located to the metre, acknowledged in time or escalated.
 -- Inputs:     detections, devices, road_segments, event_handling, event_policy.
--- Outputs:    sinks abnormal_events (append; pop-ups with revision, withdrawn when it was a false alarm or when nothing
---             remains of it), abnormal_event_escalations (append; not acknowledged in time, to the leader on duty),
---             detection_reviews (upsert; detections that cannot be used, and why), camera_precision (upsert by camera and
---             month), abnormal_event_months (upsert by road, class and month, beside the same month of the year before).
---             Consumers: duty desk and command centre; maintenance of cameras.
--- Rules:      detections of one class, road and direction belong to one event while each follows another within gap_s and
---             lies within gap_m of another. A pedestrian or a stopped vehicle within the reach of an accident, first
---             seen no more than lead_s before it and gap_s after it, is part of it: no pop-up of its own, and not counted. The id of an event is that of its first detection. The
---             latest verdict of the desk counts; a false alarm takes the pop-up back and counts for the camera's precision only.
--- Thresholds: event_policy of the class at the instant of a detection; where none is in force: confidence 0.7, 600 seconds,
---             300 metres, 60 seconds of lead, 60 seconds to acknowledge, cameras judged from 10 pop-ups a month at a precision of 0.8.
+-- Outputs:    sinks abnormal_events (append; pop-ups with revision, withdrawn when it was a false alarm or when nothing remains
+--             of it), abnormal_event_escalations (append; not acknowledged in time, to the leader on duty), detection_reviews
+--             (upsert; detections that cannot be used, and why), camera_precision (upsert by camera and month),
+--             abnormal_event_months (upsert by road, class and month, beside the same month of the year before). Consumers:
+--             duty desk and command centre; maintenance of cameras.
+-- Rules:      detections of one class, road and direction belong to one event while each follows another within gap_s and lies
+--             within gap_m of another. A pedestrian or a stopped vehicle within the reach of an accident, first seen no more
+--             than lead_s before it and gap_s after it, is part of it: no pop-up of its own, and not counted. The id of an
+--             event is that of its first detection. The latest verdict of the desk counts; a false alarm takes the pop-up back
+--             and counts for the camera's precision only.
+-- Thresholds: event_policy of the class at the instant of a detection; where none is in force: confidence 0.7, 600 seconds, 300
+--             metres, 60 seconds of lead, 60 seconds to acknowledge, cameras judged from 10 pop-ups a month at a precision of
+--             0.8.
 -- Limits:     an event that lasts over the end of a month is one of each month.
 
 CREATE VIEW assessed_detections AS
@@ -164,7 +166,7 @@ SELECT event_id, event_class, segment_id, brigade_id, first_at, due_at
 FROM (
     SELECT
         event_id, event_class, segment_id, brigade_id, first_at, acknowledged_at,
-        first_at + CAST(acknowledge_s || ' seconds' AS INTERVAL) AS due_at
+        first_at + acknowledge_s * INTERVAL '1 second' AS due_at
     FROM judged_events
 ) AS e
 WHERE acknowledged_at IS NULL OR acknowledged_at > due_at;

@@ -1,16 +1,19 @@
--- Purpose:    stretches where accidents pile up, told to the brigade of the area with all that speaks for it, until it takes them up.
--- Inputs:     accidents, secondary accidents (secondary_pairs), black_spot_rules, black_spot_policy, road_segments, road_dangers, calendar.
--- Outputs:    sinks black_spot_alerts (append with revision: new, updated, cleared), black_spot_scores (upsert by spot; how far it
---             could be chance), black_spots_unanswered (append with revision; nobody
---             took it up in time). Consumers: brigade of the area, road operator, black-spot centre.
--- Rules:      along each direction of a road, sections of length_m that begin every 100 metres; a section is hot when the accidents
---             of the last `days` in it reach min_accidents and min_fatal of a rule. Hot sections that overlap are one spot. A
---             secondary accident belongs to the one before it and is not counted. A spot has the id of its earliest
+-- Purpose:    stretches where accidents pile up, told to the brigade of the area with all that speaks for it, until it takes
+--             them up.
+-- Inputs:     accidents, secondary accidents (secondary_pairs), black_spot_rules, black_spot_policy, road_segments,
+--             road_dangers, calendar.
+-- Outputs:    sinks black_spot_alerts (append with revision: new, updated, cleared), black_spot_scores (upsert by spot; how far
+--             it could be chance), black_spots_unanswered (append with revision; nobody took it up in time). Consumers: brigade
+--             of the area, road operator, black-spot centre.
+-- Rules:      along each direction of a road, sections of length_m that begin every 100 metres; a section is hot when the
+--             accidents of the last `days` in it reach min_accidents and min_fatal of a rule. Hot sections that overlap are one
+--             spot. A secondary accident belongs to the one before it and is not counted. A spot has the id of its earliest
 --             accident, and reaches from its first accident to its last, in steps of 100 metres. What is usual is the number on
---             as long a stretch of this road; p is the Poisson tail, expected the empirical Bayes estimate. A danger that names the spot in `answers` takes it up.
--- Thresholds: black_spot_rules at the instant of each accident; where none is in force for a rule: `frequent`, 5 accidents in 500 metres
---             and 1095 days; `fatal`, 3 fatal ones in 2000 metres and 1095 days. black_spot_policy: 5 working days to answer,
---             dispersion 0.5.
+--             as long a stretch of this road; p is the Poisson tail, expected the empirical Bayes estimate. A danger that names
+--             the spot in `answers` takes it up.
+-- Thresholds: black_spot_rules at the instant of each accident; where none is in force for a rule: `frequent`, 5 accidents in
+--             500 metres and 1095 days; `fatal`, 3 fatal ones in 2000 metres and 1095 days. black_spot_policy: 5 working days
+--             to answer, the dispersion of the road itself.
 -- Limits:     an accident leaves its window when the watermark passes its end; there is no further hysteresis. At least three
 --             accidents make a spot by default; a province that asks for fewer writes a rule.
 
@@ -114,17 +117,35 @@ SELECT road_id, direction, sum(to_m - from_m) AS road_m FROM road_segments GROUP
 CREATE VIEW road_counts AS
 SELECT road_id, direction, count(DISTINCT accident_id) AS accidents FROM counted_accidents GROUP BY road_id, direction;
 
+-- How unevenly the accidents of a road lie, by the moments of the numbers on its 500 metres: what is known of a road without a
+-- model of its traffic.
+CREATE VIEW road_dispersions AS
+SELECT
+    s.road_id, s.direction,
+    moment_dispersion(s.n / (l.road_m / 500), (s.squares - s.n * s.n / (l.road_m / 500)) / (l.road_m / 500 - 1)) AS dispersion
+FROM (
+    SELECT road_id, direction, CAST(sum(n) AS DOUBLE) AS n, CAST(sum(n * n) AS DOUBLE) AS squares
+    FROM (
+        SELECT road_id, direction, chainage_bin(chainage_m, 500) AS section_m, count(DISTINCT accident_id) AS n
+        FROM counted_accidents
+        GROUP BY road_id, direction, chainage_bin(chainage_m, 500)
+    ) AS b
+    GROUP BY road_id, direction
+) AS s
+JOIN road_lengths AS l ON l.road_id = s.road_id AND l.direction = s.direction;
+
 CREATE VIEW judged_spots AS
 SELECT
     'spot/' || c.first_accident_id AS spot_id, c.road_id, c.direction, c.from_m, c.to_m, s.brigade_id,
     c.accidents, c.fatal, c.deaths, x.rules, c.evidence, c.latest_at,
     r.accidents * x.length_m / l.road_m AS usual,
-    coalesce(p.dispersion, 0.5) AS dispersion,
+    coalesce(p.dispersion, k.dispersion) * 500 / x.length_m AS dispersion,
     coalesce(p.answer_days, 5) AS answer_days
 FROM spot_counts AS c
 JOIN spot_extents AS x ON x.road_id = c.road_id AND x.direction = c.direction AND x.stretch = c.stretch
 JOIN road_counts AS r ON r.road_id = c.road_id AND r.direction = c.direction
 LEFT JOIN road_lengths AS l ON l.road_id = c.road_id AND l.direction = c.direction
+LEFT JOIN road_dispersions AS k ON k.road_id = c.road_id AND k.direction = c.direction
 LEFT JOIN road_segments AS s
     ON s.road_id = c.road_id AND s.direction = c.direction AND c.first_m >= s.from_m AND c.first_m < s.to_m
 LEFT JOIN black_spot_policy FOR SYSTEM_TIME AS OF c.latest_at AS p ON TRUE;
@@ -175,7 +196,9 @@ WHERE due_at IS NOT NULL
 CREATE TABLE spots_not_taken_up (PRIMARY KEY (spot_id)) AS
 SELECT spot_id, brigade_id, due_at FROM PASSED(unanswered_spots, due_at);
 
-CREATE SINK black_spots_unanswered WITH (topic = 'black-spots-unanswered', format = 'json', key = 'spot_id', emit_time = 'due_at') AS
+CREATE SINK black_spots_unanswered WITH (
+    topic = 'black-spots-unanswered', format = 'json', key = 'spot_id', emit_time = 'due_at'
+) AS
 SELECT
     coalesce(after.spot_id, before.spot_id) AS spot_id,
     CASE WHEN after.spot_id IS NULL THEN before.brigade_id ELSE after.brigade_id END AS brigade_id,

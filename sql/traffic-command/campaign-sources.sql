@@ -2,8 +2,8 @@
 -- Inputs:   six topics, named as the relations with hyphens; JSON; timestamps in RFC 3339 with offset.
 -- Outputs:  tables (latest row per key; a tombstone deletes) of violations, accidents, what was voided of them, the list of
 --           offences and the campaigns.
--- Limits:   violations, accidents and their voids are remembered for 800 days, so that a year can be compared with the one
---           before it.
+-- Limits:   violations and their voids are remembered for 800 days, so that a year can be compared with the one before it;
+--           accidents for 2000 days, so that three years before a measure and one behind it can be.
 
 -- Violations as they were entered after review; plate and driver as the record has them.
 CREATE TABLE violations (
@@ -50,10 +50,10 @@ CREATE TABLE accidents (
     lat           DOUBLE,
     severity      VARCHAR,                  -- fatal, serious, slight, damage
     vehicle_class VARCHAR,                  -- of the vehicle that is held to have caused it
-    deaths        INT,                      -- within seven days
+    deaths        INT,                      -- within 7 days, null is 0
     township      VARCHAR
 ) WITH (topic = 'accidents', format = 'json', event_time = 'occurred_at', watermark_delay = '1 minute',
-        retention = '800 days');
+        retention = '2000 days');
 
 -- Campaigns: what is counted for them from when, until when, and where.
 CREATE TABLE campaigns (

@@ -1,11 +1,12 @@
 -- Purpose:    every case of enforcement is checked while it runs: each step in its order, in its time, by the officers that it
 --             needs.
 -- Inputs:     audited_cases, case_acts, case_step_rules, calendar.
--- Outputs:    sinks case_findings (upsert by case, step and finding; gone when it is put right), case_audit_months (upsert by month of
---             opening and brigade). Consumers: legal section, brigades.
--- Rules:      overdue: not done when the last working day for it has ended. late: done after it. out_of_order: done before a step
---             that comes before it. one_officer: two were needed. own_review: done by the handler of the case where another must.
---             no_rules: nothing says what such a case needs; calendar_gap: the calendar does not cover the step's last day.
+-- Outputs:    sinks case_findings (upsert by case, step and finding; gone when it is put right), case_audit_months (upsert by
+--             month of opening and brigade). Consumers: legal section, brigades.
+-- Rules:      overdue: not done when the last working day for it has ended. late: done after it. out_of_order: done before a
+--             step that comes before it. one_officer: two were needed. own_review: done by the handler of the case where
+--             another must. no_rules: nothing says what such a case needs; calendar_gap: the calendar does not cover the step's
+--             last day.
 -- Thresholds: case_step_rules of the kind at the instant of opening. There are no defaults: what the law asks of a kind of case
 --             is not guessed.
 

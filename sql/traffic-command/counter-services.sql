@@ -1,13 +1,17 @@
--- Purpose:    vehicle and driver business at the counters of police stations: does each offer all of it, are documents that a case was
---             accepted without supplied, how many people were served; and the register of e-bikes that other rules look plates up in.
--- Inputs:     counter_services, counter_stations, counter_cases, missing_documents, counter_policy, ebike_registrations, calendar.
--- Outputs:    sinks counter_gaps (upsert; services that a station does not offer), document_reminders and document_proposals (append with
---             revision; a document that is still missing after remind_days, after supply_days: a proposal to end the case, needs_approval),
---             counter_faults (upsert; cases of a service that the station did not offer), counter_months (upsert by month and station),
---             ebike_identities (upsert by plate and instant, in the form of safe-riding's identities), ebike_conflicts (upsert).
---             Consumers: stations, vehicle office, the people who left a document out; safe-riding.
--- Rules:      a document counts as supplied from supplied_at on. An e-bike plate belongs to who registered it last; where the one before
---             has not given it back, it is in doubt and belongs to nobody from then on, until one of the registrations is corrected.
+-- Purpose:    vehicle and driver business at the counters of police stations: does each offer all of it, are documents that a
+--             case was accepted without supplied, how many people were served; and the register of e-bikes that other rules
+--             look plates up in.
+-- Inputs:     counter_services, counter_stations, counter_cases, missing_documents, counter_policy, ebike_registrations,
+--             calendar.
+-- Outputs:    sinks counter_gaps (upsert; services that a station does not offer), document_reminders and document_proposals
+--             (append with revision; a document that is still missing after remind_days, after supply_days: a proposal to end
+--             the case, needs_approval), counter_faults (upsert; cases of a service that the station did not offer),
+--             counter_months (upsert by month and station), ebike_identities (upsert by plate and instant, in the form of
+--             safe-riding's identities), ebike_conflicts (upsert). Consumers: stations, vehicle office, the people who left a
+--             document out; safe-riding.
+-- Rules:      a document counts as supplied from supplied_at on. An e-bike plate belongs to who registered it last; where the
+--             one before has not given it back, it is in doubt and belongs to nobody from then on, until one of the
+--             registrations is corrected.
 -- Thresholds: counter_policy at the acceptance; where none is in force: a reminder after 5 working days, the proposal after 10.
 
 CREATE VIEW counter_station_ids AS
@@ -113,7 +117,9 @@ SELECT *, coalesce(person_before <> person_id, false) AS is_doubtful FROM ordere
 CREATE TABLE doubtful_registrations (PRIMARY KEY (registration_id)) AS
 SELECT registration_id, plate, registered_at, station_id, 'not_given_back' AS reason FROM judged_registrations WHERE is_doubtful
 UNION ALL
-SELECT registration_id, plate, registered_at, station_id, 'no_plate' FROM ebike_registrations WHERE plate_normalize(plate) IS NULL;
+SELECT registration_id, plate, registered_at, station_id, 'no_plate'
+FROM ebike_registrations
+WHERE plate_normalize(plate) IS NULL;
 
 CREATE SINK ebike_conflicts WITH (topic = 'ebike-conflicts', format = 'json') AS
 SELECT registration_id, plate, registered_at, station_id, reason FROM doubtful_registrations;

@@ -46,7 +46,11 @@ EMIT CHANGES;
 CREATE VIEW latest_positions AS
 SELECT accident_id, day, units, officer_id, available, distance_m
 FROM (
-    SELECT *, row_number() OVER (PARTITION BY accident_id, day, officer_id ORDER BY located_at DESC, available, distance_m) AS latest
+    SELECT
+        *,
+        row_number() OVER (
+            PARTITION BY accident_id, day, officer_id ORDER BY located_at DESC, available, distance_m
+        ) AS latest
     FROM call_officers
 ) AS o
 WHERE latest = 1;

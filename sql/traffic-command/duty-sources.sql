@@ -1,6 +1,6 @@
 -- Purpose:  what the police on duty look for, where they are, and who answers for what.
 -- Inputs:   topics named as the relations with hyphens; JSON; timestamps in RFC 3339 with offset.
--- Outputs:  the watch list, positions of patrols, acknowledgements, modes of duty, and the policy of intercepts.
+-- Outputs:  the watch list, positions of patrols, acknowledgements, modes of duty, and the policies of intercepts.
 -- Limits:   acknowledgements are remembered for 90 days. The position of a patrol is the last one that was reported.
 
 -- Vehicles that are looked for, from an instant until another; a tombstone takes an entry off the list.
@@ -26,7 +26,7 @@ CREATE TABLE patrol_positions (
     chainage_m  DOUBLE,
     lon         DOUBLE,                     -- WGS84
     lat         DOUBLE
-) WITH (topic = 'patrol-positions', format = 'json', broadcast = true);
+) WITH (topic = 'patrol-positions', format = 'json', broadcast = true, event_time = 'reported_at', idle_timeout = '10 seconds');
 
 -- That a unit has taken an intercept on.
 CREATE TABLE intercept_acknowledgements (
@@ -59,3 +59,11 @@ CREATE TABLE intercept_policy (
     detachment_minutes  INT NOT NULL,       -- .. the detachment's
     province_minutes    INT NOT NULL        -- .. the province's
 ) WITH (topic = 'intercept-policy', format = 'json', broadcast = true, valid_from = 'effective_from');
+
+-- How far up it is told that nobody takes an intercept on, by reason, each in force from an instant until the next.
+CREATE TABLE escalation_policy (
+    reason         VARCHAR NOT NULL,        -- as in intercept_orders
+    effective_from TIMESTAMP WITH TIME ZONE NOT NULL,
+    levels         INT NOT NULL,            -- 0 nobody, 1 the brigade, 2 and the detachment, 3 and the province
+    PRIMARY KEY (reason, effective_from)
+) WITH (topic = 'escalation-policy', format = 'json', valid_from = 'effective_from');

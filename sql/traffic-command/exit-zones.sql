@@ -2,17 +2,17 @@
 --             the next display and horn.
 -- Inputs:     passages, behaviour_captures, devices, exit_zones, roadside_displays, lane_limits, exit_policy, accidents.
 -- Outputs:    sinks exit_messages (append, at once; keyed by display), exit_hours (final per clock hour and exit: passages,
---             offences, share), exit_half_years (upsert by exit and half year: accidents, passages, beside the half year before).
---             Consumers: controllers of displays and horns; detachment.
--- Rules:      the zone is the zone_m before the exit, both ends included. Where two exits overlap, the nearer one counts. The message
---             goes to the next display behind the camera, in the direction of traffic. The limit is that of the exit, lane and
---             vehicle class at the instant, by night the night's; within grace_s after a change the higher of both. A
---             display shows the first offence of hold_s seconds, and besides the first of reversing or stopping, which cannot wait.
---             Messages are no punishment: the plate is masked, and nothing is counted for anybody.
+--             offences, share), exit_half_years (upsert by exit and half year: accidents, passages, beside the half year
+--             before). Consumers: controllers of displays and horns; detachment.
+-- Rules:      the zone is the zone_m before the exit, both ends included. Where two exits overlap, the nearer one counts. The
+--             message goes to the next display behind the camera, in the direction of traffic. The limit is that of the exit,
+--             lane and vehicle class at the instant, by night the night's; within grace_s after a change the higher of both. A
+--             display shows the first offence of hold_s seconds, and besides the first of reversing or stopping, which cannot
+--             wait. Messages are no punishment: the plate is masked, and nothing is counted for anybody.
 -- Thresholds: exit_policy at the instant; where none is in force: 10 per cent above the limit, 60 seconds of grace, one message
---             in 5 seconds, night from 20 to 6 o'clock. Zones are 2000 metres unless the exit says otherwise.
---             Accidents are those registered in the zone; whether a measure helped, black-spot-effects.sql can say better than two
---             half years side by side.
+--             in 5 seconds, night from 20 to 6 o'clock. Zones are 2000 metres unless the exit says otherwise. Accidents are
+--             those registered in the zone; whether a measure helped, black-spot-effects.sql can say better than two half years
+--             side by side.
 
 -- Every camera before an exit, its exit and its next display.
 CREATE VIEW exit_cameras AS
@@ -51,7 +51,7 @@ SELECT
     s.passage_id, s.passed_at, s.plate, s.lane, s.vehicle_class, s.speed_kmh, d.exit_id, d.display_id, d.has_horn,
     coalesce(p.tolerance_percent, 10) AS tolerance_percent,
     coalesce(p.hold_s, 5) AS hold_s,
-    s.passed_at - CAST(coalesce(p.grace_s, 60) || ' seconds' AS INTERVAL) AS grace_at,
+    s.passed_at - coalesce(p.grace_s, 60) * INTERVAL '1 second' AS grace_at,
     date_part('hour', s.passed_at) >= coalesce(p.night_from_hour, 20)
         OR date_part('hour', s.passed_at) < coalesce(p.night_to_hour, 6) AS is_night
 FROM passages AS s
@@ -91,7 +91,9 @@ SELECT *, CAST(floor(date_part('second', offended_at) / hold_s) AS INT) AS slot 
 CREATE SINK exit_messages WITH (
     topic = 'exit-messages', format = 'json', key = 'display_id', count_by = 'offence', emit_time = 'offended_at'
 ) AS
-SELECT offence_id, display_id, has_horn, exit_id, offended_at, offence, plate_mask(plate) AS plate, lane, speed_kmh, limit_kmh
+SELECT
+    offence_id, display_id, has_horn, exit_id, offended_at, offence, plate_mask(plate_normalize(plate)) AS plate, lane,
+    speed_kmh, limit_kmh
 FROM (
     SELECT
         *,

@@ -25,7 +25,8 @@ CREATE TABLE exposure_events (
 CREATE TABLE exposure_policy (
     effective_from TIMESTAMP WITH TIME ZONE NOT NULL PRIMARY KEY,
     fleet_min      INT NOT NULL,            -- smaller fleets are not compared
-    top_n          INT NOT NULL,            -- so many enterprises of a month
+    top_n          INT NOT NULL,            -- so many enterprises of a month at most
+    ratio_factor   DOUBLE NOT NULL,         -- and only those with so many times the ratio of all that are compared
     summon_share   DOUBLE NOT NULL,         -- the share of an enterprise's vehicles and drivers overdue from which it is summoned
     summon_min     INT NOT NULL             -- and how many at least
 ) WITH (topic = 'exposure-policy', format = 'json', broadcast = true, valid_from = 'effective_from');

@@ -6,10 +6,11 @@
 --             driver; a tombstone is to be taken down), for media; sink summon_proposals (append), for brigades; sink
 --             exposure_event_months (upsert by city and month), for the committee office.
 -- Rules:      enterprises are ranked by violations a vehicle of their present fleet in a month that has been closed, among those with a
---             fleet large enough for a ratio to mean something; of equals the one whose id sorts first. Nothing is published that no
+--             fleet large enough for a ratio to mean something and a violation in the month; of equals the one whose id sorts first. Who
+--             is not well above all of these together is not proposed, however few there are. Nothing is published that no
 --             named officer approved. Drivers appear by pseudonym; the names are added by who publishes.
 -- Thresholds: exposure_policy at the end of the month, and when the latest danger of the enterprise began: fleets from 10, the first
---             20, a tenth of vehicles and drivers overdue and at least 3, where none is in force. The month is closed by
+--             20 with at least 1.5 times the ratio of all, a tenth of vehicles and drivers overdue and at least 3, where none is in force. The month is closed by
 --             statistics_policy.close_days, 7 where none is in force.
 
 CREATE VIEW fleets AS
@@ -35,6 +36,7 @@ JOIN fleets AS f ON f.enterprise_id = v.enterprise_id;
 CREATE TABLE comparable_enterprises (PRIMARY KEY (enterprise_id, month)) AS
 SELECT
     r.enterprise_id, r.month, r.fleet, r.violations, r.serious, r.ratio, coalesce(p.top_n, 20) AS top_n,
+    coalesce(p.ratio_factor, 1.5) AS ratio_factor,
     add_days(r.month_end, coalesce(s.close_days, 7)) AS closes_at
 FROM enterprise_ratios AS r
 LEFT JOIN exposure_policy FOR SYSTEM_TIME AS OF r.month_end AS p ON TRUE
@@ -42,11 +44,15 @@ LEFT JOIN statistics_policy FOR SYSTEM_TIME AS OF r.month_end AS s ON TRUE
 WHERE r.fleet >= coalesce(p.fleet_min, 10);
 
 CREATE VIEW ranked_enterprises AS
-SELECT *, row_number() OVER (PARTITION BY month ORDER BY ratio DESC, enterprise_id) AS rank
+SELECT
+    *, row_number() OVER (PARTITION BY month ORDER BY ratio DESC, enterprise_id) AS rank,
+    CAST(sum(violations) OVER (PARTITION BY month) AS DOUBLE) / sum(fleet) OVER (PARTITION BY month) AS ratio_of_all
 FROM PASSED(comparable_enterprises, closes_at);
 
 CREATE TABLE conspicuous_enterprises (PRIMARY KEY (enterprise_id, month)) AS
-SELECT enterprise_id, month, rank, fleet, violations, serious, ratio, closes_at FROM ranked_enterprises WHERE rank <= top_n;
+SELECT enterprise_id, month, rank, fleet, violations, serious, ratio, closes_at
+FROM ranked_enterprises
+WHERE rank <= top_n AND ratio >= ratio_factor * ratio_of_all;
 
 CREATE SINK exposure_proposals WITH (
     topic = 'exposure-proposals', format = 'json', key = 'enterprise_id', emit_time = 'month'

@@ -109,14 +109,15 @@ FROM placed_phases AS p
 JOIN control_approvals AS a ON a.section_id = p.section_id AND a.since = p.since AND a.level = p.level
 WHERE p.over_at IS NULL OR a.approved_at < p.over_at;
 
--- What a message says was sent before it is in `before`: its revision is one less.
+-- What a message says was sent before it is in `before`: its revision is one less. A phase that begins and ends while nobody could
+-- be told, as in an outage, is not told.
 CREATE VIEW alert_messages AS
 SELECT
     coalesce(after.section_id, before.section_id) || '/' || to_char(coalesce(after.since, before.since), '%Y-%m-%dT%H:%M:%S') AS alert_id,
     revision,
     coalesce(after.brigade_id, before.brigade_id) AS sender,
     CASE WHEN after.section_id IS NULL THEN before.approved_at ELSE coalesce(after.over_at, after.approved_at) END AS sent,
-    coalesce(before.over_at, before.approved_at) AS sent_before,
+    before.approved_at AS sent_before,
     CASE
         WHEN after.section_id IS NULL OR after.over_at IS NOT NULL THEN 'Cancel'
         WHEN before.section_id IS NULL THEN 'Alert'
@@ -126,7 +127,8 @@ SELECT
     coalesce(after.since, before.since) AS since,
     coalesce(after.area, before.area) AS area,
     CASE WHEN after.section_id IS NULL THEN before.polygon ELSE after.polygon END AS polygon
-FROM CHANGES(approved_phases);
+FROM CHANGES(approved_phases)
+WHERE (after.section_id IS NOT NULL AND after.over_at IS NULL) OR (before.section_id IS NOT NULL AND before.over_at IS NULL);
 
 CREATE SINK public_alerts WITH (topic = 'public-alerts', format = 'json', key = 'identifier', count_by = 'channel') AS
 SELECT
@@ -156,7 +158,7 @@ SELECT station_id, measure, max(observed_at) AS observed_at FROM flood_readings 
 CREATE TABLE awaited_readings (PRIMARY KEY (station_id, measure)) AS
 SELECT
     r.station_id, r.measure, r.observed_at,
-    r.observed_at + CAST(coalesce(p.silence_minutes, 30) || ' minutes' AS INTERVAL) AS silent_at
+    r.observed_at + coalesce(p.silence_minutes, 30) * INTERVAL '1 minute' AS silent_at
 FROM last_readings AS r
 LEFT JOIN flood_policy FOR SYSTEM_TIME AS OF r.observed_at AS p ON TRUE;
 

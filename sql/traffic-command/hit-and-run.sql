@@ -1,15 +1,15 @@
 -- Purpose:    which vehicles may have fled from an accident: seen within reach after it, looking as the witnesses say. Leads
 --             for an officer, never more; and, once an officer has one looked out for, where it is seen next.
 -- Inputs:     flight_cases, flight_descriptions, flight_closures, vehicle_sightings, flight_policy, watch_orders.
--- Outputs:    sinks flight_candidates (upsert by case and vehicle; gone when the case is closed), watch_hits (append; sightings of a
---             vehicle on watch), flight_months (upsert by month: cases, closed, solved).
---             Consumers: the officers of the case; patrols; detachment.
+-- Outputs:    sinks flight_candidates (upsert by case and vehicle; gone when the case is closed), watch_hits (append; sightings
+--             of a vehicle on watch), flight_months (upsert by month: cases, closed, solved). Consumers: the officers of the
+--             case; patrols; detachment.
 -- Rules:      a sighting is within reach when it is no later than window_s after the accident and no farther away than
---             speed_max_kmh allows in that time, plus slack_m. Each of class, colour, damage and part of the plate adds its weight
---             where it agrees, takes it away where it contradicts, and does nothing where either side is not known. A vehicle has
---             the best score of its sightings; sightings without a legible plate are each a vehicle of their own. The
---             candidates_max best with at least score_min are candidates. A watch needs an officer's approval, sees what happens
---             from its order on, and ends with the case.
+--             speed_max_kmh allows in that time, plus slack_m. Each of class, colour, damage and part of the plate adds its
+--             weight where it agrees, takes it away where it contradicts, and does nothing where either side is not known. A
+--             vehicle has the best score of its sightings; sightings without a legible plate are each a vehicle of their own.
+--             The candidates_max best with at least score_min are candidates. A watch needs an officer's approval, sees what
+--             happens from its order on, and ends with the case.
 -- Thresholds: flight_policy at the instant of the accident; where none is in force: 1800 seconds, 120 km/h, 500 metres, weights
 --             of 3 for the class, 2 for the colour, 5 for damage, 6 for the plate, a score of 5, 20 candidates.
 -- Limits:     cases and their sightings are remembered for 400 days. Where a vehicle leaves the cities of its case, it is lost.
@@ -57,7 +57,7 @@ SELECT
     coalesce(s.plate, 'sighting/' || s.sighting_id) AS vehicle,
     CASE d.vehicle_class = s.vehicle_class WHEN true THEN s.class_weight WHEN false THEN -s.class_weight ELSE 0 END
         + CASE d.colour = s.colour WHEN true THEN s.colour_weight WHEN false THEN -s.colour_weight ELSE 0 END
-        + CASE WHEN d.damaged AND s.damaged THEN s.damage_weight WHEN d.damaged AND NOT s.damaged THEN -s.damage_weight ELSE 0 END
+        + CASE WHEN NOT d.damaged THEN 0 WHEN s.damaged THEN s.damage_weight WHEN NOT s.damaged THEN -s.damage_weight ELSE 0 END
         + CASE strpos(s.plate, plate_normalize(d.plate_part)) > 0
             WHEN true THEN s.plate_weight WHEN false THEN -s.plate_weight ELSE 0 END AS score
 FROM case_sightings AS s
@@ -89,7 +89,9 @@ SELECT case_id, vehicle, score, position, first_seen_at, evidence, true AS needs
 -- A plate ordered twice, in two spellings, is on watch once.
 CREATE TABLE standing_watches (PRIMARY KEY (case_id, plate)) AS
 SELECT case_id, plate, min(ordered_at) AS ordered_at, first_value(approved_by ORDER BY ordered_at, approved_by) AS approved_by
-FROM (SELECT case_id, plate_normalize(plate) AS plate, ordered_at, nullif(approved_by, '') AS approved_by FROM watch_orders) AS w
+FROM (
+    SELECT case_id, plate_normalize(plate) AS plate, ordered_at, nullif(approved_by, '') AS approved_by FROM watch_orders
+) AS w
 WHERE plate IS NOT NULL AND approved_by IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM flight_closures AS x WHERE x.case_id = w.case_id)
 GROUP BY case_id, plate;

@@ -1,9 +1,9 @@
--- Purpose:  the topics that the rules of roads and incidents read: what happens on a road, and what is done about it.
--- Inputs:   topics named as the relations with hyphens; JSON; timestamps in RFC 3339 with offset.
--- Outputs:  the register of accidents, and what cameras, sensors, officers and the control room say.
--- Limits:   accidents are remembered for 2000 days, so that three years before a measure and one behind it can be compared.
---           Records that a control room keys in may be corrected (the latest row of a key counts) and deleted; what was
---           derived from them is derived again. A source that is silent for its idle_timeout holds no deadline up.
+-- Purpose: the topics that the rules of roads and incidents read beside the register of accidents (campaign-sources.sql): what
+--          happens on a road, and what is done about it.
+-- Inputs:  topics named as the relations with hyphens; JSON; timestamps in RFC 3339 with offset.
+-- Outputs: tables of what cameras, officers and the control room say, and of policies.
+-- Limits:  records that a control room keys in may be corrected (the latest row of a key counts) and deleted; what was derived
+--          from them is derived again. A source that is silent for its idle_timeout holds no deadline up.
 
 -- What the video analytics of a camera saw: one row a camera and sighting.
 CREATE TABLE detections (
@@ -53,6 +53,8 @@ CREATE TABLE guidance_steps (
 CREATE TABLE guidance_policy (
     effective_from    TIMESTAMP WITH TIME ZONE NOT NULL PRIMARY KEY,
     locate_s          INT NOT NULL,         -- from the accident until the cameras are on it
+    protect_s         INT NOT NULL,         -- from the accident until the place is made safe
+    contact_s         INT NOT NULL,         -- from the accident until the brigade has spoken with the parties
     remove_s          INT NOT NULL,         -- from the accident until the vehicles are off the carriageway
     quick_share_min   DOUBLE NOT NULL,      -- of all accidents of a month
     secondary_m       INT NOT NULL,         -- how far upstream

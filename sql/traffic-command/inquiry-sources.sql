@@ -1,7 +1,7 @@
--- Purpose:  the topics that dispatch, the search for vehicles that fled, and the audit of cases read.
--- Inputs:   topics named as the relations with hyphens; JSON; timestamps in RFC 3339 with offset.
--- Outputs:  streams of calls, positions, cases of flight and sightings; tables of what is known, ordered and done about them.
--- Limits:   a report of a flight may come a day after it: so long are sightings held. What the registers say may be corrected.
+-- Purpose: the topics that dispatch, the search for vehicles that fled, and the audit of cases read.
+-- Inputs:  topics named as the relations with hyphens; JSON; timestamps in RFC 3339 with offset.
+-- Outputs: streams of calls, positions, cases of flight and sightings; tables of what is known, ordered and done about them.
+-- Limits:  a report of a flight may come a day after it: so long are sightings held. What the registers say may be corrected.
 
 -- The first call about an accident decides; further ones are duplicates.
 CREATE STREAM accident_calls (

@@ -1,12 +1,12 @@
--- Purpose:    the projects that lift rural traffic safety: what each township must reach by a date, what it has, and whether it has a
---             standard station where police and insurers persuade villagers to drive safely.
+-- Purpose:    the projects that lift rural traffic safety: what each township must reach by a date, what it has, and whether it
+--             has a standard station where police and insurers persuade villagers to drive safely.
 -- Inputs:     townships, persuasion_stations, lifting_targets, lifting_results.
--- Outputs:    sinks township_coverage (upsert by township), lifting_states (upsert by project, township and date), lifting_shortfalls (append
---             with revision; the date passed without the target), lifting_projects (upsert by project and date: townships that
---             reached it), lifting_gaps (upsert; townships that a project has no target for). Consumers: townships, counties, traffic-safety
---             office.
--- Rules:      results up to the date count. A standard station counts for the project `persuasion_station` from its opening on, if it is not
---             closed by the date. A township is covered by one standard station that is open and not to be closed.
+-- Outputs:    sinks township_coverage (upsert by township), lifting_states (upsert by project, township and date),
+--             lifting_shortfalls (append with revision; the date passed without the target), lifting_projects (upsert by
+--             project and date: townships that reached it), lifting_gaps (upsert; townships that a project has no target for).
+--             Consumers: townships, counties, traffic-safety office.
+-- Rules:      results up to the date count. A standard station counts for the project `persuasion_station` from its opening on,
+--             if it is not closed by the date. A township is covered by one standard station that is open and not to be closed.
 -- Thresholds: targets and dates are rows of lifting_targets.
 
 CREATE TABLE covered_townships (PRIMARY KEY (township)) AS

@@ -1,11 +1,12 @@
--- Purpose:    one-stop mediation of accidents by many offices: is it done in time, does it end in agreement, are the parties content.
+-- Purpose:    one-stop mediation of accidents by many offices: is it done in time, does it end in agreement, are the parties
+--             content.
 -- Inputs:     mediations, mediation_ratings, mediation_units, mediation_policy.
 -- Outputs:    sinks mediation_overdue (append with revision), mediation_faults (upsert; records that contradict themselves),
---             mediation_months (upsert by month of closing and unit, and unit `all`). Consumers: the centre, its units, the traffic-safety
---             office.
--- Rules:      agreed share = agreed / (agreed + failed): what the parties withdraw is no outcome of the mediation. Satisfied share =
---             satisfied / ratings. Both carry numerator and denominator; a unit's shares are told from judged_min on, so that no
---             ranking rests on a handful of cases. A faulty record counts nowhere.
+--             mediation_months (upsert by month of closing and unit, and unit `all`). Consumers: the centre, its units, the
+--             traffic-safety office.
+-- Rules:      agreed share = agreed / (agreed + failed): what the parties withdraw is no outcome of the mediation. Satisfied
+--             share = satisfied / ratings. Both carry numerator and denominator; a unit's shares are told from judged_min on,
+--             so that no ranking rests on a handful of cases. A faulty record counts nowhere.
 -- Thresholds: mediation_policy at the acceptance; where none is in force: 10 calendar days to close (article 94 of the
 --             regulation on the handling of accidents), 10 cases, shares of 0.95 and 0.95.
 

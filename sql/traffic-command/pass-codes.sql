@@ -1,22 +1,27 @@
--- Purpose:    when a toll station is closed, vehicles whose way does not touch the affected stretch may ask for a code and pass.
+-- Purpose:    when a toll station is closed, vehicles whose way does not touch the affected stretch may ask for a code and
+--             pass.
 -- Inputs:     pass_requests, station_closures, route_legs, pass_policy, passages, devices.
--- Outputs:    sinks pass_decisions (append with revision; grant with its expiry, or deny with its reason; a grant is taken back when a
---             closure on its way comes up), pass_breaches (append with revision; seen within an affected stretch under a grant;
---             needs_approval), pass_days (upsert by local day and station). Consumers: toll stations, the drivers' phones,
---             brigades, the traffic-safety office.
+-- Outputs:    sinks pass_decisions (append with revision; grant with its expiry, or deny with its reason; a grant is taken back
+--             when a closure on its way comes up), pass_breaches (append with revision; seen within an affected stretch under a
+--             grant; needs_approval), pass_days (upsert by local day and station). Consumers: toll stations, the drivers'
+--             phones, brigades, the traffic-safety office.
 -- Rules:      the first that holds denies: no_plate; not_closed (the station is open, no code is needed); not_promised;
 --             class_not_allowed; unknown_route; affected (a leg of the route meets a stretch that is closed at some time
---             between the request and the expiry). A closure holds from from_at (included) until to_at (excluded). A breach is told
---             of the latest grant before the passage.
--- Thresholds: pass_policy of the vehicle class at the request; where none is in force: all but hazmat are allowed, for 120 minutes.
+--             between the request and the expiry). A closure holds from from_at (included) until to_at (excluded). A breach is
+--             told of the latest grant before the passage.
+-- Thresholds: pass_policy of the vehicle class at the request; where none is in force: all but hazmat are allowed, for 120
+--             minutes.
 -- Limits:     requests and their passages are remembered for 30 days.
 
 CREATE TABLE request_states WITH (allowed_lateness = '30 days') AS
 SELECT
     date_trunc('day', requested_at) AS day, request_id, requested_at, plate, vehicle_class, entry_station_id, exit_station_id,
     promised
-FROM (SELECT request_id, requested_at, plate_normalize(plate) AS plate, vehicle_class, entry_station_id, exit_station_id, promised
-      FROM pass_requests) AS r
+FROM (
+    SELECT
+        request_id, requested_at, plate_normalize(plate) AS plate, vehicle_class, entry_station_id, exit_station_id, promised
+    FROM pass_requests
+) AS r
 GROUP BY
     date_trunc('day', requested_at), request_id, requested_at, plate, vehicle_class, entry_station_id, exit_station_id,
     promised
@@ -24,7 +29,7 @@ EMIT CHANGES;
 
 CREATE VIEW timed_requests AS
 SELECT
-    *, requested_at + CAST(valid_min || ' minutes' AS INTERVAL) AS expires_at
+    *, requested_at + valid_min * INTERVAL '1 minute' AS expires_at
 FROM (
     SELECT
         r.*,
@@ -118,7 +123,8 @@ WHERE d.reason IS NULL AND o.passed_at < d.expires_at;
 CREATE TABLE breached_passes (PRIMARY KEY (passage_id)) AS
 SELECT passage_id, request_id, device_id, passed_at, plate, road_id, direction, chainage_m
 FROM (
-    SELECT *, row_number() OVER (PARTITION BY passage_id ORDER BY requested_at DESC, request_id) AS latest FROM affected_passages
+    SELECT *, row_number() OVER (PARTITION BY passage_id ORDER BY requested_at DESC, request_id) AS latest
+    FROM affected_passages
 ) AS p
 WHERE latest = 1;
 

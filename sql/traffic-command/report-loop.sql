@@ -3,12 +3,13 @@
 -- Inputs:     road_reports, report_steps, report_policy.
 -- Outputs:    sinks report_states (upsert by report_id; the last step done, the next and its due time), report_overdue (append
 --             with revision; a step that its time passed without), report_faults (upsert; steps skipped or out of order),
---             report_days (upsert by local day of the call and unit). Consumers: the 12122 desk, the units, the traffic-safety office.
+--             report_days (upsert by local day of the call and unit). Consumers: the 12122 desk, the units, the traffic-safety
+--             office.
 -- Rules:      the time of a step runs from the step before it. A step that is not done holds the ones behind it up: what is
 --             overdue is told once, at the step that is missing. A step counts as done with a later one, and is then told as
 --             skipped. A call that follows another within once_days reopens it: the first was not settled by one call.
--- Thresholds: report_policy at the instant of the call; where none is in force: 5 minutes to reply, 30 to handle, 60 to feed back,
---             1440 to record, 7 days.
+-- Thresholds: report_policy at the instant of the call; where none is in force: 5 minutes to reply, 30 to handle, 60 to feed
+--             back, 1440 to record, 7 days.
 
 CREATE VIEW report_progress AS
 SELECT
@@ -38,22 +39,22 @@ FROM report_progress;
 -- One row a step whose time runs or ran: since when, until when, and when the step was reached.
 CREATE VIEW report_stages AS
 SELECT
-    report_id, called_at, unit_id, 'replied' AS step, called_at + CAST(reply_min || ' minutes' AS INTERVAL) AS due_at,
+    report_id, called_at, unit_id, 'replied' AS step, called_at + reply_min * INTERVAL '1 minute' AS due_at,
     reply_reached AS reached_at
 FROM report_reached
 UNION ALL
 SELECT
-    report_id, called_at, unit_id, 'handled', reply_reached + CAST(handle_min || ' minutes' AS INTERVAL), handle_reached
+    report_id, called_at, unit_id, 'handled', reply_reached + handle_min * INTERVAL '1 minute', handle_reached
 FROM report_reached
 WHERE reply_reached IS NOT NULL
 UNION ALL
 SELECT
-    report_id, called_at, unit_id, 'fed_back', handle_reached + CAST(feed_back_min || ' minutes' AS INTERVAL), feed_back_reached
+    report_id, called_at, unit_id, 'fed_back', handle_reached + feed_back_min * INTERVAL '1 minute', feed_back_reached
 FROM report_reached
 WHERE handle_reached IS NOT NULL
 UNION ALL
 SELECT
-    report_id, called_at, unit_id, 'recorded', feed_back_reached + CAST(record_min || ' minutes' AS INTERVAL), recorded_at
+    report_id, called_at, unit_id, 'recorded', feed_back_reached + record_min * INTERVAL '1 minute', recorded_at
 FROM report_reached
 WHERE feed_back_reached IS NOT NULL;
 

@@ -1,14 +1,14 @@
--- Purpose:    the chain of rescue of an accident with injured people: found quickly, reached in time, treated, and paid for where
---             nobody else does.
+-- Purpose:    the chain of rescue of an accident with injured people: found quickly, reached in time, treated, and paid for
+--             where nobody else does.
 -- Inputs:     accidents (slight, serious and fatal), rescue_steps, rescue_policy.
--- Outputs:    sinks rescue_overdue (append with revision; a step that its time passed without), rescue_faults (upsert; steps out of
---             order), rescue_months (upsert by month and township: mean minutes and shares in time). Consumers: rescue services,
---             hospitals, the aid fund, traffic-safety office.
--- Rules:      the time of a step runs from the step before it; a step that is not known counts as done with a later one. noticed runs from
---             the accident; aided from aid_requested, which nobody has to ask for. Minutes from the notice to the reaching are those that
---             registers elsewhere call arrival after notification (FARS: NOT_HOUR to ARR_HOUR).
--- Thresholds: rescue_policy at the accident; where none is in force: 5 minutes to notice, 5 to call, 30 to reach, 60 to the hospital,
---             15 days for the aid; a township's shares are told from 5 accidents on.
+-- Outputs:    sinks rescue_overdue (append with revision; a step that its time passed without), rescue_faults (upsert; steps
+--             out of order), rescue_months (upsert by month and township: mean minutes and shares in time). Consumers: rescue
+--             services, hospitals, the aid fund, traffic-safety office.
+-- Rules:      the time of a step runs from the step before it; a step that is not known counts as done with a later one.
+--             noticed runs from the accident; aided from aid_requested, which nobody has to ask for. Minutes from the notice to
+--             the reaching are those that registers elsewhere call arrival after notification (FARS: NOT_HOUR to ARR_HOUR).
+-- Thresholds: rescue_policy at the accident; where none is in force: 5 minutes to notice, 5 to call, 30 to reach, 60 to the
+--             hospital, 15 days for the aid; a township's shares are told from 5 accidents on.
 
 CREATE VIEW rescued_accidents AS
 SELECT
@@ -41,22 +41,22 @@ FROM (
 CREATE VIEW rescue_stages AS
 SELECT
     accident_id, occurred_at, township, judged_min, 'noticed' AS step, occurred_at AS since,
-    occurred_at + CAST(notice_min || ' minutes' AS INTERVAL) AS due_at, noticed_at AS done_at
+    occurred_at + notice_min * INTERVAL '1 minute' AS due_at, noticed_at AS done_at
 FROM rescued_accidents
 UNION ALL
 SELECT
     accident_id, occurred_at, township, judged_min, 'called', noticed_at,
-    noticed_at + CAST(call_min || ' minutes' AS INTERVAL), called_at
+    noticed_at + call_min * INTERVAL '1 minute', called_at
 FROM rescued_accidents WHERE noticed_at IS NOT NULL
 UNION ALL
 SELECT
     accident_id, occurred_at, township, judged_min, 'reached', called_at,
-    called_at + CAST(reach_min || ' minutes' AS INTERVAL), reached_at
+    called_at + reach_min * INTERVAL '1 minute', reached_at
 FROM rescued_accidents WHERE called_at IS NOT NULL
 UNION ALL
 SELECT
     accident_id, occurred_at, township, judged_min, 'in_hospital', reached_at,
-    reached_at + CAST(hospital_min || ' minutes' AS INTERVAL), in_hospital_at
+    reached_at + hospital_min * INTERVAL '1 minute', in_hospital_at
 FROM rescued_accidents WHERE reached_at IS NOT NULL
 UNION ALL
 SELECT

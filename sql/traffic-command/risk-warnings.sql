@@ -43,12 +43,16 @@ SELECT
     date_trunc('month', CAST(day AS TIMESTAMP WITH TIME ZONE)) AS month, date_part('isodow', day) AS weekday
 FROM calendar;
 
+-- The history begins with the first month of which all is on record.
 CREATE VIEW warned_months AS
 SELECT
     m.month,
     greatest(
         add_months(m.month, -coalesce(p.history_months, 12)),
-        coalesce(CAST(p.observed_from AS TIMESTAMP WITH TIME ZONE), add_months(m.month, -coalesce(p.history_months, 12)))
+        coalesce(
+            add_months(date_trunc('month', CAST(p.observed_from - INTERVAL '1 day' AS TIMESTAMP WITH TIME ZONE)), 1),
+            add_months(m.month, -coalesce(p.history_months, 12))
+        )
     ) AS history_from
 FROM (SELECT month FROM calendar_days WHERE date_part('day', day) = 1) AS m
 LEFT JOIN risk_policy FOR SYSTEM_TIME AS OF m.month AS p ON TRUE;
@@ -112,7 +116,7 @@ JOIN usual_hours AS u ON u.kind = h.kind AND u.week_hour = h.week_hour AND u.mon
 CREATE VIEW risky_hours AS
 SELECT
     r.kind, r.segment_id, r.brigade_id, r.month, r.n, r.weeks, r.usual, r.expected, r.p, d.day, d.working,
-    d.day_start + CAST(r.week_hour % 24 || ' hours' AS INTERVAL) AS hour_start
+    d.day_start + (r.week_hour % 24) * INTERVAL '1 hour' AS hour_start
 FROM segment_risks AS r
 JOIN calendar_days AS d ON d.month = r.month AND d.weekday = r.week_hour / 24 + 1;
 
@@ -135,7 +139,7 @@ SELECT
     coalesce(p.action_day_step, 5) AS action_day_step,
     coalesce(p.segments_per_hour, 3) AS segments_per_hour,
     coalesce(p.segments_per_action_hour, 5) AS segments_per_action_hour,
-    h.hour_start - CAST(coalesce(p.lead_minutes, 60) || ' minutes' AS INTERVAL) AS publish_at
+    h.hour_start - coalesce(p.lead_minutes, 60) * INTERVAL '1 minute' AS publish_at
 FROM weathered_hours AS h
 LEFT JOIN risk_policy FOR SYSTEM_TIME AS OF h.hour_start AS p ON TRUE
 LEFT JOIN focus_classes AS c ON c.kind = h.kind AND c.segment_id = h.segment_id AND c.month = h.month

@@ -1,10 +1,11 @@
 -- Purpose:    each section of a road has a chief around the clock: who gets the accident or abnormal event, whether the chief
 --             came in time, and where the roster leaves nobody.
--- Inputs:     accidents, detections and their desk (judged_events), chief_sections, chief_shifts, chief_responses, chief_policy.
+-- Inputs:     accidents, detections and their desk (judged_events), chief_sections, chief_shifts, chief_responses,
+--             chief_policy.
 -- Outputs:    sinks chief_tasks (append with revision), chief_overdue (append with revision; accepted or arrived too late or
 --             not), roster_gaps (upsert; times without a chief between two shifts), chief_section_faults (upsert; sections of a
---             road that overlap or leave a stretch out), chief_months (upsert by section and month).
---             Consumers: road chiefs, brigades, who plans the rosters.
+--             road that overlap or leave a stretch out), chief_months (upsert by section and month). Consumers: road chiefs,
+--             brigades, who plans the rosters.
 -- Rules:      the section is that of the place, the chief who is on duty at the instant of the event; where shifts overlap, who
 --             came last. A task without section or without chief goes to the duty desk: chief_id is null, and why says so.
 --             False alarms are no tasks.
@@ -27,8 +28,8 @@ CREATE TABLE assigned_tasks (PRIMARY KEY (task_id)) AS
 SELECT
     task_id, occurred_at, road_id, chainage_m, section_id, chief_id,
     CASE WHEN section_id IS NULL THEN 'no_section' WHEN chief_id IS NULL THEN 'no_chief' END AS why,
-    occurred_at + CAST(accept_s || ' seconds' AS INTERVAL) AS accept_by,
-    occurred_at + CAST(arrive_s || ' seconds' AS INTERVAL) AS arrive_by
+    occurred_at + accept_s * INTERVAL '1 second' AS accept_by,
+    occurred_at + arrive_s * INTERVAL '1 second' AS arrive_by
 FROM (
     SELECT
         o.*, c.chief_id,

@@ -1,15 +1,16 @@
--- Purpose:    hidden dangers of the roads are found, assigned, fixed and verified by the offices that share the work, each in its
---             time; how many, and how fast.
+-- Purpose:    hidden dangers of the roads are found, assigned, fixed and verified by the offices that share the work, each in
+--             its time; how many, and how fast.
 -- Inputs:     road_dangers, danger_steps, rectification_policy, rectification_targets, calendar.
 -- Outputs:    sinks danger_states (upsert by danger_id; where it stands and until when), danger_overdue (append with revision),
 --             danger_quarters (upsert by quarter of the finding and unit: rate, mean days, beside the quarter before).
 --             Consumers: units that fix, brigades, traffic-safety office.
--- Rules:      the first assignment counts. A fix counts when it came after the last rejection, a verification when it came with or after
---             that fix. What is fixed without an assignment counts as assigned with it. The time to fix runs in calendar days from
---             the assignment, that to assign and to verify in working days; where the calendar does not cover them the due
---             time is null until it does. After a rejection the time to fix runs anew from it.
--- Thresholds: rectification_policy of the level when it was found; where none is in force: 3 working days to assign, 30 days to fix (major
---             ones 90), 5 working days to verify. Targets: a unit is judged from 5 dangers on, at a rate of 0.9, 14 days shorter.
+-- Rules:      the first assignment counts. A fix counts when it came after the last rejection, a verification when it came with
+--             or after that fix. What is fixed without an assignment counts as assigned with it. The time to fix runs in
+--             calendar days from the assignment, that to assign and to verify in working days; where the calendar does not
+--             cover them the due time is null until it does. After a rejection the time to fix runs anew from it.
+-- Thresholds: rectification_policy of the level when it was found; where none is in force: 3 working days to assign, 30 days to
+--             fix (major ones 90), 5 working days to verify. Targets: a unit is judged from 5 dangers on, at a rate of 0.9, 14
+--             days shorter.
 
 CREATE VIEW danger_assignments AS
 SELECT danger_id, min(done_at) AS assigned_at, first_value(unit_id ORDER BY done_at, step_id) AS unit_id

@@ -1,7 +1,7 @@
--- Purpose:  the topics that weather push and the correction of drivers before exits read.
--- Inputs:   topics named as the relations with hyphens; JSON; timestamps in RFC 3339 with offset.
--- Outputs:  the streams of readings and of what front cameras see; tables of stations, displays, exits and limits.
--- Limits:   readings and captures come at most 30 seconds late; what is later still counts where the latest decides.
+-- Purpose: the topics that weather push and the correction of drivers before exits read.
+-- Inputs:  topics named as the relations with hyphens; JSON; timestamps in RFC 3339 with offset.
+-- Outputs: the streams of readings and of what front cameras see; tables of stations, displays, exits and limits.
+-- Limits:  readings and captures come at most 30 seconds late; what is later still counts where the latest decides.
 
 CREATE STREAM weather_readings (
     reading_id  VARCHAR NOT NULL PRIMARY KEY,
@@ -25,7 +25,7 @@ CREATE TABLE weather_policy (
     kind           VARCHAR NOT NULL,
     level          INT NOT NULL,
     effective_from TIMESTAMP WITH TIME ZONE NOT NULL,
-    worse          VARCHAR NOT NULL,        -- below: begins below on_value, ends at off_value; above: begins at on_value, ends below off_value
+    worse          VARCHAR NOT NULL,        -- below: begins below on_value, over at off_value; above: the other way
     on_value       DOUBLE NOT NULL,
     off_value      DOUBLE NOT NULL,
     limit_kmh      INT NOT NULL,

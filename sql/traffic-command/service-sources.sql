@@ -1,8 +1,8 @@
--- Purpose:  the topics that the rules of services read: calls, hidden dangers, closures and pass codes, mediation, counters.
--- Inputs:   topics named as the relations with hyphens; JSON; timestamps in RFC 3339 with offset.
--- Outputs:  tables that may be corrected and deleted, and the requests for pass codes, which may not.
--- Limits:   records are remembered for 400 days unless said otherwise; a source that is silent for its idle_timeout holds no
---           deadline up. Phones and names are PRIVATE: no sink of this pack takes them.
+-- Purpose: the topics that the rules of services read: calls, hidden dangers, closures and pass codes, mediation, counters.
+-- Inputs:  topics named as the relations with hyphens; JSON; timestamps in RFC 3339 with offset.
+-- Outputs: tables that may be corrected and deleted, and the requests for pass codes, which may not.
+-- Limits:  records are remembered for 400 days unless said otherwise; a source that is silent for its idle_timeout holds no
+--          deadline up. Phones and names are PRIVATE: no sink of this pack takes them.
 
 -- === 12122 ===
 
@@ -91,7 +91,7 @@ CREATE TABLE black_spot_rules (
 CREATE TABLE black_spot_policy (
     effective_from TIMESTAMP WITH TIME ZONE NOT NULL PRIMARY KEY,
     answer_days    INT NOT NULL,            -- working days in which the brigade takes a black spot up
-    dispersion     DOUBLE NOT NULL,         -- of accidents on a stretch, k of the empirical Bayes estimate
+    dispersion     DOUBLE,                  -- of accidents on 500 metres, k of the estimate; null: from the road itself
     before_days    INT NOT NULL,            -- what is compared with what; at most the retention of accidents together
     after_days     INT NOT NULL
 ) WITH (topic = 'black-spot-policy', format = 'json', broadcast = true, valid_from = 'effective_from');
@@ -123,7 +123,8 @@ CREATE TABLE route_legs (
     PRIMARY KEY (entry_station_id, exit_station_id, leg)
 ) WITH (topic = 'route-legs', format = 'json');
 
--- What a driver asks for by scanning the code at a closed station; never corrected, another request is another.
+-- What a driver asks for by scanning the code at a closed station; never corrected, another request is another. What comes more
+-- than ten minutes late is decided, but not watched.
 CREATE STREAM pass_requests (
     request_id       VARCHAR NOT NULL PRIMARY KEY,
     requested_at     TIMESTAMP WITH TIME ZONE NOT NULL,
@@ -133,7 +134,7 @@ CREATE STREAM pass_requests (
     exit_station_id  VARCHAR NOT NULL,
     promised         BOOLEAN NOT NULL,      -- to keep to the route
     phone            VARCHAR PRIVATE
-) WITH (topic = 'pass-requests', format = 'json', event_time = 'requested_at', watermark_delay = '30 seconds',
+) WITH (topic = 'pass-requests', format = 'json', event_time = 'requested_at', watermark_delay = '10 minutes',
         idle_timeout = '10 seconds', unique_for = '30 days');
 
 CREATE TABLE pass_policy (

@@ -1,18 +1,19 @@
 -- Purpose:    says to the units that can stop it where a vehicle that is looked for has just passed, and tells the centres when
 --             nobody takes it on.
 -- Inputs:     passages, devices, road_segments, watch_list, patrol_positions, intercept_acknowledgements, duty_modes,
---             intercept_policy; overdue_sightings, banned_sightings and hazmat_sightings.
+--             intercept_policy, escalation_policy; overdue_sightings, banned_sightings and hazmat_sightings.
 -- Outputs:    sink intercept_orders (append; a row a unit and passage, at once), for units on duty, and for the centre of the brigade
 --             where no unit is in reach; sink joint_duty_notices (append), for partners of the brigade's duty modes; sink
 --             intercept_reviews (append), for the command centre; sink intercept_escalations (append; withdrawn when an
 --             acknowledgement arrives late), for the centres of brigade, detachment and province.
 -- Rules:      a unit is in reach when its position is fresh and lies ahead on the same road and direction, or near as the crow flies.
 --             A plate that is disputed, or on a vehicle of another class than the registered one, is reviewed and not stopped: it may
---             be misread or cloned. Passages of one entry on the roads of a brigade, each at most 30 minutes after another, are one pursuit; any unit may
---             take it on.
+--             be misread or cloned. Passages of one entry, each at most 30 minutes after another, are one pursuit, which any unit may take on; the brigade
+--             where it began is told first.
 --             An order is to stop and check, nothing more; what follows from a check is decided by people.
 -- Thresholds: intercept_policy at the time of the passage; where none is in force 5 km near, 20 km ahead, positions of at most 300
---             seconds, and 2, 5 and 10 minutes to the three centres.
+--             seconds, and 2, 5 and 10 minutes to the three centres. escalation_policy by reason: all three for
+--             the watch list and banned drivers, the brigade alone for what is overdue and for hazmat, where none is in force.
 -- Limits:     orders rely on the list and the positions that are known when the passage is handled.
 
 CREATE VIEW listed_sightings AS
@@ -24,15 +25,19 @@ JOIN (SELECT *, plate_normalize(plate) AS spelled FROM watch_list) AS w ON w.spe
 WHERE p.passed_at >= w.listed_from AND (w.listed_until IS NULL OR p.passed_at < w.listed_until);
 
 CREATE VIEW sightings AS
-SELECT passage_id, passed_at, device_id, plate, seen_class, listed_class, entry_id, reason, tactic, disputed FROM listed_sightings
+SELECT
+    passage_id, passed_at, device_id, plate, seen_class, listed_class, entry_id, reason, tactic, disputed, 3 AS usual_levels
+FROM listed_sightings
 UNION ALL
-SELECT passage_id, passed_at, device_id, plate, seen_class, listed_class, entry_id, reason, 'stop_and_check', false
+SELECT passage_id, passed_at, device_id, plate, seen_class, listed_class, entry_id, reason, 'stop_and_check', false, 1
 FROM overdue_sightings
 UNION ALL
-SELECT capture_id, captured_at, device_id, plate, CAST(NULL AS VARCHAR), CAST(NULL AS VARCHAR), entry_id, reason, 'stop_and_check', false
+SELECT
+    capture_id, captured_at, device_id, plate, CAST(NULL AS VARCHAR), CAST(NULL AS VARCHAR), entry_id, reason, 'stop_and_check',
+    false, 3
 FROM banned_sightings
 UNION ALL
-SELECT passage_id, passed_at, device_id, plate, seen_class, listed_class, entry_id, reason, 'stop_and_check', false
+SELECT passage_id, passed_at, device_id, plate, seen_class, listed_class, entry_id, reason, 'stop_and_check', false, 1
 FROM hazmat_sightings;
 
 CREATE VIEW judged_sightings AS
@@ -45,13 +50,15 @@ SELECT
     END AS doubt,
     coalesce(p.near_m, 5000.0) AS near_m,
     coalesce(p.ahead_m, 20000.0) AS ahead_m,
-    s.passed_at - CAST(coalesce(p.position_max_age_s, 300) || ' seconds' AS INTERVAL) AS positions_from,
+    s.passed_at - coalesce(p.position_max_age_s, 300) * INTERVAL '1 second' AS positions_from,
     coalesce(p.brigade_minutes, 2) AS brigade_minutes,
     coalesce(p.detachment_minutes, 5) AS detachment_minutes,
-    coalesce(p.province_minutes, 10) AS province_minutes
+    coalesce(p.province_minutes, 10) AS province_minutes,
+    coalesce(e.levels, s.usual_levels) AS levels
 FROM sightings AS s
 LEFT JOIN devices AS d ON d.device_id = s.device_id
-LEFT JOIN intercept_policy FOR SYSTEM_TIME AS OF s.passed_at AS p ON TRUE;
+LEFT JOIN intercept_policy FOR SYSTEM_TIME AS OF s.passed_at AS p ON TRUE
+LEFT JOIN escalation_policy FOR SYSTEM_TIME AS OF s.passed_at AS e ON e.reason = s.reason;
 
 CREATE SINK intercept_reviews WITH (topic = 'intercept-reviews', format = 'json', key = 'plate', count_by = 'doubt') AS
 SELECT passage_id, passed_at, device_id, plate, entry_id, reason, seen_class, listed_class, doubt
@@ -109,35 +116,49 @@ JOIN duty_modes AS m ON m.brigade_id = s.brigade_id AND s.passed_at >= m.starts_
 
 CREATE TABLE pursuits AS
 SELECT
-    entry_id, coalesce(brigade_id, 'unknown') AS brigade_id, window_start AS opened_at, min(plate) AS plate, min(reason) AS reason,
+    entry_id, window_start AS opened_at, min(plate) AS plate, min(reason) AS reason, min(levels) AS levels,
     min(brigade_minutes) AS brigade_minutes,
     min(detachment_minutes) AS detachment_minutes,
     min(province_minutes) AS province_minutes
 FROM placed_sightings
-GROUP BY entry_id, coalesce(brigade_id, 'unknown'), session(passed_at, INTERVAL '30 minutes')
+GROUP BY entry_id, session(passed_at, INTERVAL '30 minutes')
 EMIT CHANGES;
 
+-- Where a pursuit began: the brigade of its first passage.
+CREATE TABLE sighting_places WITH (allowed_lateness = '1 day') AS
+SELECT
+    entry_id, passed_at, date_trunc('day', passed_at) AS day, min(coalesce(brigade_id, 'unknown')) AS brigade_id
+FROM placed_sightings
+GROUP BY entry_id, passed_at, date_trunc('day', passed_at)
+EMIT CHANGES;
+
+CREATE VIEW placed_pursuits AS
+SELECT p.*, s.brigade_id
+FROM pursuits AS p
+JOIN sighting_places AS s ON s.entry_id = p.entry_id AND s.passed_at = p.opened_at;
+
 CREATE VIEW pursuit_levels AS
-SELECT entry_id, opened_at, plate, reason, brigade_id, 'brigade' AS level, brigade_minutes AS minutes FROM pursuits
+SELECT entry_id, opened_at, plate, reason, brigade_id, 'brigade' AS level, brigade_minutes AS minutes
+FROM placed_pursuits WHERE levels >= 1
 UNION ALL
-SELECT entry_id, opened_at, plate, reason, brigade_id, 'detachment', detachment_minutes FROM pursuits
+SELECT entry_id, opened_at, plate, reason, brigade_id, 'detachment', detachment_minutes FROM placed_pursuits WHERE levels >= 2
 UNION ALL
-SELECT entry_id, opened_at, plate, reason, brigade_id, 'province', province_minutes FROM pursuits;
+SELECT entry_id, opened_at, plate, reason, brigade_id, 'province', province_minutes FROM placed_pursuits WHERE levels >= 3;
 
 CREATE VIEW pursuit_deadlines AS
-SELECT entry_id, opened_at, plate, reason, brigade_id, level, opened_at + CAST(minutes || ' minutes' AS INTERVAL) AS due_at
+SELECT entry_id, opened_at, plate, reason, brigade_id, level, opened_at + minutes * INTERVAL '1 minute' AS due_at
 FROM pursuit_levels;
 
-CREATE TABLE unanswered_levels (PRIMARY KEY (entry_id, brigade_id, opened_at, level)) AS
-SELECT d.entry_id, d.brigade_id, d.opened_at, d.level, d.plate, d.reason, d.due_at
+CREATE TABLE unanswered_levels (PRIMARY KEY (entry_id, opened_at, level)) AS
+SELECT d.entry_id, d.opened_at, d.level, d.plate, d.reason, d.brigade_id, d.due_at
 FROM pursuit_deadlines AS d
 WHERE NOT EXISTS (
     SELECT 1 FROM intercept_acknowledgements AS a
     WHERE a.entry_id = d.entry_id AND a.acknowledged_at >= d.opened_at AND a.acknowledged_at <= d.due_at
 );
 
-CREATE TABLE escalated_pursuits (PRIMARY KEY (entry_id, brigade_id, opened_at, level)) AS
-SELECT entry_id, brigade_id, opened_at, level, plate, reason, due_at FROM PASSED(unanswered_levels, due_at);
+CREATE TABLE escalated_pursuits (PRIMARY KEY (entry_id, opened_at, level)) AS
+SELECT entry_id, opened_at, level, plate, reason, brigade_id, due_at FROM PASSED(unanswered_levels, due_at);
 
 CREATE SINK intercept_escalations WITH (
     topic = 'intercept-escalations', format = 'json', key = 'entry_id', count_by = 'level', emit_time = 'due_at'

@@ -2,23 +2,32 @@
 --             ends of the stretch.
 -- Inputs:     weather_readings, weather_stations, weather_policy, road_segments.
 -- Outputs:    sinks weather_notices (append with revision; the level and speed limit of a segment, withdrawn when it is over),
---             weather_dispatches (append with revision; one for each end of a segment from level 2 on), silent_weather_stations (upsert;
---             nothing was heard for too long), weather_faults (append; readings that no sensor can mean).
---             Consumers: displays, radio, the brigade of the segment, maintenance.
--- Rules:      a level begins with a reading beyond its on_value and ends with one back at its off_value; between them it stays as it
---             is, so that weather that wavers about a threshold sends nobody to and fro. The latest reading counts, whatever the
---             order of arrival; of two of one instant the worse. A segment has the worst level of its stations and kinds, and the lowest limit of those. A
---             station that falls silent keeps its level, and is told.
+--             weather_dispatches (append with revision; one for each end of a segment from level 2 on), silent_weather_stations
+--             (upsert; nothing was heard for too long), weather_faults (append; readings that no sensor can mean). Consumers:
+--             displays, radio, the brigade of the segment, maintenance.
+-- Rules:      a level begins with a reading beyond its on_value and ends with one back at its off_value; between them it stays
+--             as it is, so that weather that wavers about a threshold sends nobody to and fro. The latest reading counts,
+--             whatever the order of arrival; of two of one instant the worse. A segment has the worst level of its stations and
+--             kinds, and the lowest limit of those. A station that falls silent keeps its level, and is told.
 -- Thresholds: weather_policy of the kind and level at the instant of the reading; where none is in force, weather_defaults: the
 --             visibility of article 81 of the regulation on road traffic safety, gales of force 8 to 10, rain and ice.
--- Limits:     nothing waits here: a reading leaves with the epoch that reads it. `curb status` and /metrics have the latency.
+-- Limits:     nothing but weather_episodes waits here: a reading leaves with the epoch that reads it. `/api/status` and
+--             `/metrics` have the latency.
 
 CREATE VIEW weather_defaults AS
 SELECT * FROM (VALUES
-    ('visibility_m', 1, 'below', 200.0, 250.0, 60), ('visibility_m', 2, 'below', 100.0, 130.0, 40), ('visibility_m', 3, 'below', 50.0, 70.0, 20),
-    ('rain_mm_h',    1, 'above', 10.0,  7.0,   80), ('rain_mm_h',    2, 'above', 20.0,  15.0,  60), ('rain_mm_h',    3, 'above', 50.0, 40.0, 40),
-    ('wind_m_s',     1, 'above', 17.2,  14.0,  80), ('wind_m_s',     2, 'above', 20.8,  17.2,  60), ('wind_m_s',     3, 'above', 24.5, 20.8, 40),
-    ('ice_mm',       1, 'above', 0.1,   0.05,  60), ('ice_mm',       2, 'above', 1.0,   0.5,   40), ('ice_mm',       3, 'above', 3.0,  2.0,  20)
+    ('visibility_m', 1, 'below', 200.0, 250.0, 60),
+    ('visibility_m', 2, 'below', 100.0, 130.0, 40),
+    ('visibility_m', 3, 'below', 50.0,  70.0,  20),
+    ('rain_mm_h',    1, 'above', 10.0,  7.0,   80),
+    ('rain_mm_h',    2, 'above', 20.0,  15.0,  60),
+    ('rain_mm_h',    3, 'above', 50.0,  40.0,  40),
+    ('wind_m_s',     1, 'above', 17.2,  14.0,  80),
+    ('wind_m_s',     2, 'above', 20.8,  17.2,  60),
+    ('wind_m_s',     3, 'above', 24.5,  20.8,  40),
+    ('ice_mm',       1, 'above', 0.1,   0.05,  60),
+    ('ice_mm',       2, 'above', 1.0,   0.5,   40),
+    ('ice_mm',       3, 'above', 3.0,   2.0,   20)
 ) AS d(kind, level, worse, on_value, off_value, limit_kmh);
 
 CREATE VIEW weather_levels AS
@@ -48,8 +57,8 @@ LEFT JOIN weather_policy FOR SYSTEM_TIME AS OF r.observed_at AS p ON p.kind = r.
 CREATE TABLE weather_states AS
 SELECT
     station_id, kind, level,
-    max(CASE WHEN (worse = 'below' AND value < on_value) OR (worse = 'above' AND value >= on_value) THEN observed_at END) AS on_at,
-    max(CASE WHEN (worse = 'below' AND value >= off_value) OR (worse = 'above' AND value < off_value) THEN observed_at END) AS off_at
+    max(CASE WHEN CASE worse WHEN 'below' THEN value < on_value ELSE value >= on_value END THEN observed_at END) AS on_at,
+    max(CASE WHEN CASE worse WHEN 'below' THEN value >= off_value ELSE value < off_value END THEN observed_at END) AS off_at
 FROM levelled_readings
 GROUP BY station_id, kind, level
 EMIT CHANGES;
@@ -108,7 +117,7 @@ CREATE TABLE weather_last_heard AS
 SELECT station_id, max(observed_at) AS last_at FROM weather_readings GROUP BY station_id EMIT CHANGES;
 
 CREATE TABLE weather_expected (PRIMARY KEY (station_id)) AS
-SELECT t.station_id, h.last_at, h.last_at + CAST(coalesce(t.silent_after_s, 900) || ' seconds' AS INTERVAL) AS expected_by
+SELECT t.station_id, h.last_at, h.last_at + coalesce(t.silent_after_s, 900) * INTERVAL '1 second' AS expected_by
 FROM weather_stations AS t
 JOIN weather_last_heard AS h ON h.station_id = t.station_id;
 
@@ -117,3 +126,30 @@ SELECT station_id, last_at FROM PASSED(weather_expected, expected_by);
 
 CREATE SINK silent_weather_stations WITH (topic = 'silent-weather-stations', format = 'json') AS
 SELECT station_id, last_at FROM weather_silence;
+
+-- === what the weather was ===
+
+-- The same levels in the order of the readings, when nothing earlier can come any more: each beginning and each end, once.
+CREATE VIEW ordered_weather AS
+SELECT
+    station_id, kind, level, observed_at, value,
+    max(CASE WHEN CASE worse WHEN 'below' THEN value < on_value ELSE value >= on_value END THEN observed_at END)
+        OVER in_time AS on_at,
+    max(CASE WHEN CASE worse WHEN 'below' THEN value >= off_value ELSE value < off_value END THEN observed_at END)
+        OVER in_time AS off_at
+FROM levelled_readings
+WINDOW in_time AS (PARTITION BY station_id, kind, level ORDER BY observed_at);
+
+CREATE VIEW judged_weather AS
+SELECT
+    station_id, kind, level, observed_at, value,
+    on_at IS NOT NULL AND (off_at IS NULL OR on_at >= off_at) AS is_bad
+FROM ordered_weather;
+
+CREATE VIEW compared_weather AS
+SELECT *, lag(is_bad) OVER (PARTITION BY station_id, kind, level ORDER BY observed_at) AS was_bad FROM judged_weather;
+
+CREATE SINK weather_episodes WITH (topic = 'weather-episodes', format = 'json', key = 'station_id') AS
+SELECT station_id, kind, level, observed_at, value, CASE WHEN is_bad THEN 'began' ELSE 'ended' END AS step
+FROM compared_weather
+WHERE is_bad <> coalesce(was_bad, false);

@@ -1,23 +1,24 @@
--- Purpose:    the file of auxiliary staff: training, duty, who may be promoted; and cases that were not led by sworn officers.
--- Inputs:     officers, trainings, assessments, sanctions, promotion_rounds, promotion_policy, staff_policy, officer_duty_days, cases,
---             evidence.
+-- Purpose:    the file of auxiliary staff: training, duty, who may be promoted; and cases that were not led by sworn
+--             officers.
+-- Inputs:     officers, trainings, assessments, sanctions, promotion_rounds, promotion_policy, staff_policy,
+--             officer_duty_days, cases, evidence.
 -- Outputs:    sink personnel_register (upsert by officer_id): the latest row of everybody, without name and telephone.
 --             sink officer_months (upsert by officer_id and month): hours of courses passed, and days on duty.
 --             sink unit_trainings (upsert by unit_id and month): the same hours by unit, with the number of officers.
---             sink promotion_assessments (upsert by round_id and officer_id): each auxiliary officer of a round, eligible or not, with
---             every reason; a proposal (needs_approval). Consumers: personnel department.
---             sink auxiliary_enforcement (upsert by case_id): cases with fewer sworn officers than they need, for review; nothing
---             follows from it by itself. Consumer: supervision.
--- Rules:      a round considers those who are auxiliary and active at its instant. Reasons against: rank_too_recent (less than
---             rank_months in the rank without interruption), not_assessed (one of the two calendar years before has no
---             assessment), assessment_too_low (their mean is below score_min), too_little_training (fewer than training_hours of
---             courses passed in the twelve months before), sanctioned (a sanction within clean_months before).
---             The officers of a case are who leads it and who captured its evidence, in their role when the case was opened; only
---             active sworn officers count.
--- Thresholds: promotion_policy of the rank at the round (36 months, 80, 40 hours, 12 months), staff_policy of the procedure at the
---             opening (general 2 sworn officers, summary 1; 24 hours until they are known).
--- Limits:     months are calendar months, clamped to the month's last day. Hours of training are those of whoever was in the unit when
---             the course was completed.
+--             sink promotion_assessments (upsert by round_id and officer_id): each auxiliary officer of a round, eligible
+--             or not, with every reason; a proposal (needs_approval). Consumers: personnel department.
+--             sink auxiliary_enforcement (upsert by case_id): cases with fewer sworn officers than they need, for review;
+--             nothing follows from it by itself. Consumer: supervision.
+-- Rules:      a round considers those who are auxiliary and active at its instant. Reasons against: rank_too_recent (less
+--             than rank_months in the rank without interruption), not_assessed (one of the two calendar years before has no
+--             assessment), assessment_too_low (their mean is below score_min), too_little_training (fewer than
+--             training_hours of courses passed in the twelve months before), sanctioned (a sanction within clean_months
+--             before). The officers of a case are who leads it and who captured its evidence, in their role when the case
+--             was opened; only active sworn officers count.
+-- Thresholds: promotion_policy of the rank at the round (36 months, 80, 40 hours, 12 months), staff_policy of the procedure
+--             at the opening (general 2 sworn officers, summary 1; 24 hours until they are known).
+-- Limits:     months are calendar months, clamped to the month's last day. Hours of training are those of whoever was in
+--             the unit when the course was completed.
 
 CREATE SINK personnel_register WITH (topic = 'personnel-register', format = 'json') AS
 SELECT officer_id, effective_from, role, service, rank, unit_id, active
@@ -162,7 +163,7 @@ FROM (
     SELECT
         c.case_id, c.unit_id, c.procedure,
         coalesce(p.sworn_min, CASE WHEN c.procedure = 'summary' THEN 1 ELSE 2 END) AS sworn_min,
-        c.opened_at + CAST(CAST(coalesce(p.grace_hours, 24) AS VARCHAR) || ' hours' AS INTERVAL) AS due_at
+        c.opened_at + coalesce(p.grace_hours, 24) * INTERVAL '1 hour' AS due_at
     FROM cases AS c
     LEFT JOIN staff_policy FOR SYSTEM_TIME AS OF c.opened_at AS p ON p.procedure = c.procedure
 ) AS c

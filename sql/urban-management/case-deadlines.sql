@@ -1,23 +1,26 @@
 -- Purpose:    where the loop of inspection, evidence and case is open, and how long cases take.
 -- Inputs:     cases, evidence, inspections, evidence_policy, calendar, handling_baselines.
 -- Outputs:    sink evidence_missing (upsert by case_id): cases without evidence when its time has passed.
---             sink unfiled_matters (upsert by matter_kind and matter_id): evidence, or an inspection that found a violation,
---             without a case when the time for filing has passed. Consumers of both: the unit and the linkage platform.
+--             sink unfiled_matters (upsert by matter_kind and matter_id): evidence, or an inspection that found a
+--             violation, without a case when the time for filing has passed. Consumers of both: the unit and the linkage
+--             platform.
 --             sink filing_calendar_gaps (upsert by matter_kind and matter_id): matters whose due day the calendar does not
 --             cover; nothing is guessed, somebody must load the days.
---             sink handling_times (upsert by unit_id, procedure and month of closing): hours from opening to closing, half and
---             nine tenths of the cases at most, and by what share the half has become shorter than the baseline.
--- Rules:      evidence counts for a case if it was captured before the case was opened or within evidence_hours of it. A matter
---             is filed within filing_working_days of its first evidence, or of the inspection. Percentiles are of the nearest
---             rank; n stands beside them. Late evidence, a case filed late or a corrected calendar takes back what it answers.
--- Thresholds: evidence_policy when the case was opened or the matter began: 24 hours and 7 working days where none is in force.
+--             sink handling_times (upsert by unit_id, procedure and month of closing): hours from opening to closing, half
+--             and nine tenths of the cases at most, and by what share the half has become shorter than the baseline.
+-- Rules:      evidence counts for a case if it was captured before the case was opened or within evidence_hours of it. A
+--             matter is filed within filing_working_days of its first evidence, or of the inspection. Percentiles are of
+--             the nearest rank; n stands beside them. Late evidence, a case filed late or a corrected calendar takes back
+--             what it answers.
+-- Thresholds: evidence_policy when the case was opened or the matter began: 24 hours and 7 working days where none is in
+--             force.
 
 CREATE TABLE cases_without_evidence (PRIMARY KEY (case_id)) AS
 SELECT d.case_id, d.unit_id, d.opened_at, d.due_at
 FROM (
     SELECT
         c.case_id, c.unit_id, c.opened_at,
-        c.opened_at + CAST(CAST(coalesce(p.evidence_hours, 24) AS VARCHAR) || ' hours' AS INTERVAL) AS due_at
+        c.opened_at + coalesce(p.evidence_hours, 24) * INTERVAL '1 hour' AS due_at
     FROM cases AS c
     LEFT JOIN evidence_policy FOR SYSTEM_TIME AS OF c.opened_at AS p ON TRUE
 ) AS d

@@ -1,14 +1,15 @@
 -- Purpose:    how many cases units handle, by which procedure, and whether the streets become more orderly.
 -- Inputs:     cases, units, disorder_reports, volume_policy.
--- Outputs:    sink case_volumes (upsert by unit_id and month), sink case_years (upsert by unit_id and year, with the rank among the
---             units of the kind in the city), sink city_case_years (upsert by city and year), sink disorder_volumes (upsert by
---             disorder_kind and month; the kind all is their sum). Consumers: the linkage command platform, unit leaders.
--- Rules:      a case counts in the month and year in which it was opened. The share is that of general procedures in all cases.
---             month_on_month compares with the month before, year_on_year with the same month (or the year) before; null where
---             there is nothing to compare with. Several reports of one incident in a month count once. Rank 1 has the greatest
---             share; equal shares have equal ranks.
--- Thresholds: volume_policy.rank_cases_min at the end of the year; 30 where no policy is in force: a share of few cases ranks
---             by chance.
+-- Outputs:    sink case_volumes (upsert by unit_id and month), sink case_years (upsert by unit_id and year, with the rank
+--             among the units of the kind in the city), sink city_case_years (upsert by city and year, with the rank among
+--             the cities), sink disorder_volumes (upsert by disorder_kind and month; the kind all is their sum). Consumers:
+--             the linkage command platform, unit leaders.
+-- Rules:      a case counts in the month and year in which it was opened. The share is that of general procedures in all
+--             cases. month_on_month compares with the month before, year_on_year with the same month (or the year) before;
+--             null where there is nothing to compare with. Several reports of one incident in a month count once. Rank 1
+--             has the greatest share; equal shares have equal ranks.
+-- Thresholds: volume_policy.rank_cases_min at the end of the year; 30 where no policy is in force: a share of few cases
+--             ranks by chance.
 
 CREATE TABLE unit_case_months AS
 SELECT
@@ -46,7 +47,7 @@ GROUP BY unit_id, CAST(substr(month, 1, 4) AS INT);
 CREATE VIEW judged_case_years AS
 SELECT
     c.unit_id, c.year, c.cases, c.general_cases, c.general_share, u.city, u.unit_kind,
-    c.cases >= coalesce(p.rank_cases_min, 30) AS is_ranked
+    coalesce(p.rank_cases_min, 30) AS rank_cases_min
 FROM (
     SELECT *, instant_before(CAST((year + 1) || '-01-01' AS TIMESTAMP WITH TIME ZONE)) AS year_end
     FROM unit_case_years
@@ -57,24 +58,29 @@ LEFT JOIN volume_policy FOR SYSTEM_TIME AS OF c.year_end AS p ON TRUE;
 CREATE SINK case_years WITH (topic = 'case-years', format = 'json') AS
 SELECT
     unit_id, year, city, unit_kind, cases, general_cases, general_share,
-    CASE WHEN is_ranked AND city IS NOT NULL THEN
-        rank() OVER (PARTITION BY city, unit_kind, year, is_ranked ORDER BY general_share DESC)
+    CASE WHEN cases >= rank_cases_min AND city IS NOT NULL THEN
+        rank() OVER (PARTITION BY city, unit_kind, year, cases >= rank_cases_min ORDER BY general_share DESC)
     END AS rank
 FROM judged_case_years;
 
 CREATE VIEW city_years AS
 SELECT
     city, year, sum(cases) AS cases, sum(general_cases) AS general_cases,
-    CAST(sum(general_cases) AS DOUBLE) / sum(cases) AS general_share
+    CAST(sum(general_cases) AS DOUBLE) / sum(cases) AS general_share,
+    sum(cases) >= min(rank_cases_min) AS is_ranked
 FROM judged_case_years
 WHERE city IS NOT NULL
 GROUP BY city, year;
 
+CREATE VIEW ranked_cities AS
+SELECT *, CASE WHEN is_ranked THEN rank() OVER (PARTITION BY year, is_ranked ORDER BY general_share DESC) END AS rank
+FROM city_years;
+
 CREATE SINK city_case_years WITH (topic = 'city-case-years', format = 'json') AS
 SELECT
-    c.city, c.year, c.cases, c.general_cases, c.general_share,
+    c.city, c.year, c.cases, c.general_cases, c.general_share, c.rank,
     CAST(c.cases AS DOUBLE) / b.cases - 1 AS year_on_year
-FROM city_years AS c
+FROM ranked_cities AS c
 LEFT JOIN city_years AS b ON b.city = c.city AND b.year = c.year - 1;
 
 -- === disorder ===

@@ -1,18 +1,21 @@
 -- Purpose:    what inspections at the doors of the main streets find, what follows, and how far they reach.
--- Inputs:     street_entities, door_inspections, door_rectifications, door_policy, calendar.
--- Outputs:    sink door_actions (append; partition key entity_code): a rectification task for each finding; an interview and a
---             proposal for a case, each once a month. Withdrawn when their ground falls away. Consumers: the operator, the team
---             of the street; a case is a proposal until an officer approves.
---             sink door_overdue (upsert by inspection_id): findings that were not put right in time; rectified_late_at once they
---             are. sink door_calendar_gaps (upsert by inspection_id): findings whose due day the calendar does not cover.
+-- Inputs:     street_entities, door_inspections, door_rectifications, door_objections, door_policy, calendar.
+-- Outputs:    sink door_actions (append; partition key entity_code): a rectification task for each finding; an interview
+--             and a proposal for a case, each once a month. Withdrawn when their ground falls away. Consumers: the
+--             operator, the team of the street; a case is a proposal until an officer approves.
+--             sink door_overdue (upsert by inspection_id): findings that were not put right in time; rectified_late_at once
+--             they are.
+--             sink door_calendar_gaps (upsert by inspection_id): findings whose due day the calendar does not cover.
 --             sink door_coverage (upsert by town and quarter): entities that were inspected of those that were open.
 --             sink door_rectification_rates (upsert by unit_id and month): findings that were due, and put right in time.
 --             sink door_reviews (upsert by inspection_id): inspections that count nowhere, with the reason.
--- Rules:      an inspection counts if its entity is known (else unknown_entity) and was open (not_open), and its aspect exists
---             (unknown_aspect). What did not pass is a finding; the same aspect of an entity on one day is one finding, the first,
---             however many inspectors saw it. Findings of an entity and calendar month are numbered as they are known now: the
---             first at or above interview_from is an interview, the first at or above case_from a proposal for a case.
---             A finding is put right in time by an accepted rectification up to its due instant, the end of a working day.
+-- Rules:      an inspection counts if its entity is known (else unknown_entity) and was open (not_open), its aspect exists
+--             (unknown_aspect), and no objection against it was upheld. What did not pass is a finding; the same aspect of
+--             an entity on one day is one finding, the first, however many inspectors saw it. Findings of an entity and
+--             calendar month are numbered as they are known now: the first at or above interview_from is an interview, the
+--             first at or above case_from a proposal for a case. An objection that is upheld is the reason
+--             objection_upheld; while one of a month is open no case is proposed for it. A finding is put right in time by
+--             an accepted rectification up to its due instant, the end of a working day.
 -- Thresholds: door_policy at the finding; 3 working days, 3 and 5 findings, 7 aspects where none is in force.
 -- Limits:     a finding of another aspect is another finding, even where one cause is behind both. A quarter has rows once
 --             anything was inspected in it.
@@ -23,13 +26,16 @@ SELECT
     coalesce(p.rectify_working_days, 3) AS rectify_working_days,
     coalesce(p.interview_from, 3) AS interview_from,
     coalesce(p.case_from, 5) AS case_from,
+    o.inspection_id IS NOT NULL AND o.verdict IS NULL AS is_disputed,
     CASE
         WHEN e.entity_code IS NULL THEN 'unknown_entity'
         WHEN i.inspected_at < e.opened_at OR i.inspected_at >= e.closed_at THEN 'not_open'
         WHEN i.aspect < 1 OR i.aspect > coalesce(p.aspects, 7) THEN 'unknown_aspect'
+        WHEN o.verdict = 'upheld' THEN 'objection_upheld'
     END AS reason
 FROM door_inspections AS i
 LEFT JOIN street_entities AS e ON e.entity_code = i.entity_code
+LEFT JOIN door_objections AS o ON o.inspection_id = i.inspection_id
 LEFT JOIN door_policy FOR SYSTEM_TIME AS OF i.inspected_at AS p ON TRUE;
 
 CREATE TABLE inspections_under_review (PRIMARY KEY (inspection_id)) AS
@@ -63,7 +69,8 @@ CREATE VIEW staged_findings AS
 SELECT
     *,
     min(CASE WHEN n >= interview_from THEN n END) OVER (PARTITION BY entity_code, month) AS first_interview,
-    min(CASE WHEN n >= case_from THEN n END) OVER (PARTITION BY entity_code, month) AS first_case
+    min(CASE WHEN n >= case_from THEN n END) OVER (PARTITION BY entity_code, month) AS first_case,
+    bool_or(is_disputed) OVER (PARTITION BY entity_code, month) AS is_month_disputed
 FROM numbered_findings;
 
 -- It holds what an action_id determines and what is worth a revision: every change is written.
@@ -75,7 +82,7 @@ SELECT entity_code || '/' || month || '/interview', 'interview', entity_code, un
 FROM staged_findings WHERE n = first_interview
 UNION ALL
 SELECT entity_code || '/' || month || '/case', 'case', entity_code, unit_id, month, inspection_id, aspect
-FROM staged_findings WHERE n = first_case;
+FROM staged_findings WHERE n = first_case AND NOT is_month_disputed;
 
 CREATE SINK door_actions WITH (topic = 'door-actions', format = 'json', key = 'entity_code', count_by = 'action') AS
 SELECT
@@ -111,7 +118,9 @@ SELECT
 FROM PASSED(due_findings, due_at);
 
 CREATE SINK door_overdue WITH (topic = 'door-overdue', format = 'json') AS
-SELECT inspection_id, entity_code, unit_id, aspect, due_at, rectified_at AS rectified_late_at FROM passed_findings WHERE NOT in_time;
+SELECT inspection_id, entity_code, unit_id, aspect, due_at, rectified_at AS rectified_late_at
+FROM passed_findings
+WHERE NOT in_time;
 
 CREATE TABLE rectification_rates AS
 SELECT

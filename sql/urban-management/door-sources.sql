@@ -1,7 +1,8 @@
 -- Purpose:  what the rules of door responsibility read.
--- Inputs:   topics street-entities, door-inspections, door-rectifications, door-policy.
+-- Inputs:   topics street-entities, door-inspections, door-rectifications, door-objections, door-policy.
 -- Outputs:  tables; a tombstone takes an inspection back.
--- Limits:   inspections are remembered for 800 days; one that arrives more than an hour late takes back what was said without it.
+-- Limits:   inspections are remembered for 800 days; one that arrives more than an hour late takes back what was said
+--           without it.
 
 -- The shops and other premises along the main streets, by the code at their door.
 CREATE TABLE street_entities (
@@ -32,6 +33,13 @@ CREATE TABLE door_rectifications (
     accepted      BOOLEAN NOT NULL          -- by whoever inspected; false: it was not put right
 ) WITH (topic = 'door-rectifications', format = 'json', event_time = 'rectified_at', watermark_delay = '1 hour',
         idle_timeout = '10 minutes');
+
+-- That an operator objects to a finding, and what became of it.
+CREATE TABLE door_objections (
+    inspection_id VARCHAR NOT NULL PRIMARY KEY,
+    objected_at   TIMESTAMP WITH TIME ZONE NOT NULL,
+    verdict       VARCHAR                   -- null: open; upheld, rejected
+) WITH (topic = 'door-objections', format = 'json');
 
 CREATE TABLE door_policy (
     effective_from       TIMESTAMP WITH TIME ZONE NOT NULL PRIMARY KEY,

@@ -1,15 +1,20 @@
 -- Purpose:    who is on duty where, and which grids have not been patrolled in time.
 -- Inputs:     duty_logs, officers, grids, patrol_policy, command_thresholds, wartime_spans.
--- Outputs:    sink duty_volumes (upsert by unit_id and window_start): reports of a unit and day. sink grid_presence (upsert by grid_id
---             and window_start): officers in a grid in a clock hour, and how many of them patrolled. sink patrol_gaps (upsert by
---             grid_id; a tombstone when a patrol has come). sink duty_reviews (append): reports that cannot be attributed.
---             Consumers: the linkage command platform, unit leaders.
--- Rules:      a report counts for the officer who is active at its instant (else unknown_officer); one without a place counts for
---             the unit only (no_place). An officer patrols a grid in a clock hour by being there in minutes_min minutes of it: who
---             drives through once does not. A grid must be patrolled again patrol_hours after its last patrol (or since it is
---             active), or, where wartime mode begins or holds, after the shorter time that is then in force.
--- Thresholds: patrol_policy at the hour (5 minutes); command_thresholds of the mode at the patrol (24 hours in peace, 4 in wartime).
--- Limits:     minutes before and after the full hour do not add up. Days and hours take reports up to 7 days and 1 day late.
+-- Outputs:    sink duty_volumes (upsert by unit_id and window_start): reports of a unit and day.
+--             sink grid_presence (upsert by grid_id and window_start): officers in a grid in a clock hour, and how many of
+--             them patrolled.
+--             sink patrol_gaps (upsert by grid_id; a tombstone when a patrol has come).
+--             sink duty_reviews (append): reports that cannot be attributed. Consumers: the linkage command platform, unit
+--             leaders.
+-- Rules:      a report counts for the officer who is active at its instant (else unknown_officer); one without a place
+--             counts for the unit only (no_place). An officer patrols a grid in a clock hour by being there in minutes_min
+--             minutes of it: who drives through once does not. A grid must be patrolled again patrol_hours after its last
+--             patrol (or since it is active), or, where wartime mode begins or holds, after the shorter time that is then
+--             in force.
+-- Thresholds: patrol_policy at the hour (5 minutes); command_thresholds of the mode at the patrol (24 hours in peace, 4 in
+--             wartime).
+-- Limits:     minutes before and after the full hour do not add up. Days and hours take reports up to 7 days and 1 day
+--             late.
 
 CREATE STREAM attributed_logs AS
 SELECT
@@ -72,7 +77,7 @@ SELECT grid_id, max(last_at) AS last_at FROM judged_hours WHERE is_patrol GROUP 
 CREATE VIEW peace_dues AS
 SELECT
     g.grid_id, g.town, g.unit_id, g.seen_at, '*' AS everywhere,
-    g.seen_at + CAST(CAST(coalesce(t.patrol_hours, 24) AS VARCHAR) || ' hours' AS INTERVAL) AS due_at
+    g.seen_at + coalesce(t.patrol_hours, 24) * INTERVAL '1 hour' AS due_at
 FROM (
     SELECT
         g.grid_id, g.town, g.unit_id, greatest(g.active_from, coalesce(l.last_at, g.active_from)) AS seen_at, 'peace' AS mode
@@ -94,7 +99,7 @@ SELECT grid_id, min(due_at) AS due_at
 FROM (
     SELECT
         s.grid_id, s.ends_at,
-        s.counts_from + CAST(CAST(coalesce(t.patrol_hours, 4) AS VARCHAR) || ' hours' AS INTERVAL) AS due_at
+        s.counts_from + coalesce(t.patrol_hours, 4) * INTERVAL '1 hour' AS due_at
     FROM wartime_starts AS s
     LEFT JOIN command_thresholds FOR SYSTEM_TIME AS OF s.counts_from AS t ON t.mode = s.mode
 ) AS w

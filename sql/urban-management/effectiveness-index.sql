@@ -1,22 +1,25 @@
 -- Purpose:    how effective each unit of enforcement is, in one figure a month, and the five that it comes from.
--- Inputs:     indicators, aspect_weights, reported_indicators, units; and what other rules measure: unit_coverages, unit_case_months,
---             chains, rectification_rates, unit_training_months.
--- Outputs:    sink effectiveness_index (upsert by unit_id and month): the index, the five aspects, rank and number of peers. sink
---             indicator_scores (upsert by unit_id, month and indicator_id): where it comes from. sink indicator_faults (upsert by
---             unit_id, month and indicator_id): reports that count nowhere. sink weight_faults (upsert by effective_from): weights
---             that do not make 1. Consumers: the provincial supervision application, unit leaders.
--- Rules:      the score of an indicator is 100 times how far its value reaches the target, 100 at most; where less is better, how far
---             the target reaches the value. An aspect is the mean of its indicators by weight, the index the mean of the five aspects
---             by theirs. Definitions and weights are those in force when the month begins, so that none changes what has begun.
---             What this pack measures is not taken from reports (measured_here), so that nobody's word stands against it; a report
---             may be of no known indicator or unit (unknown_indicator, unknown_unit), or of impossible figures (out_of_range).
---             An index needs all five aspects, and every indicator that concerns the unit and is not measured here must have been
---             reported; who leaves a bad one out has no index (incomplete). Rank 1 has the greatest index among the units of the
---             kind; equal ones share a rank.
--- Thresholds: indicators (weights, targets), aspect_weights; a fifth each where none are in force. Weights that do not make 1 (to a
---             billionth) yield no index until they are corrected.
+-- Inputs:     indicators, aspect_weights, reported_indicators, units; and what other rules measure: unit_coverages,
+--             unit_case_months, chains, rectification_rates, unit_training_months.
+-- Outputs:    sink effectiveness_index (upsert by unit_id and month): the index, the five aspects, rank and number of
+--             peers.
+--             sink indicator_scores (upsert by unit_id, month and indicator_id): where it comes from.
+--             sink indicator_faults (upsert by unit_id, month and indicator_id): reports that count nowhere.
+--             sink weight_faults (upsert by effective_from): weights that do not make 1. Consumers: the provincial
+--             supervision application, unit leaders.
+-- Rules:      the score of an indicator is 100 times how far its value reaches the target, 100 at most; where less is
+--             better, how far the target reaches the value. An aspect is the mean of its indicators by weight, the index
+--             the mean of the five aspects by theirs. Definitions and weights are those in force when the month begins, so
+--             that none changes what has begun. What this pack measures is not taken from reports (measured_here), so that
+--             nobody's word stands against it; a report may be of no known indicator or unit (unknown_indicator,
+--             unknown_unit), or of impossible figures (out_of_range). An index needs all five aspects, and every indicator
+--             that concerns the unit and is not measured here must have been reported; who leaves a bad one out has no
+--             index (incomplete). Rank 1 has the greatest index among the units of the kind; equal ones share a rank.
+-- Thresholds: indicators (weights, targets), aspect_weights; a fifth each where none are in force. Weights that do not make
+--             1 (to a billionth) yield no index until they are corrected.
 -- Limits:     measured indicators: inspection_coverage, general_procedure_share, cases_standing, evidence_intact,
---             findings_rectified, training_hours (hours an officer trained). One without a denominator in a month is left out.
+--             findings_rectified, training_hours (hours an officer trained). One without a denominator in a month is left
+--             out.
 
 CREATE VIEW case_chains AS
 SELECT c.unit_id, year_month(c.opened_at) AS month, h.state
@@ -24,7 +27,9 @@ FROM cases AS c
 JOIN chains AS h ON h.case_id = c.case_id;
 
 CREATE TABLE measured_indicators (PRIMARY KEY (unit_id, month, indicator_id)) AS
-SELECT unit_id, month, 'inspection_coverage' AS indicator_id, CAST(done AS DOUBLE) AS numerator, CAST(planned AS DOUBLE) AS denominator
+SELECT
+    unit_id, month, 'inspection_coverage' AS indicator_id,
+    CAST(done AS DOUBLE) AS numerator, CAST(planned AS DOUBLE) AS denominator
 FROM unit_coverages
 UNION ALL
 SELECT unit_id, month, 'general_procedure_share', CAST(general_cases AS DOUBLE), CAST(cases AS DOUBLE) FROM unit_case_months
@@ -88,11 +93,16 @@ SELECT unit_id, month, indicator_id, aspect, numerator, denominator, value, targ
 CREATE VIEW unit_months AS
 SELECT
     unit_id, month, min(unit_kind) AS unit_kind, min(month_start) AS month_start, sum(reported) AS reported,
-    sum(CASE WHEN aspect = 'team_building' THEN weight * score END) / sum(CASE WHEN aspect = 'team_building' THEN weight END) AS team_building,
-    sum(CASE WHEN aspect = 'performance' THEN weight * score END) / sum(CASE WHEN aspect = 'performance' THEN weight END) AS performance,
-    sum(CASE WHEN aspect = 'coordination' THEN weight * score END) / sum(CASE WHEN aspect = 'coordination' THEN weight END) AS coordination,
-    sum(CASE WHEN aspect = 'norms' THEN weight * score END) / sum(CASE WHEN aspect = 'norms' THEN weight END) AS norms,
-    sum(CASE WHEN aspect = 'effects' THEN weight * score END) / sum(CASE WHEN aspect = 'effects' THEN weight END) AS effects
+    sum(CASE WHEN aspect = 'team_building' THEN weight * score END)
+        / sum(CASE WHEN aspect = 'team_building' THEN weight END) AS team_building,
+    sum(CASE WHEN aspect = 'performance' THEN weight * score END)
+        / sum(CASE WHEN aspect = 'performance' THEN weight END) AS performance,
+    sum(CASE WHEN aspect = 'coordination' THEN weight * score END)
+        / sum(CASE WHEN aspect = 'coordination' THEN weight END) AS coordination,
+    sum(CASE WHEN aspect = 'norms' THEN weight * score END)
+        / sum(CASE WHEN aspect = 'norms' THEN weight END) AS norms,
+    sum(CASE WHEN aspect = 'effects' THEN weight * score END)
+        / sum(CASE WHEN aspect = 'effects' THEN weight END) AS effects
 FROM scored_indicators
 GROUP BY unit_id, month;
 

@@ -1,16 +1,22 @@
--- Purpose:    joint supervision of catering smoke and sanitation: alarms of sensors, who goes out, and months without a joint inspection.
--- Inputs:     sensor_readings, environment_sensors, sensor_faults, sensor_limits, joint_departments, joint_inspections, joint_duties,
---             joint_policy, calendar.
--- Outputs:    sink environment_alarms (upsert by sensor_id and raised_at): raised and cleared; a tombstone when the sensor turns out
---             faulty. sink joint_tasks (append; partition key site_id): a task for each department, issued and withdrawn. sink
---             joint_inspections_missing (upsert by town, measure and month). sink unknown_sensors (append): means of sensors that
---             nobody registered. Consumers: urban management, ecology, market supervision.
--- Rules:      of each sensor the mean of ten minutes is set against the limits of its measure: above raise_above an alarm begins, below
---             clear_below it ends, between them nothing changes, nor where there are fewer than readings_min readings. The alarms of a
---             site, measure and day are one task a department, about the first. Tasks stand when an alarm ends: it must be looked
---             into. A joint inspection takes departments_min departments; each month that begins under a duty needs one.
--- Thresholds: sensor_limits at the beginning of the ten minutes; where none are in force: oil_smoke 2.0 and 1.6 mg/m3 (2.0 is the
---             limit of GB 18483), bin_level 0.9 and 0.5, other measures none; 3 readings. joint_policy at the inspection: 2 departments.
+-- Purpose:    joint supervision of catering smoke and sanitation: alarms of sensors, who goes out, and months without a
+--             joint inspection.
+-- Inputs:     sensor_readings, environment_sensors, sensor_faults, sensor_limits, joint_departments, joint_inspections,
+--             joint_duties, joint_policy, calendar.
+-- Outputs:    sink environment_alarms (upsert by sensor_id and raised_at): raised and cleared; a tombstone when the sensor
+--             turns out faulty.
+--             sink joint_tasks (append; partition key site_id): a task for each department, issued and withdrawn.
+--             sink joint_inspections_missing (upsert by town, measure and month).
+--             sink unknown_sensors (append): means of sensors that nobody registered.
+--             sink silent_sensors (upsert by sensor_id; a tombstone when it speaks again): sensors that were switched off
+--             or broke. Consumers: urban management, ecology, market supervision.
+-- Rules:      of each sensor the mean of ten minutes is set against the limits of its measure: above raise_above an alarm
+--             begins, below clear_below it ends, between them nothing changes, nor where there are fewer than readings_min
+--             readings. The alarms of a site, measure and day are one task a department, about the first. Tasks stand when
+--             an alarm ends: it must be looked into. A joint inspection takes departments_min departments; each month that
+--             begins under a duty needs one.
+-- Thresholds: sensor_limits at the beginning of the ten minutes; where none are in force: oil_smoke 2.0 and 1.6 mg/m3 (2.0
+--             is the limit of GB 18483), bin_level 0.9 and 0.5, other measures none; 3 readings, 24 hours of silence.
+--             joint_policy at the inspection: 2 departments.
 -- Limits:     an alarm comes up to 12 minutes after it began. Months are those whose first day the calendar holds.
 
 CREATE STREAM reading_means AS
@@ -36,7 +42,8 @@ FROM reading_means AS m
 LEFT JOIN environment_sensors AS s ON s.sensor_id = m.sensor_id
 WHERE s.sensor_id IS NULL;
 
--- Whether the latest mean that says something says that it is too high: its instant and its word in one number, of which the greatest counts.
+-- Whether the latest mean that says something says that it is too high: its instant and its word are one number, of which the
+-- greatest counts.
 CREATE STREAM sensor_states AS
 SELECT
     *, coalesce(max(CASE
@@ -48,7 +55,9 @@ FROM limited_means;
 
 CREATE STREAM sensor_turns AS
 SELECT
-    *, max(CASE WHEN is_high AND NOT was_high THEN window_start END) OVER (PARTITION BY sensor_id ORDER BY window_start) AS raised_at
+    *,
+    max(CASE WHEN is_high AND NOT was_high THEN window_start END)
+        OVER (PARTITION BY sensor_id ORDER BY window_start) AS raised_at
 FROM (
     SELECT *, coalesce(lag(is_high) OVER (PARTITION BY sensor_id ORDER BY window_start), false) AS was_high
     FROM sensor_states
@@ -76,6 +85,25 @@ SELECT
     sensor_id, raised_at, measure, site_id, town, mean_reading, raise_above, cleared_at,
     CASE WHEN cleared_at IS NULL THEN 'open' ELSE 'cleared' END AS state
 FROM standing_alarms;
+
+-- === silence ===
+
+CREATE VIEW last_readings AS
+SELECT sensor_id, max(measured_at) AS last_at FROM sensor_readings GROUP BY sensor_id;
+
+CREATE TABLE awaited_readings (PRIMARY KEY (sensor_id)) AS
+SELECT
+    s.sensor_id, s.measure, s.site_id, s.town, s.last_at,
+    s.last_at + coalesce(l.silent_hours, 24) * INTERVAL '1 hour' AS due_at
+FROM (
+    SELECT s.sensor_id, s.measure, s.site_id, s.town, greatest(s.installed_at, coalesce(r.last_at, s.installed_at)) AS last_at
+    FROM environment_sensors AS s
+    LEFT JOIN last_readings AS r ON r.sensor_id = s.sensor_id
+) AS s
+LEFT JOIN sensor_limits FOR SYSTEM_TIME AS OF s.last_at AS l ON l.measure = s.measure;
+
+CREATE SINK silent_sensors WITH (topic = 'silent-sensors', format = 'json') AS
+SELECT sensor_id, measure, site_id, town, last_at AS silent_since FROM PASSED(awaited_readings, due_at);
 
 -- === tasks ===
 
@@ -114,7 +142,11 @@ WHERE cardinality(array_distinct(i.departments)) >= coalesce(p.departments_min, 
 
 CREATE VIEW calendar_months AS
 SELECT year_month(starts_at) AS month, starts_at, add_months(starts_at, 1) AS ends_at, 1 AS every
-FROM (SELECT CAST(CAST(day AS VARCHAR) AS TIMESTAMP WITH TIME ZONE) AS starts_at FROM calendar WHERE date_part('day', day) = 1) AS c;
+FROM (
+    SELECT CAST(CAST(day AS VARCHAR) AS TIMESTAMP WITH TIME ZONE) AS starts_at
+    FROM calendar
+    WHERE date_part('day', day) = 1
+) AS c;
 
 CREATE TABLE undone_months (PRIMARY KEY (town, measure, month)) AS
 SELECT d.town, d.measure, m.month, m.ends_at

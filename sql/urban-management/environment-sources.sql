@@ -1,6 +1,6 @@
 -- Purpose:  what the joint supervision of catering smoke and sanitation reads.
--- Inputs:   topics sensor-readings, environment-sensors, sensor-faults, sensor-limits, joint-departments, joint-inspections,
---           joint-duties, joint-policy.
+-- Inputs:   topics sensor-readings, environment-sensors, sensor-faults, sensor-limits, joint-departments,
+--           joint-inspections, joint-duties, joint-policy.
 -- Outputs:  the stream of readings; tables; a tombstone takes a joint inspection back.
 -- Limits:   readings arrive at most two minutes late; one that is sent again within a day counts once.
 
@@ -14,10 +14,11 @@ CREATE STREAM sensor_readings (
         idle_timeout = '1 minute', unique_for = '1 day');
 
 CREATE TABLE environment_sensors (
-    sensor_id VARCHAR NOT NULL PRIMARY KEY,
-    measure   VARCHAR NOT NULL,             -- oil_smoke (mg/m3), bin_level (share), odour, ..
-    site_id   VARCHAR NOT NULL,             -- the restaurant, the bin, the station
-    town      VARCHAR NOT NULL
+    sensor_id    VARCHAR NOT NULL PRIMARY KEY,
+    measure      VARCHAR NOT NULL,          -- oil_smoke (mg/m3), bin_level (share), odour, ..
+    site_id      VARCHAR NOT NULL,          -- the restaurant, the bin, the station
+    town         VARCHAR NOT NULL,
+    installed_at TIMESTAMP WITH TIME ZONE NOT NULL
 ) WITH (topic = 'environment-sensors', format = 'json');
 
 -- Times in which a sensor was wrong: alarms raised within count for nothing.
@@ -34,6 +35,7 @@ CREATE TABLE sensor_limits (
     raise_above    DOUBLE NOT NULL,         -- a mean above it raises an alarm
     clear_below    DOUBLE NOT NULL,         -- a mean below it clears the alarm; between the two nothing changes
     readings_min   INT NOT NULL,            -- a mean of fewer readings says nothing
+    silent_hours   INT NOT NULL,            -- without a reading for so long a sensor is silent
     PRIMARY KEY (measure, effective_from)
 ) WITH (topic = 'sensor-limits', format = 'json', valid_from = 'effective_from');
 

@@ -3,10 +3,11 @@
 -- Outputs:    sink evidence_chains (upsert by case_id): links, head and state of each chain: intact, incomplete (a link is
 --             awaited), broken. Consumer: the unit, the linkage platform.
 --             sink evidence_faults (upsert by evidence_id, chain_hash and fault): each reason why a chain is broken.
---             sinks evidence_public_security, evidence_procuratorate, evidence_court, evidence_town_platform (upsert by case_id):
---             the chains of the cases that were handed to them.
--- Rules:      a link's chain_hash is the SHA-256, in lower-case hex, of case_id|evidence_id|mode|captured_at|sha256|prev_hash, with
---             captured_at in milliseconds since 1970 and an empty text where there is no link before. Faults:
+--             sinks evidence_public_security, evidence_procuratorate, evidence_court, evidence_town_platform (upsert by
+--             case_id): the chains of the cases that were handed to them.
+-- Rules:      a link's chain_hash is the SHA-256, in lower-case hex, of
+--             case_id|evidence_id|mode|captured_at|sha256|prev_hash, with captured_at in milliseconds since 1970 and an
+--             empty text where there is no link before. Faults:
 --               altered              what is hashed does not yield chain_hash, or a hash is not 64 hexadecimal digits
 --               two_versions         the evidence was sent with different content
 --               unknown_mode         a way of collecting evidence that the app does not have
@@ -25,7 +26,7 @@ SELECT
         OR e.chain_hash <> encode(sha256(concat_ws(
             '|', e.case_id, e.evidence_id, e.mode, CAST(e.captured_at AS BIGINT), e.sha256, coalesce(e.prev_hash, '')
         )), 'hex') AS is_altered,
-    e.captured_at + CAST(CAST(coalesce(p.upload_hours, 24) AS VARCHAR) || ' hours' AS INTERVAL) AS upload_until
+    e.captured_at + coalesce(p.upload_hours, 24) * INTERVAL '1 hour' AS upload_until
 FROM evidence AS e
 LEFT JOIN evidence_policy FOR SYSTEM_TIME AS OF e.captured_at AS p ON TRUE;
 

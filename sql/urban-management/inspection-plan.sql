@@ -7,8 +7,9 @@
 --             sink plan_years (upsert by year): tasks and objects of a year's plan, and their growth over the year before.
 --             Consumer: the linkage command platform.
 -- Rules:      an object of a task is done in time by an inspection of the task's unit, under the task, with starts_at <=
---             inspected_at < due_at; an object counts once, however often it is inspected. The month of a unit's coverage is that
---             of the last instant before due_at. A plan, an inspection that is taken back or one that arrives late change all.
+--             inspected_at < due_at; an object counts once, however often it is inspected. The month of a unit's coverage
+--             is that of the last instant before due_at. A plan, an inspection that is taken back or one that arrives late
+--             change all.
 -- Thresholds: plan_policy.remind_days when the object is due; 7 where no policy is in force.
 
 CREATE VIEW planned_objects AS

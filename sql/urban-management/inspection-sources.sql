@@ -1,7 +1,8 @@
 -- Purpose:  what the rules about inspections and their yearly plan read.
 -- Inputs:   topics plan-tasks, plan-objects, inspections, plan-policy.
 -- Outputs:  tables; a tombstone takes an inspection back, or an object out of the plan.
--- Limits:   an inspection arrives at most an hour late before something is called overdue; one that arrives later takes it back.
+-- Limits:   an inspection arrives at most an hour late before something is called overdue; one that arrives later takes it
+--           back.
 
 -- The tasks of the yearly plan.
 CREATE TABLE plan_tasks (

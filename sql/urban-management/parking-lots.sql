@@ -1,13 +1,14 @@
 -- Purpose:    how many bays of each lot are free now, how often they turn over, and what the sensors missed.
 -- Inputs:     parking_lots, parking_entries, parking_exits, parking_policy.
 -- Outputs:    sink parking_margins (upsert by lot_id): the guidance that drivers see (public account, road signs).
---             sink parking_days (upsert by lot_id and day): demand and turnover, for planners; and the faults of the sensors.
+--             sink parking_days (upsert by lot_id and day): demand and turnover, for planners; and the faults of the
+--             sensors.
 --             sink parking_hours (upsert by lot_id and window_start): demand by clock hour.
 --             sink parking_faults (append): sessions whose exit or entry was missed, for whoever keeps the sensors.
--- Rules:      a vehicle is there from its entry until its exit. A session without an exit after stay_hours is a missed exit, and
---             its vehicle no longer counts; an exit without an entry is a missed entry, and takes no vehicle away. What is
---             shown lies between 0 and the number of bays; how far the count is beyond is published beside it, not hidden.
---             Turnover is departures a bay and day; the bays are those in force at the day's last instant.
+-- Rules:      a vehicle is there from its entry until its exit. A session without an exit after stay_hours is a missed
+--             exit, and its vehicle no longer counts; an exit without an entry is a missed entry, and takes no vehicle
+--             away. What is shown lies between 0 and the number of bays; how far the count is beyond is published beside
+--             it, not hidden. Turnover is departures a bay and day; the bays are those in force at the day's last instant.
 -- Thresholds: parking_policy at the entry (stay_hours) and at the lot's latest movement (scarce_below); 168 hours and 0.1
 --             where no policy is in force.
 -- Limits:     the day of a missed exit is that of its entry; days and hours take records up to 7 days late. A lot without a
@@ -16,7 +17,7 @@
 CREATE VIEW parked_vehicles AS
 SELECT
     e.session_id, e.lot_id, e.bay_id, e.entered_at,
-    e.entered_at + CAST(CAST(coalesce(p.stay_hours, 168) AS VARCHAR) || ' hours' AS INTERVAL) AS stays_until
+    e.entered_at + coalesce(p.stay_hours, 168) * INTERVAL '1 hour' AS stays_until
 FROM parking_entries AS e
 LEFT JOIN parking_policy FOR SYSTEM_TIME AS OF e.entered_at AS p ON TRUE;
 

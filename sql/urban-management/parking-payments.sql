@@ -1,18 +1,19 @@
 -- Purpose:    which parking sessions were paid, and who still owes.
 -- Inputs:     parking_exits, parking_payments, parking_policy.
--- Outputs:    sink parking_payment_rates (append, final): sessions with a fee of a lot and day, and how many of them were paid.
---             Consumers: planners, whoever runs the lot.
---             sink parking_arrears (upsert by session_id and window_start): what is still owed; a tombstone once it is paid.
---             Consumer: the payment service, which knows whose session it is; no plate leaves here.
+-- Outputs:    sink parking_payment_rates (append, final): sessions with a fee of a lot and day, and how many of them were
+--             paid. Consumers: planners, whoever runs the lot.
+--             sink parking_arrears (upsert by session_id and window_start): what is still owed; a tombstone once it is
+--             paid. Consumer: the payment service, which knows whose session it is; no plate leaves here.
 -- Rules:      a session with a fee is paid if what was paid for it, less refunds, reaches the fee within grace_hours of the
 --             exit. Sessions without a fee count nowhere. A debt that is paid within chase_days is withdrawn.
 -- Thresholds: parking_policy at the exit; 72 hours and 30 days where no policy is in force.
--- Limits:     a payment may precede the exit by 7 days; therefore a day's row, and what is owed, leave 7 days after the day.
+-- Limits:     a payment may precede the exit by 7 days; therefore a day's row, and what is owed, leave 7 days after the
+--             day.
 
 CREATE VIEW charged_sessions AS
 SELECT
     x.session_id, x.lot_id, x.left_at, x.fee,
-    x.left_at + CAST(CAST(coalesce(p.grace_hours, 72) AS VARCHAR) || ' hours' AS INTERVAL) AS pay_by,
+    x.left_at + coalesce(p.grace_hours, 72) * INTERVAL '1 hour' AS pay_by,
     add_days(x.left_at, coalesce(p.chase_days, 30)) AS chased_until
 FROM parking_exits AS x
 LEFT JOIN parking_policy FOR SYSTEM_TIME AS OF x.left_at AS p ON TRUE

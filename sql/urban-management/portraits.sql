@@ -1,8 +1,10 @@
--- Purpose:    labels of units, officers, premises and enterprises, from what the other rules find, and portraits made of them.
+-- Purpose:    labels of units, officers, premises and enterprises, from what the other rules find, and portraits made of
+--             them.
 -- Inputs:     label_rules; cases, understaffed_cases, chains, inspected_objects, assessed_inspections, issued_violations.
--- Outputs:    sink subject_labels (upsert by label and subject): of units, premises and enterprises. sink officer_labels (restricted
---             topic; the same columns): of persons. sink subject_portraits (upsert by subject_kind and subject): all labels of one that is
---             no person. A tombstone when a label expires or its ground falls away. Consumers: supervision, unit leaders.
+-- Outputs:    sink subject_labels (upsert by label and subject): of units, premises and enterprises.
+--             sink officer_labels (restricted topic; the same columns): of persons.
+--             sink subject_portraits (upsert by subject_kind and subject): all labels of one that is no person. A tombstone
+--             when a label expires or its ground falls away. Consumers: supervision, unit leaders.
 -- Rules:      the measures and what they look at (hits in parentheses):
 --               officer     case_reversed      cases that the officer leads (set aside on review or in court)
 --               officer     case_understaffed  the same (too few sworn officers)
@@ -10,12 +12,12 @@
 --               unit        plan_overdue       objects of the plan that were due (not inspected in time)
 --               entity      door_finding       aspects of a day that were inspected (not passed, however many inspectors saw it)
 --               enterprise  waste_violation    violations of its vehicles (all)
---             What happened counts for window_days, by the rule that was in force then; afterwards it is forgotten. A label takes
---             hits_min hits, n_min that were looked at, and share_min hits among them, by the rule of the latest. It is held since
---             the hit that made hits_min full. Labels that are adverse are proposals (needs_approval).
+--             What happened counts for window_days, by the rule that was in force then; afterwards it is forgotten. A label
+--             takes hits_min hits, n_min that were looked at, and share_min hits among them, by the rule of the latest. It
+--             is held since the hit that made hits_min full. Labels that are adverse are proposals (needs_approval).
 -- Thresholds: label_rules; without a rule there is no label.
--- Limits:     windows move with event time, when all sources have passed the instant. A rule keeps its subject and measure: another
---             one is another label.
+-- Limits:     windows move with event time, when all sources have passed the instant. A rule keeps its subject and measure:
+--             another one is another label.
 
 CREATE VIEW case_facts AS
 SELECT
@@ -35,7 +37,9 @@ WHERE reason IS NULL
 GROUP BY entity_code, aspect, local_date(inspected_at);
 
 CREATE VIEW facts AS
-SELECT 'officer' AS subject_kind, officer_id AS subject, 'case_reversed' AS measure, case_id AS fact_id, opened_at AS happened_at, is_reversed AS hit
+SELECT
+    'officer' AS subject_kind, officer_id AS subject, 'case_reversed' AS measure, case_id AS fact_id,
+    opened_at AS happened_at, is_reversed AS hit
 FROM case_facts WHERE coalesce(officer_id, '') <> ''
 UNION ALL
 SELECT 'officer', officer_id, 'case_understaffed', case_id, opened_at, is_understaffed
@@ -47,7 +51,8 @@ SELECT 'unit', unit_id, 'plan_overdue', task_id || '/' || object_id, due_at, NOT
 UNION ALL
 SELECT 'entity', entity_code, 'door_finding', entity_code || '/' || aspect || '/' || day, inspected_at, is_finding FROM door_days
 UNION ALL
-SELECT 'enterprise', enterprise_id, 'waste_violation', violation_id, started_at, true FROM issued_violations WHERE enterprise_id IS NOT NULL;
+SELECT 'enterprise', enterprise_id, 'waste_violation', violation_id, started_at, true
+FROM issued_violations WHERE enterprise_id IS NOT NULL;
 
 CREATE VIEW known_labels AS SELECT DISTINCT label, subject_kind, measure FROM label_rules;
 
@@ -88,10 +93,14 @@ FROM label_counts
 WHERE hits >= hits_min AND n >= n_min AND hits >= share_min * n;
 
 CREATE SINK subject_labels WITH (topic = 'subject-labels', format = 'json', count_by = 'label') AS
-SELECT label, subject, subject_kind, since, hits, n, share, evidence, needs_approval FROM held_labels WHERE subject_kind <> 'officer';
+SELECT label, subject, subject_kind, since, hits, n, share, evidence, needs_approval
+FROM held_labels
+WHERE subject_kind <> 'officer';
 
 CREATE SINK officer_labels WITH (topic = 'officer-labels', format = 'json', count_by = 'label') AS
-SELECT label, subject, subject_kind, since, hits, n, share, evidence, needs_approval FROM held_labels WHERE subject_kind = 'officer';
+SELECT label, subject, subject_kind, since, hits, n, share, evidence, needs_approval
+FROM held_labels
+WHERE subject_kind = 'officer';
 
 CREATE SINK subject_portraits WITH (topic = 'subject-portraits', format = 'json') AS
 SELECT subject_kind, subject, array_agg(label ORDER BY label) AS labels, count(*) FILTER (WHERE needs_approval) AS adverse_labels

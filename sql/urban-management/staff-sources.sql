@@ -1,6 +1,6 @@
 -- Purpose:  what the rules about officers, auxiliary staff and their duty read.
--- Inputs:   topics officers, trainings, assessments, sanctions, promotion-rounds, promotion-policy, staff-policy, grids, duty-logs,
---           patrol-policy.
+-- Inputs:   topics officers, trainings, assessments, sanctions, promotion-rounds, promotion-policy, staff-policy, grids,
+--           duty-logs, patrol-policy.
 -- Outputs:  tables, and the stream of what devices on duty report.
 -- Limits:   names and telephone numbers are PRIVATE: no sink of this pack has them. Devices report at most 10 minutes late.
 

@@ -1,16 +1,19 @@
 -- Purpose:    rules that are stricter, and speak to the command post, while an order of wartime mode is in force.
 -- Inputs:     command_modes, command_thresholds, monitor_events, alert_acknowledgements.
--- Outputs:    sink mode_switches (append): every order, and every change or withdrawal of one, with its revision: the audit.
+-- Outputs:    sink mode_switches (append): every order, and every change or withdrawal of one, with its revision: the
+--             audit.
 --             sink mode_reviews (upsert by mode_id): orders that have no effect, with the reason.
---             sinks linkage_alerts (in peace) and wartime_alerts (restricted; in wartime) (append; partition key town): issued, and
---             withdrawn when event or order is taken back or turns out otherwise. Consumers: the linkage command platform, the
---             command post. sink alert_escalations (upsert by alert_id): alerts that nobody took in time.
--- Rules:      an order has effect if somebody is named who gave it (else no_commander), it ends after it begins (empty), and it
---             lasts at most days_max (too_long). An event is judged in wartime mode if at its instant an order for its town, or for
---             all towns, is in force. It is an alert from severity_min on. Several reports of one incident and town in a mode and
---             calendar month are one alert, that of the first; its severity is the greatest.
--- Thresholds: command_thresholds of the mode at the instant (of an order: at its beginning). Where none is in force: in peace severity
---             4, 30 minutes, a patrol in 24 hours; in wartime 2, 5, 4; 30 days. duty-patrols.sql takes patrol_hours from here.
+--             sinks linkage_alerts (in peace) and wartime_alerts (restricted; in wartime) (append; partition key town):
+--             issued, and withdrawn when event or order is taken back or turns out otherwise. Consumers: the linkage
+--             command platform, the command post.
+--             sink alert_escalations (upsert by alert_id): alerts that nobody took in time.
+-- Rules:      an order has effect if somebody is named who gave it (else no_commander), it ends after it begins (empty),
+--             and it lasts at most days_max (too_long). An event is judged in wartime mode if at its instant an order for
+--             its town, or for all towns, is in force. It is an alert from severity_min on. Several reports of one incident
+--             and town in a mode and calendar month are one alert, that of the first; its severity is the greatest.
+-- Thresholds: command_thresholds of the mode at the instant (of an order: at its beginning). Where none is in force: in
+--             peace severity 4, 30 minutes, a patrol in 24 hours; in wartime 2, 5, 4; 30 days. duty-patrols.sql takes
+--             patrol_hours from here.
 -- Limits:     an order may be given afterwards, or corrected: what it decides is judged again.
 
 CREATE VIEW judged_modes AS
@@ -83,7 +86,7 @@ CREATE TABLE standing_alerts (PRIMARY KEY (alert_id)) AS
 SELECT
     mode || '/' || event_id AS alert_id, mode, event_id, event_kind, town, occurred_at, lon, lat,
     greatest_severity AS severity,
-    occurred_at + CAST(CAST(ack_minutes AS VARCHAR) || ' minutes' AS INTERVAL) AS ack_due_at
+    occurred_at + ack_minutes * INTERVAL '1 minute' AS ack_due_at
 FROM alerting_events
 WHERE nth_report = 1;
 

@@ -1,21 +1,21 @@
--- Purpose:    waste vehicles that drive without being seen: their positioning is silent while the engine runs or a camera reads
---             their plate.
+-- Purpose:    waste vehicles that drive without being seen: their positioning is silent while the engine runs or a camera
+--             reads their plate.
 -- Inputs:     vehicle_positions, plate_captures, waste_vehicles, waste_policy.
--- Outputs:    sink positioning_failures (upsert by vehicle_id and window_start, one row a vehicle and day however many cameras saw
---             it): what was silent how often, and since when. Consumers: the enterprise, which must have the device mended, and
---             enforcement, which decides whether somebody switched it off (needs_approval).
+-- Outputs:    sink positioning_failures (upsert by vehicle_id and window_start, one row a vehicle and day however many
+--             cameras saw it): what was silent how often, and since when. Consumers: the enterprise, which must have the
+--             device mended, and enforcement, which decides whether somebody switched it off (needs_approval).
 --             sink uncertain_captures (append): plates that were not read for certain; they accuse nobody.
--- Rules:      engine: the last position said that the engine ran, and no other followed within silent_minutes. camera: a plate was
---             read, and no position of its vehicle lies within silent_minutes before or after. Plates that mean none, that no
---             vehicle has, or that were read below match_score_min count nowhere.
+-- Rules:      engine: the last position said that the engine ran, and no other followed within silent_minutes. camera: a
+--             plate was read, and no position of its vehicle lies within silent_minutes before or after. Plates that mean
+--             none, that no vehicle has, or that were read below match_score_min count nowhere.
 -- Thresholds: waste_policy at the instant (silent_minutes 10, match_score_min 0.8 where none is in force).
--- Limits:     a row comes silent_minutes and 10 minutes after the silence began; positions that arrive later than that are too
---             late to answer for it.
+-- Limits:     a row comes silent_minutes and 10 minutes after the silence began; positions that arrive later than that are
+--             too late to answer for it.
 
 CREATE VIEW running_positions AS
 SELECT
     v.vehicle_id, v.positioned_at,
-    v.positioned_at + CAST(CAST(least(coalesce(p.silent_minutes, 10), 60) AS VARCHAR) || ' minutes' AS INTERVAL) AS silent_until
+    v.positioned_at + least(coalesce(p.silent_minutes, 10), 60) * INTERVAL '1 minute' AS silent_until
 FROM vehicle_positions AS v
 LEFT JOIN waste_policy FOR SYSTEM_TIME AS OF v.positioned_at AS p ON TRUE
 WHERE v.engine_on;
@@ -32,8 +32,8 @@ CREATE VIEW scored_captures AS
 SELECT
     c.capture_id, c.device_id, c.captured_at, plate_normalize(c.plate) AS plate,
     c.match_score IS NULL OR c.match_score >= coalesce(p.match_score_min, 0.8) AS is_certain,
-    c.captured_at - CAST(CAST(least(coalesce(p.silent_minutes, 10), 60) AS VARCHAR) || ' minutes' AS INTERVAL) AS silent_from,
-    c.captured_at + CAST(CAST(least(coalesce(p.silent_minutes, 10), 60) AS VARCHAR) || ' minutes' AS INTERVAL) AS silent_until
+    c.captured_at - least(coalesce(p.silent_minutes, 10), 60) * INTERVAL '1 minute' AS silent_from,
+    c.captured_at + least(coalesce(p.silent_minutes, 10), 60) * INTERVAL '1 minute' AS silent_until
 FROM plate_captures AS c
 LEFT JOIN waste_policy FOR SYSTEM_TIME AS OF c.captured_at AS p ON TRUE;
 

@@ -1,10 +1,10 @@
 -- Purpose:  what the rules about the transport of construction waste read.
--- Inputs:   topics vehicle-positions, plate-captures, waste-vehicles, waste-approvals, disposal-sites, waste-voids, waste-limits,
---           waste-policy.
+-- Inputs:   topics vehicle-positions, plate-captures, waste-vehicles, waste-approvals, disposal-sites, waste-voids,
+--           waste-limits, waste-policy.
 -- Outputs:  the streams of positions and of what cameras saw; tables of vehicles, approvals, sites and limits.
--- Limits:   positions arrive at most 10 minutes late before something is called silent; where a vehicle was is corrected for two
---           days. All places are WGS84: what is in GCJ-02 must be converted before it comes here, else vehicles are some
---           hundred metres beside their roads.
+-- Limits:   positions arrive at most 10 minutes late before something is called silent; where a vehicle was is corrected
+--           for two days. All places are WGS84: what is in GCJ-02 must be converted before it comes here, else vehicles are
+--           some hundred metres beside their roads.
 
 -- Where a vehicle is, every few seconds to a minute, with what its body does.
 CREATE STREAM vehicle_positions (

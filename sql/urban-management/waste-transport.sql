@@ -1,23 +1,25 @@
 -- Purpose:    transports of construction waste that are not what was approved.
 -- Inputs:     vehicle_positions, waste_vehicles, waste_approvals, disposal_sites, waste_voids, waste_limits, waste_policy.
--- Outputs:    sink waste_violations (append; partition key vehicle_id): issued when a violation has lasted long enough, withdrawn
---             when an approval that arrives late, a position or a void takes its ground away. Consumers: the enterprise, and
---             enforcement, which decides: needs_approval is true.
+-- Outputs:    sink waste_violations (append; partition key vehicle_id): issued when a violation has lasted long enough,
+--             withdrawn when an approval that arrives late, a position or a void takes its ground away. Consumers: the
+--             enterprise, and enforcement, which decides: needs_approval is true.
 --             sink approval_faults (upsert by approval_id): approvals whose corridor or place of disposal cannot be read.
 --             sink position_faults (append, final per day): positions without a place, by vehicle.
--- Rules:      of each vehicle and minute the last position with a place counts. A vehicle whose load sensor says that it is loaded
---             and that moves is
+-- Rules:      of each vehicle and minute the last position with a place counts. A vehicle whose load sensor says that it is
+--             loaded and that moves is
 --               no_approval   if no approval of it is valid at the minute,
 --               out_of_hours  if some are, but the minute is outside the hours of all of them,
 --               off_route     if it is outside the corridors of all that are valid at the hour.
 --             A vehicle that stands with its body raised is
 --               illegal_dump  if it is outside the places of disposal of all its valid approvals.
---             A violation begins with the first such minute and goes on while the next follows within 5 minutes; it is issued
---             when it has lasted for as many minutes as waste_limits says. Without a word of the load sensor nothing is said;
---             what cannot be read of an approval is held against nobody.
--- Thresholds: waste_limits at the beginning (5 minutes each, illegal_dump 1), waste_policy at the minute (tolerance_m 50, stop_kmh 3).
--- Limits:     a position within tolerance_m of a corridor counts as inside; eight points at that distance are asked, so that a
---             corner may miss by 8 % of it. After two days a minute stays as it was judged; minutes of violations are kept for good.
+--             A violation begins with the first such minute and goes on while the next follows within 5 minutes; it is
+--             issued when it has lasted for as many minutes as waste_limits says. Without a word of the load sensor nothing
+--             is said; what cannot be read of an approval is held against nobody.
+-- Thresholds: waste_limits at the beginning (5 minutes each, illegal_dump 1), waste_policy at the minute (tolerance_m 50,
+--             stop_kmh 3).
+-- Limits:     a position within tolerance_m of a corridor counts as inside; eight points at that distance are asked, so
+--             that a corner may miss by 8 % of it. After two days a minute stays as it was judged; minutes of violations
+--             are kept for good.
 
 CREATE VIEW placed_positions AS
 SELECT *, lon BETWEEN -180 AND 180 AND lat BETWEEN -90 AND 90 AND NOT (lon = 0 AND lat = 0) AS has_place FROM vehicle_positions;

@@ -7,12 +7,12 @@ use chrono_tz::Tz;
 use clap::Args;
 use serde::Serialize;
 
-use super::load::{Loaded, load};
+use super::load::{Loaded, load_with_files};
 use super::{Failure, OutputForm, print};
 use crate::catalog::{RelationKind, SourceDefinition};
 use crate::plan::{Pipeline, SinkPlan};
 
-/// Check a pack: syntax, names, types, plan; then list its topics and state
+/// Check a pack: syntax, names, types, plan, files; then list its topics and state
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
     /// The pack: a folder of .sql files, or one file
@@ -58,7 +58,7 @@ struct SinkLine {
 }
 
 pub(super) fn run(args: &CheckArgs) -> Result<(), Failure> {
-    let report = report(&load(&args.pack, args.time_zone, args.output)?);
+    let report = report(&load_with_files(&args.pack, args.time_zone, args.output)?);
     match args.output {
         OutputForm::Text => print(&report.text()),
         OutputForm::Json => {

@@ -1,5 +1,6 @@
 //! From the path of a pack to its pipeline; what is wrong with the SQL is printed, all of it.
 
+use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
@@ -7,8 +8,8 @@ use chrono_tz::Tz;
 
 use super::run::topics::private_sinks;
 use super::{Failure, OutputForm, print};
-use crate::catalog::{Catalog, resolve_all};
-use crate::dialect::{Diagnostic, Pack, findings, parse, render, render_styled};
+use crate::catalog::{Catalog, SourceDefinition, resolve_all};
+use crate::dialect::{Diagnostic, Pack, codes, findings, parse, render, render_styled};
 use crate::engine::AuditOptions;
 use crate::plan::{Pipeline, UNKNOWN_COLUMN, UNKNOWN_RELATION, plan};
 
@@ -22,12 +23,50 @@ pub(super) struct Loaded {
 
 /// Reads and plans a pack. `time_zone` overrides that of the pack.
 pub(super) fn load(path: &Path, time_zone: Option<Tz>, form: OutputForm) -> Result<Loaded, Failure> {
+    read(path, time_zone, form).map(|(loaded, _)| loaded)
+}
+
+/// The same, and refuses a pack whose tables are files that are not there.
+pub(super) fn load_with_files(path: &Path, time_zone: Option<Tz>, form: OutputForm) -> Result<Loaded, Failure> {
+    let (loaded, pack) = read(path, time_zone, form)?;
+    let missing = missing_files(&loaded.catalog);
+    if !missing.is_empty() {
+        print_findings(&missing, &pack, form)?;
+        return Err(Failure::Refused);
+    }
+    Ok(loaded)
+}
+
+/// One finding for each table whose file is not there. Where a pack is tested or replayed, other rows stand in for the file.
+pub(super) fn missing_files(catalog: &Catalog) -> Vec<Diagnostic> {
+    let missing = |source: &SourceDefinition| {
+        let (path, file) = (source.path.as_ref()?, source.file.as_ref()?);
+        let reason = match fs::metadata(file) {
+            Ok(found) if found.is_file() => return None,
+            Ok(_) => "is no file",
+            Err(error) if error.kind() == io::ErrorKind::NotFound => "does not exist",
+            Err(_) => "cannot be read",
+        };
+        let message = format!("table `{}` is the file `{path}`, which {reason}", source.name);
+        let hint = format!(
+            "Paths are relative to the folder of the pack: `{}` must be there when the pack is checked and run.",
+            file.display()
+        );
+        Some(Diagnostic::new(codes::MISSING_FILE, source.span, message).hint(hint))
+    };
+    catalog.sources.iter().filter_map(missing).collect()
+}
+
+fn read(path: &Path, time_zone: Option<Tz>, form: OutputForm) -> Result<(Loaded, Pack), Failure> {
     let pack = Pack::read(path).map_err(|e| Failure::Configuration(e.into()))?;
     let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
-    compile(&pack, folder, time_zone).or_else(|diagnostics| {
-        print_findings(&diagnostics, &pack, form)?;
-        Err(Failure::Refused)
-    })
+    match compile(&pack, folder, time_zone) {
+        Ok(loaded) => Ok((loaded, pack)),
+        Err(diagnostics) => {
+            print_findings(&diagnostics, &pack, form)?;
+            Err(Failure::Refused)
+        }
+    }
 }
 
 /// What the audit trail of a pack says of all its rows.

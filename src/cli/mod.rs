@@ -4,6 +4,7 @@
 
 mod check;
 mod demo;
+mod docs;
 mod explain;
 mod load;
 mod pause;
@@ -34,6 +35,7 @@ struct Cli {
 enum Command {
     Check(check::CheckArgs),
     Demo(demo::DemoArgs),
+    Docs(docs::DocsArgs),
     Explain(explain::ExplainArgs),
     Pause(pause::PauseArgs),
     Replay(replay::ReplayArgs),
@@ -137,6 +139,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let outcome = match &cli.command {
         Command::Check(args) => check::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Docs(args) => docs::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Pause(args) => pause::run(args, pause::Wish::Pause),
         Command::Replay(args) => replay::run(args),

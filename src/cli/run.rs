@@ -16,7 +16,7 @@ use clap::builder::BoolishValueParser;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::config::{ConfigFile, environment_properties, parse_property};
-use super::load::{Loaded, audit_options, load};
+use super::load::{Loaded, audit_options, load, missing_files};
 use super::service::{Service, on_thread, panicked, source_failure};
 use super::{Failure, LogForm, OutputForm};
 use crate::engine::{AuditOptions, EmitFrom, Ended, SourceCounts, Status, StatusBoard, WorkerOptions};
@@ -103,6 +103,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let file = file.map_err(Failure::Configuration)?;
     let loaded = load(&args.pack, args.time_zone, OutputForm::Text)?;
     let settings = settings(args, file, &loaded)?;
+    need_files(&loaded)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let outcome = runtime.block_on(serve(loaded, settings));
     // Threads that wait for the cluster have nothing left to say.
@@ -188,6 +189,19 @@ fn need_emit_times(loaded: &Loaded) -> Result<(), Failure> {
         tracing::warn!("sinks without emit_time emit their whole first load: {lacking}");
     }
     Ok(())
+}
+
+/// Refuses to start where the file of a table is not there, before anything is connected or made.
+fn need_files(loaded: &Loaded) -> Result<(), Failure> {
+    let missing = missing_files(&loaded.catalog);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let said = missing.into_iter().map(|finding| match finding.hint {
+        Some(hint) => format!("{}. {hint}", finding.message),
+        None => finding.message,
+    });
+    Err(Failure::Configuration(anyhow!("{}", said.collect::<Vec<_>>().join("\n"))))
 }
 
 /// The whole life of the service, from the first connection to the last commit.

@@ -37,6 +37,7 @@ codes! {
     MISSING_KEY = "C0117", "a primary key is needed";
     DUPLICATE_KEY = "C0118", "a primary key is declared twice, or holds a column twice";
     CONSTRAINT_CONFLICT = "C0119", "constraints of a column are repeated or contradict each other";
+    MISSING_FILE = "C0120", "the file of a table is not there";
 }
 
 #[cfg(test)]

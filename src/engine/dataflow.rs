@@ -93,7 +93,7 @@ impl Dataflow {
         times: &EpochTimes,
     ) -> Result<EpochRun, DataflowError> {
         let mut run = EpochRun::new(pipeline);
-        let turn = Turn { loaded: self.turns_loaded(times), forgets: self.forgets(pipeline, times) };
+        let turn = self.next_turn(pipeline, times);
         for mut cell in self.cells() {
             let id = cell.id;
             let source = sources.get_mut(id).and_then(Option::take);
@@ -134,9 +134,12 @@ impl Dataflow {
         let times = EpochTimes {
             before: watermarks.to_vec(),
             after: watermarks.to_vec(),
-            loaded: false,
+            recomputes: true,
             ..EpochTimes::default()
         };
+        for (relation, shards) in pipeline.relations.iter().zip(&mut self.shards) {
+            shards.iter_mut().flatten().try_for_each(|shard| shard.restored()).map_err(|e| failed(relation, e))?;
+        }
         let mut has_contents = vec![false; pipeline.relations.len()];
         for part in 0.. {
             let mut changes: Vec<ChangeBatch> = Vec::with_capacity(pipeline.relations.len());
@@ -146,11 +149,13 @@ impl Dataflow {
                 is_last &= contents.is_none();
                 has_contents[id] |= contents.is_some();
                 changes.push(match contents {
-                    // Rows that nothing upstream can bring back stand beside those that are derived again.
-                    contents if matches!(relation.operator, OperatorPlan::FrozenRows(_)) => {
+                    // Rows that nothing upstream can bring back, or that have not been handed on yet, stand beside those that
+                    // are derived again.
+                    contents if matches!(relation.operator, OperatorPlan::FrozenRows(_) | OperatorPlan::Pace(_)) => {
                         let derived = self.derive(pipeline, id, &changes, &times)?;
                         let both: Vec<ChangeBatch> = contents.into_iter().chain([derived]).collect();
-                        ChangeBatch::concat(&relation.schema, &both).map_err(|e| failed(relation, e.into()))?
+                        let both = ChangeBatch::concat(&relation.schema, &both).and_then(ChangeBatch::consolidate);
+                        both.map_err(|e| failed(relation, e.into()))?
                     }
                     Some(contents) => contents,
                     None if has_contents[id] => ChangeBatch::empty(relation.schema.clone()),
@@ -185,7 +190,8 @@ impl Dataflow {
 
     /// Whether any operator has something to do at these watermarks without input.
     pub fn is_due(&self, pipeline: &Pipeline, times: &EpochTimes) -> bool {
-        if self.turns_loaded(times) || self.forgets(pipeline, times) {
+        let turn = self.next_turn(pipeline, times);
+        if turn.loaded || turn.forgets || turn.hurries {
             return true;
         }
         let reached = of_all(pipeline, &self.shards, times);
@@ -309,6 +315,9 @@ impl Cell<'_> {
         let inputs = inputs(relation, source, upstream.changes).map_err(|e| failed(relation, e))?;
         let rows_in = inputs.iter().map(|i| i.len() as u64).sum();
         let mut ctx = context(pipeline, self.id, times, upstream.reached);
+        if turn.hurries && matches!(relation.operator, OperatorPlan::Pace(_)) {
+            ctx.clock_ms = i64::MAX;
+        }
         ctx.hand_over_max = ctx.hand_over_max.div_ceil(self.n_shards.0.max(1) as usize);
         fail_point::reach("execute.relation");
         let output = self.run_shards(relation, inputs, &ctx, turn.loaded).map_err(|e| failed(relation, e))?;

@@ -323,6 +323,7 @@ fn hands_on_records(relation: &Relation) -> bool {
         | OperatorPlan::RunningWindow(_)
         | OperatorPlan::BucketWindow(_)
         | OperatorPlan::FirstRow(_)
+        | OperatorPlan::TopRows(_)
         | OperatorPlan::FinalRows(_)
         | OperatorPlan::Pace(_)
         | OperatorPlan::TemporalFilter(_)

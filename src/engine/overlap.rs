@@ -286,6 +286,7 @@ impl<'d, C, R, W, E: From<DataflowError>> State<'d, C, R, W, E> {
                     sources: epoch.sources,
                     // Nothing waits here to be handed on, once all is loaded.
                     turn: Turn {
+                        hurries: false,
                         loaded: epoch.times.loaded && !self.was_loaded,
                         forgets: epoch.times.loaded && self.was_loaded,
                     },

@@ -124,7 +124,7 @@ mod tests {
     fn pipeline(private: &str) -> Pipeline {
         let rules = format!(
             "CREATE STREAM people (name VARCHAR NOT NULL {private}) WITH (topic = 'people', format = 'json');
-            CREATE SINK out WITH (topic = 'out', format = 'json') AS SELECT name FROM people;"
+            CREATE SINK out WITH (topic = 'out', format = 'json', allow_private = true) AS SELECT name FROM people;"
         );
         let (statements, errors) = parse(&Pack::from_text("rules.sql", &rules));
         assert!(errors.is_empty(), "{errors:?}");

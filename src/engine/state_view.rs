@@ -145,9 +145,12 @@ impl<'a> StateView<'a> {
     /// Which of a relation's logged columns may hold what a column marked PRIVATE held.
     pub fn private_columns(&self, relation: RelationId) -> PrivateColumns {
         let Some(planned) = self.pipeline.relations.get(relation) else { return PrivateColumns::All };
-        if let OperatorPlan::SourceTable(definition, _) = &planned.operator {
-            let private = definition.columns.iter().filter(|c| c.private).map(|c| c.name.clone());
-            return PrivateColumns::Named(private.collect());
+        let has_named_columns = matches!(
+            planned.operator,
+            OperatorPlan::SourceTable(..) | OperatorPlan::Upsert(_) | OperatorPlan::Changes(_)
+        );
+        if let Some(private) = self.pipeline.private.get(planned.name.as_ref()).filter(|_| has_named_columns) {
+            return PrivateColumns::Named(private.clone());
         }
         match self.reads_private(relation) {
             true => PrivateColumns::All,
@@ -178,7 +181,7 @@ impl<'a> StateView<'a> {
 pub enum PrivateColumns {
     /// These.
     Named(BTreeSet<String>),
-    /// All: nothing tells which of a derived relation's columns hold what is private.
+    /// All: nothing tells which of an operator's own columns hold what is private.
     All,
 }
 

@@ -340,10 +340,12 @@ impl Worker {
             before,
             after,
             loaded,
-            clock_ms: if self.options.holds_back { clock_ms } else { i64::MAX },
+            // When the input has ended nothing waits for a clock any more.
+            clock_ms: if self.options.holds_back && !end_of_input { clock_ms } else { i64::MAX },
             // A first load of which part is recorded only is handed over as one: what comes later is no first load.
             hand_over_max: if may_flood { usize::MAX } else { self.options.hand_over_max },
             held_back: self.control.held_back().clone(),
+            recomputes: false,
         };
         let is_idle = taken.records.is_empty() && !self.control.is_changed();
         if is_idle && !self.dataflow.is_due(&self.pipeline, &times) {

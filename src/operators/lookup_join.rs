@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use arrow::array::{Array, BinaryArray, RecordBatch};
+use arrow::array::{BinaryArray, BooleanArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
 use super::event_time::milliseconds;
@@ -31,6 +31,9 @@ pub struct LookupJoinSpec {
 ///
 /// A row that has a match leaves at once. Any other leaves when a change of the table brings one, or as a row without a match
 /// when the time is over by the epochs' clock. A row that can match nothing, its key being null, does not wait.
+///
+/// Rows that wait hold event time back, which rows behind the watermark cannot do: these are reported late. Without a clock, as
+/// in a replay, nothing waits, and all is as without `wait`.
 #[derive(Clone, Debug)]
 pub struct LookupWait {
     /// How long, in milliseconds.
@@ -107,6 +110,38 @@ impl WaitingSide {
             n_logged: 0,
             is_stale: false,
         })
+    }
+
+    /// Divides rows of the stream into those to look up and the numbers of the records that are late.
+    fn refuse_late(&self, stream: &ChangeBatch, ctx: &EpochContext) -> Result<(ChangeBatch, Vec<u64>), OperatorError> {
+        let before = ctx.watermarks_before.first().copied().unwrap_or(Watermark::MIN);
+        let in_time: BooleanArray =
+            self.oldest(&stream.rows)?.into_iter().map(|ms| Some(ms.is_none_or(|ms| ms >= before.0))).collect();
+        if in_time.true_count() == stream.len() {
+            return Ok((stream.clone(), Vec::new()));
+        }
+        let late = match &stream.order {
+            Order::Sequence(numbers) => {
+                numbers.iter().zip(&in_time).filter(|(_, in_time)| *in_time == Some(false)).map(|(n, _)| *n).collect()
+            }
+            _ => Vec::new(),
+        };
+        Ok((stream.filter(&in_time)?, late))
+    }
+
+    /// The least event time of each row; none where it has none.
+    fn oldest(&self, rows: &RecordBatch) -> Result<Vec<Option<i64>>, OperatorError> {
+        let mut oldest: Vec<Option<i64>> = vec![None; rows.num_rows()];
+        for (column, offset) in &self.wait.event_times {
+            for (oldest, time) in oldest.iter_mut().zip(milliseconds(rows.column(*column))?.iter()) {
+                let time = time.map(|ms| ms.saturating_add(*offset));
+                *oldest = match (*oldest, time) {
+                    (Some(a), Some(b)) => Some(a.min(b)),
+                    (a, b) => a.or(b),
+                };
+            }
+        }
+        Ok(oldest)
     }
 
     /// What leaves in an epoch: rows that waited, then rows of the stream; those that find nothing begin to wait.
@@ -204,12 +239,9 @@ impl WaitingSide {
         }
         let batch = stream.take(&places.to_vec().into())?.rows;
         let (keys, rows) = (self.key.encode(&batch)?, self.row.encode(&batch)?);
-        let time = |(column, offset): &(usize, i64)| Ok((milliseconds(batch.column(*column))?, *offset));
-        let times = self.wait.event_times.iter().map(time).collect::<Result<Vec<_>, OperatorError>>()?;
+        let times = self.oldest(&batch)?;
         let until = clock_ms.saturating_add(self.wait.wait_ms);
-        for row in 0..batch.num_rows() {
-            let of_row = times.iter().filter(|(array, _)| array.is_valid(row));
-            let oldest = of_row.map(|(array, offset)| array.value(row).saturating_add(*offset)).min();
+        for (row, oldest) in times.into_iter().enumerate() {
             let key = self.hold_key(keys.get(row));
             let oldest = oldest.unwrap_or(i64::MAX);
             self.rows.insert(Waiting { key, time: oldest, until, oldest, matched: false }, rows.get(row));
@@ -241,7 +273,12 @@ impl Operator for LookupJoin {
         let touched = self.lookup.take_in(table)?;
         match &mut self.waiting {
             None => Ok(self.pass_by(stream)?.into()),
-            Some(waiting) => Ok(waiting.process(&mut self.lookup, stream, &touched, &self.schema, ctx)?.into()),
+            Some(waiting) if ctx.clock_ms == i64::MAX && waiting.rows.len() == 0 => Ok(self.pass_by(stream)?.into()),
+            Some(waiting) => {
+                let (stream, late) = waiting.refuse_late(stream, ctx)?;
+                let changes = waiting.process(&mut self.lookup, &stream, &touched, &self.schema, ctx)?;
+                Ok(Output { late, ..changes.into() })
+            }
         }
     }
 

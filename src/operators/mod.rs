@@ -37,6 +37,7 @@ mod table_aggregate;
 mod table_join;
 mod table_window;
 mod temporal_filter;
+mod top_rows;
 mod upsert;
 mod waiting_rows;
 mod window_aggregate;
@@ -72,6 +73,7 @@ pub use table_window::{
     Frame, GroupAggregate, GroupStep, KernelStep, TableWindow, TableWindowSpec, WindowKernel, WindowStep,
 };
 pub use temporal_filter::{TemporalFilter, TemporalFilterSpec};
+pub use top_rows::{Numbering, TopOrder, TopRows, TopRowsSpec};
 pub use upsert::{Upsert, UpsertSpec};
 pub use window_aggregate::{Bucket, BucketEdge, Window, WindowAggregateSpec, window_aggregate};
 
@@ -89,12 +91,14 @@ pub struct EpochContext {
     /// How many rows a shard of `changes` or of a sink over a table hands on at most; what is left waits as differences and
     /// goes first in the next epoch. 0 = the sink is paused. Closed buckets wait likewise, one by one.
     pub hand_over_max: usize,
+    /// Whether derived state is being computed again after a restore: what comes in is what the inputs hold, not what changed.
+    pub recomputes: bool,
 }
 
 impl EpochContext {
     /// The context of an epoch at the start of time that may hand on everything.
     pub fn new(watermarks_before: Vec<Watermark>, watermarks_after: Vec<Watermark>, loaded: bool) -> Self {
-        Self { watermarks_before, watermarks_after, loaded, clock_ms: 0, hand_over_max: usize::MAX }
+        Self { watermarks_before, watermarks_after, loaded, clock_ms: 0, hand_over_max: usize::MAX, recomputes: false }
     }
 
     /// How many rows a shard hands on at most in this epoch.
@@ -206,6 +210,11 @@ pub trait Operator: Send {
 
     /// Applies a delta that [`Operator::take_delta`] gave, in the order they were given.
     fn restore(&mut self, _delta: &RecordBatch) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
+    /// Says that the last delta was applied: from now on the operator is asked for its watermark and what is due.
+    fn restored(&mut self) -> Result<(), OperatorError> {
         Ok(())
     }
 

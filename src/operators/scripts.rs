@@ -11,9 +11,10 @@ use super::{
     AggregateCall, AggregateFunction, Bucket, BucketEdge, BucketEdges, BucketWindow, BucketWindowSpec, Changes,
     ChangesSpec, Deadline, Deduplicate, DeduplicateSpec, FinalRows, FinalRowsSpec, FirstBy, FirstRow, FirstRowSpec,
     FrameBound, FullJoin, IntervalJoin, IntervalJoinSpec, IntervalKind, IntervalSide, JoinKind, KernelStep, KeyText,
-    LookupJoin, LookupJoinSpec, RunningFrame, RunningFunction, RunningOrder, RunningWindow, RunningWindowSpec,
-    TableAggregate, TableAggregateSpec, TableJoin, TableJoinSpec, TemporalFilter, TemporalFilterSpec, Upsert,
-    UpsertSpec, ValuePlace, Window, WindowAggregateSpec, WindowKernel, WindowStep, window_aggregate,
+    LookupJoin, LookupJoinSpec, Numbering, RunningFrame, RunningFunction, RunningOrder, RunningWindow,
+    RunningWindowSpec, TableAggregate, TableAggregateSpec, TableJoin, TableJoinSpec, TemporalFilter,
+    TemporalFilterSpec, TopOrder, TopRows, TopRowsSpec, Upsert, UpsertSpec, ValuePlace, Window, WindowAggregateSpec,
+    WindowKernel, WindowStep, window_aggregate,
 };
 use crate::functions::{Hop, Width, Zone};
 
@@ -223,7 +224,7 @@ fn sum_of(column: usize, frame: usize) -> RunningFunction {
 #[test]
 fn rows_in_order_of_event_time() {
     let input = columns("key text, at timestamp, n int, since timestamp");
-    let frame = |start, end| RunningFrame { start, end };
+    let frame = |start, end| RunningFrame { start, end, with_value_in: None };
     let spec = || RunningWindowSpec {
         n_keys: 1,
         bucket: None,
@@ -244,9 +245,33 @@ fn rows_in_order_of_event_time() {
 }
 
 #[test]
+fn rows_that_wait_for_later_ones() {
+    let input = columns("key text, at timestamp, n int, until timestamp");
+    let frame = |start, end| RunningFrame { start, end, with_value_in: None };
+    let call = AggregateCall { function: AggregateFunction::Count, argument: None, distinct: false, filter: None };
+    let spec = || RunningWindowSpec {
+        n_keys: 1,
+        bucket: None,
+        order: RunningOrder::EventTime { release: event_time(1), columns: vec![(1, SortOptions::new(false, false))] },
+        frames: vec![
+            frame(FrameBound::RowsAhead(1), FrameBound::RowsAhead(1)),
+            frame(FrameBound::Peers, FrameBound::RangeAhead(3)),
+        ],
+        forget_after_ms: None,
+        functions: vec![
+            RunningFunction::Value { column: 2, place: ValuePlace::First, frame: 0, default: None },
+            RunningFunction::Aggregate { call: call.clone(), frame: 1 },
+        ],
+        input: input.clone(),
+        schema: columns("key text, at timestamp, n int, until timestamp, next int, rows int"),
+    };
+    check("running_window_ahead.txt", &[Input::stream("rows", input.clone())], || RunningWindow::new(spec()).unwrap());
+}
+
+#[test]
 fn rows_in_order_of_arrival() {
     let input = columns("hour timestamp, key text, n int");
-    let frame = |start, end| RunningFrame { start, end };
+    let frame = |start, end| RunningFrame { start, end, with_value_in: None };
     let greatest = calls(&[(AggregateFunction::Max, Some(2), false)]).remove(0);
     let spec = || RunningWindowSpec {
         n_keys: 2,
@@ -316,6 +341,31 @@ fn first_rows_of_keys() {
     };
     let inputs = [Input::stream("rows", by_time.clone())];
     check("deduplicate_by_time.txt", &inputs, || FirstRow::new(spec()).unwrap());
+}
+
+#[test]
+fn first_rows_as_a_table() {
+    let input = columns("key text, at timestamp, n int");
+    let spec = || TopRowsSpec {
+        n_keys: 1,
+        order: TopOrder::Columns(vec![(2, SortOptions::new(true, false))]),
+        numbers: vec![(Numbering::RowNumber, Some(2))],
+        bucket: None,
+        input: input.clone(),
+        schema: columns("key text, at timestamp, n int, number uint"),
+    };
+    check("top_rows.txt", &[Input::stream("rows", input.clone())], || TopRows::new(spec()).unwrap());
+
+    let spec = || TopRowsSpec {
+        n_keys: 2,
+        order: TopOrder::LatestArrival,
+        numbers: vec![(Numbering::RowNumber, Some(1))],
+        bucket: Some(hour(1)),
+        input: columns("key text, hour timestamp, n int"),
+        schema: columns("key text, hour timestamp, n int, number uint"),
+    };
+    let inputs = [Input::stream("rows", spec().input)];
+    check("top_rows_by_arrival.txt", &inputs, || TopRows::new(spec()).unwrap());
 }
 
 #[test]

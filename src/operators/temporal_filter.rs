@@ -107,6 +107,23 @@ impl Operator for TemporalFilter {
         Ok(ChangeBatch::concat(&self.spec.schema, &parts)?.into())
     }
 
+    fn forget(&mut self, inputs: &[ChangeBatch], ctx: &EpochContext) -> Result<ChangeBatch, OperatorError> {
+        // Rows that come with this epoch's watermark do so as its changes: what is forgotten reaches no sink.
+        let watermark = ctx.watermark_before();
+        let mut parts: Vec<ChangeBatch> = Vec::new();
+        for input in inputs.iter().filter(|input| !input.is_empty()) {
+            let instants = milliseconds(input.rows.column(self.spec.time))?;
+            let waits = |instant_ms: i64| !watermark.has_passed(instant_ms);
+            let has_come: BooleanArray = instants.iter().map(|i| Some(i.is_some_and(|ms| !waits(ms)))).collect();
+            let is_held: BooleanArray = instants.iter().map(|i| Some(i.is_some_and(waits))).collect();
+            parts.push(input.filter(&has_come)?);
+            let held = input.filter(&is_held)?;
+            let held_ms: Vec<i64> = instants.iter().flatten().filter(|ms| waits(*ms)).collect();
+            self.hold(&held.rows, &held.weights, &held_ms)?;
+        }
+        Ok(ChangeBatch::concat(&self.spec.schema, &parts)?)
+    }
+
     fn next_timer(&self) -> Option<i64> {
         self.due.first_key_value().map(|(instant_ms, _)| *instant_ms)
     }
@@ -133,6 +150,20 @@ mod tests {
         let batch =
             RecordBatch::try_new(schema.clone(), vec![Arc::new(at.with_timezone("Asia/Shanghai")), Arc::new(n)]);
         ChangeBatch::table(batch.unwrap(), rows.iter().map(|(.., weight)| *weight).collect())
+    }
+
+    #[test]
+    fn rows_that_come_while_others_are_forgotten_are_changes_of_the_epoch() {
+        let schema = columns("at timestamp, n int");
+        let mut filter = TemporalFilter::new(TemporalFilterSpec { time: 0, schema: schema.clone() }).unwrap();
+        let rows = [(Some(1), 1, 1), (Some(5), 2, 1), (Some(9), 3, 1)];
+        filter.process(&[changes(&schema, &rows)], &epoch(0, 3, true)).unwrap();
+        let ctx = epoch(3, 7, true);
+        let gone = filter.forget(&[changes(&schema, &[(Some(1), 1, -1), (Some(9), 3, -1)])], &ctx).unwrap();
+        assert_eq!((lines(&gone.rows).len(), gone.weights.to_vec()), (1, vec![-1]), "the one that had come");
+        let come = filter.process(&[], &ctx).unwrap().changes;
+        assert_eq!((lines(&come.rows).len(), come.weights.to_vec()), (1, vec![1]), "the one that comes now");
+        assert_eq!(filter.state_size().rows, 0);
     }
 
     proptest! {

@@ -27,6 +27,8 @@ pub(super) struct Facts {
     pub(super) keys: Vec<Vec<usize>>,
     /// Pairs of columns of which one or both are set: the values that are, taken together, identify a row.
     pub(super) coalesced: Option<Vec<(usize, usize)>>,
+    /// Columns that hold what an expression over other columns of the relation says.
+    pub(super) computed: Vec<(usize, Expr)>,
     /// Whether the first key was declared, not found.
     pub(super) declared: bool,
     /// (column, key): the key identifies a row among those where the column is 1.

@@ -13,7 +13,7 @@ use datafusion::logical_expr::{Expr, Filter, LogicalPlan, Projection, SubqueryAl
 use super::builder::Builder;
 use super::error::{Result, refuse};
 use super::leaf::EpochTable;
-use super::nodes;
+use super::{lineage, nodes};
 
 /// Columns that a node's parent reads. Joins and windows leave the others out.
 pub(super) type Needed = BTreeSet<Column>;
@@ -29,13 +29,9 @@ pub(super) fn cut(builder: &mut Builder<'_>, plan: LogicalPlan, needed: &Needed)
         }
         LogicalPlan::Filter(f) => {
             let below = needed | &columns_of(std::slice::from_ref(&f.predicate));
-            let input = match unwrap(f.input) {
-                // What is kept of its rows decides how many it has to remember.
-                LogicalPlan::Window(window) => {
-                    nodes::table_window::cut_window(builder, window, &below, Some(&f.predicate))?
-                }
-                other => cut(builder, other, &below)?,
-            };
+            // What is kept of the rows of a window decides how many it has to remember.
+            let filter = lineage::source_expr(&f.input, &f.predicate);
+            let input = cut_below_filter(builder, unwrap(f.input), &below, &filter)?;
             nodes::first_rows::limit_rows(builder, &f.predicate, &input);
             Ok(LogicalPlan::Filter(Filter::try_new(f.predicate, Arc::new(input))?))
         }
@@ -85,6 +81,24 @@ pub(super) fn cut(builder: &mut Builder<'_>, plan: LogicalPlan, needed: &Needed)
             let word = text.split([':', ' ', '(']).next().unwrap_or_default().to_owned();
             refuse("C0400", format!("{word} cannot be streamed"), "Write the query with joins, GROUP BY and OVER.")
         }
+    }
+}
+
+/// Cuts what a filter reads. `filter` is it in the columns of the window that is the first below what only picks columns.
+fn cut_below_filter(
+    builder: &mut Builder<'_>,
+    plan: LogicalPlan,
+    needed: &Needed,
+    filter: &Expr,
+) -> Result<LogicalPlan> {
+    match plan {
+        LogicalPlan::Window(window) => nodes::table_window::cut_window(builder, window, needed, Some(filter)),
+        LogicalPlan::Projection(p) => {
+            let below = columns_of(&p.expr);
+            let input = cut_below_filter(builder, unwrap(p.input), &below, filter)?;
+            Ok(LogicalPlan::Projection(Projection::try_new(p.expr, Arc::new(input))?))
+        }
+        other => cut(builder, other, needed),
     }
 }
 

@@ -16,6 +16,7 @@ use super::nodes;
 use super::order::in_order;
 use super::pipeline::Pipeline;
 use super::place::place;
+use super::private::PrivateColumns;
 use super::pseudo_columns::{own_name, with_records};
 use super::retention::{Retention, plan_retention};
 use super::rewrite::{Rewritten, rewrite};
@@ -33,9 +34,11 @@ pub fn plan(catalog: &Catalog) -> std::result::Result<Pipeline, Vec<Diagnostic>>
     let ordered = in_order(catalog, rewritten, &mut findings);
     let ctx = session::session(catalog.time_zone);
     let followed: BTreeSet<TableRead> = ordered.iter().flat_map(|r| &r.followed).cloned().collect();
-    let planned = read_definitions(&ctx, catalog, ordered, &followed, &mut findings);
+    let mut private = PrivateColumns::default();
+    let planned = read_definitions(&ctx, catalog, ordered, &followed, &mut private, &mut findings);
     let optimised = optimise(&ctx, catalog, planned, &followed, &mut findings);
-    let pipeline = build(&ctx, catalog, optimised, &followed, &mut findings);
+    let mut pipeline = build(&ctx, catalog, optimised, &followed, &mut findings);
+    pipeline.private = private.by_relation();
     if findings.is_empty() {
         return Ok(pipeline);
     }
@@ -65,9 +68,11 @@ fn read_definitions(
     catalog: &Catalog,
     ordered: Vec<Rewritten>,
     followed: &BTreeSet<TableRead>,
+    private: &mut PrivateColumns,
     findings: &mut Vec<Diagnostic>,
 ) -> Vec<Planned> {
     for source in &catalog.sources {
+        private.add_source(source);
         register(ctx, &source.name, source.schema(), None, findings);
         let all = source.schema_with_records(catalog.time_zone);
         register(ctx, &with_records(&source.name), all, None, findings);
@@ -82,6 +87,7 @@ fn read_definitions(
     for source in &catalog.sources {
         for read in reads_of(followed, &source.name) {
             register(ctx, &read.name(), read.schema(&source.schema()), None, findings);
+            private.add_read(read);
         }
     }
     let relations = relation_names(catalog);
@@ -105,6 +111,8 @@ fn read_definitions(
                 continue;
             }
         };
+        findings.extend(private.check_sink(&definition, &plan));
+        private.add_definition(&name, &plan);
         let n_readers = readers.get(name.as_str()).copied().unwrap_or_default();
         // Put in the place of its name, it would be planned with the options of whoever reads it.
         let is_read_otherwise = n_readers > 1 || read_with_options.contains(name.as_str());
@@ -120,6 +128,7 @@ fn read_definitions(
         register(ctx, &name, schema.clone(), view, findings);
         for read in reads_of(followed, &name) {
             register(ctx, &read.name(), read.schema(&schema), None, findings);
+            private.add_read(read);
         }
         planned.push(Planned { definition, plan, stands_alone });
     }
@@ -294,7 +303,8 @@ fn build(
             .extend(catalog.sources.first().map(|s| Diagnostic::new("C0291", s.span, error.to_string()).hint(DEFECT)));
         Retention::default()
     });
-    Pipeline { time_zone: catalog.time_zone, relations: builder.relations, sinks: sink_plans, retention }
+    let private = BTreeMap::new();
+    Pipeline { time_zone: catalog.time_zone, relations: builder.relations, sinks: sink_plans, retention, private }
 }
 
 /// Cuts a definition and gives its relation the definition's name; a sink gets its last operator.
@@ -373,6 +383,7 @@ fn name_relation(
     let id = builder.relations.len() - 1;
     if let Some(relation) = builder.relations.last_mut() {
         relation.name = definition.name.clone();
+        nodes::pace::keep_id(relation);
     }
     builder.scans.insert(definition.name.to_string(), id);
     Ok(id)

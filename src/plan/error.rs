@@ -118,7 +118,8 @@ struct Kind(&'static str, &'static str, &'static str);
 
 fn from_datafusion(error: &DataFusionError, definition: &QueryDefinition, relations: &[String]) -> Diagnostic {
     let found = error.diagnostic();
-    let text = error.strip_backtrace();
+    // What may fail for a row is tried, see `forgiving.rs`; the rule says CAST.
+    let text = error.strip_backtrace().replace("TRY_CAST", "CAST");
     let span = found.and_then(|d| d.span).map(|s| Span {
         file: definition.file,
         line: s.start.line,

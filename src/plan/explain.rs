@@ -5,7 +5,9 @@ use std::fmt::Write;
 
 use super::pipeline::{Distribution, OperatorPlan, Pipeline, Relation, RelationId};
 use crate::catalog::RelationKind;
-use crate::operators::{Deadline, FirstBy, FrameBound, LookupJoinSpec, RunningOrder, RunningWindowSpec, Window};
+use crate::operators::{
+    Deadline, FirstBy, FirstRowSpec, FrameBound, LookupJoinSpec, RunningOrder, RunningWindowSpec, TopRowsSpec, Window,
+};
 
 /// Describes the relations of a pipeline, or those of one name.
 pub fn explain(pipeline: &Pipeline, relation: Option<&str>) -> String {
@@ -85,11 +87,19 @@ fn state(relation: &Relation) -> String {
                 if matches!(spec.first, FirstBy::Order { .. }) { ", each with its row while it waits" } else { "" };
             format!("logged; keys {}{waits}", until_closed(spec.bucket.as_ref()))
         }
+        OperatorPlan::TopRows(spec) => {
+            let rows = spec.numbers.iter().filter_map(|(_, limit)| *limit).min().unwrap_or_default();
+            let until = if spec.bucket.is_some() { "fixed when their bucket closes" } else { "without end" };
+            format!("logged; the first {rows} rows of each key, {until}")
+        }
         OperatorPlan::FinalRows(spec) => format!(
             "derived: rows until their bucket closes (allowed lateness {} ms); logged: up to where buckets are closed",
             spec.allowed_lateness_ms
         ),
-        OperatorPlan::Pace(spec) => format!("what changed in the last {} ms", spec.every_ms),
+        OperatorPlan::Pace(spec) => {
+            let seconds = spec.every_ms as f64 / 1e3;
+            format!("logged; keys that changed within {seconds} seconds of the clock, and their changes that wait")
+        }
         OperatorPlan::LookupJoin(LookupJoinSpec { wait: Some(wait), .. }) => {
             format!(
                 "logged; rows of the stream that find nothing, for {} seconds of the clock",
@@ -113,6 +123,9 @@ fn running_state(spec: &RunningWindowSpec) -> String {
     let mut parts = Vec::new();
     if let RunningOrder::EventTime { release, .. } = &spec.order {
         parts.push(format!("rows until the watermark lies {} ms after them", release.after_ms));
+    }
+    if spec.looks_ahead() {
+        parts.push("rows until those are there with which their frames end (they hold the watermark back)".into());
     }
     if spec.frames.iter().any(|frame| frame.start != FrameBound::Unbounded) {
         parts.push("the rows that frames reach".into());
@@ -158,7 +171,8 @@ fn retention(pipeline: &Pipeline, id: RelationId) -> Vec<String> {
         OperatorPlan::RunningWindow(spec) if spec.bucket.is_none() && spec.forget_after_ms.is_none() => {
             vec!["unbounded: the partition keys hold no bucket of the event time".into()]
         }
-        OperatorPlan::FirstRow(spec) if spec.bucket.is_none() => {
+        OperatorPlan::FirstRow(FirstRowSpec { bucket: None, .. })
+        | OperatorPlan::TopRows(TopRowsSpec { bucket: None, .. }) => {
             vec!["unbounded: keys stay, for they hold no bucket of the event time".into()]
         }
         OperatorPlan::FrozenRows(_) => {

@@ -80,6 +80,12 @@ pub(super) fn keys(builder: &Builder<'_>, plan: &LogicalPlan) -> Vec<Vec<usize>>
     let facts = &builder.facts[leaf];
     let n_columns = plan.schema().fields().len();
     let origins: Vec<Option<Origin>> = (0..n_columns).map(|idx| origin(builder, plan, idx)).collect();
+    // What a key column says may have been computed again from others.
+    let computed = |column: &usize| {
+        let (_, expr) = facts.computed.iter().find(|(computed, _)| computed == column)?;
+        let mut outputs = plan.schema().columns().into_iter().map(Expr::Column);
+        outputs.position(|output| source_expr(plan, &output) == *expr)
+    };
     let ones = columns_equal_to_one(builder, plan);
     let fixed = fixed_columns(builder, plan);
     let by_filter = facts.unique_when.iter().filter(|(rank, _)| ones.contains(rank)).map(|(_, key)| key);
@@ -88,7 +94,8 @@ pub(super) fn keys(builder: &Builder<'_>, plan: &LogicalPlan) -> Vec<Vec<usize>>
     // A table of the first of each group is one of groups: their key goes before that of the rows, if it is as short.
     let (declared, inferred) = facts.keys.split_at(usize::from(facts.declared));
     for (idx, key) in declared.iter().chain(by_filter).chain(inferred).enumerate() {
-        let output = |column: &usize| origins.iter().position(|o| *o == Some((leaf, *column)));
+        let output =
+            |column: &usize| origins.iter().position(|o| *o == Some((leaf, *column))).or_else(|| computed(column));
         // A column that a filter fixes tells no rows apart; it stays in the key where it is handed on.
         let handed_on = key.iter().filter(|column| output(column).is_some() || !fixed.contains(column));
         let outputs: Option<Vec<usize>> = handed_on.map(output).collect();

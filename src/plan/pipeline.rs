@@ -1,5 +1,6 @@
 //! The product of planning: relations in dependency order, each an operator with its input segments.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -11,7 +12,8 @@ use crate::catalog::{Format, Headers, Rate, RelationKind, SourceDefinition};
 use crate::operators::{
     BucketWindowSpec, ChangesSpec, ConstantSpec, DeduplicateSpec, FinalRowsSpec, FirstRowSpec, FrozenRowsSpec,
     IntervalJoinSpec, LookupJoinSpec, Operator, OperatorError, PaceSpec, RunningWindowSpec, SourceTableSpec,
-    TableAggregateSpec, TableJoinSpec, TableWindowSpec, TemporalFilterSpec, UpsertSpec, WindowAggregateSpec,
+    TableAggregateSpec, TableJoinSpec, TableWindowSpec, TemporalFilterSpec, TopRowsSpec, UpsertSpec,
+    WindowAggregateSpec,
 };
 
 /// The index of a relation in its pipeline.
@@ -28,6 +30,8 @@ pub struct Pipeline {
     pub sinks: Vec<SinkPlan>,
     /// When rows of tables leave memory.
     pub retention: Retention,
+    /// By name of a source, a definition or what reads its changes, the columns of its rows that hold values of PRIVATE columns.
+    pub private: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// One relation: an operator, what it reads, and what is known of its rows.
@@ -102,6 +106,8 @@ pub enum OperatorPlan {
     BucketWindow(BucketWindowSpec),
     /// The first row of each key of a stream.
     FirstRow(FirstRowSpec),
+    /// The first rows of each key of a stream, as a table.
+    TopRows(TopRowsSpec),
     /// The rows of a grouped table when their bucket closes.
     FinalRows(FinalRowsSpec),
     /// A table whose changes leave at most so often.
@@ -134,8 +140,9 @@ impl OperatorPlan {
             Self::LookupJoin(spec) => Some(Box::new(op::LookupJoin::new(spec.clone())?)),
             Self::IntervalJoin(spec) => Some(Box::new(op::IntervalJoin::new(spec.clone())?)),
             Self::WindowAggregate(spec) => Some(op::window_aggregate(spec.clone())?),
+            Self::TopRows(spec) => Some(Box::new(op::TopRows::new(spec.clone())?)),
             Self::FinalRows(spec) => Some(Box::new(op::FinalRows::new(spec.clone())?)),
-            Self::Pace(spec) => Some(Box::new(op::Pace::new(spec.clone()))),
+            Self::Pace(spec) => Some(Box::new(op::Pace::new(spec.clone())?)),
             Self::RunningWindow(spec) => Some(Box::new(op::RunningWindow::new(spec.clone())?)),
             Self::BucketWindow(spec) => Some(Box::new(op::BucketWindow::new(spec.clone())?)),
             Self::FirstRow(spec) => Some(Box::new(op::FirstRow::new(spec.clone())?)),
@@ -163,6 +170,7 @@ impl OperatorPlan {
             Self::RunningWindow(_) => "running_window",
             Self::BucketWindow(_) => "bucket_window",
             Self::FirstRow(_) => "deduplicate",
+            Self::TopRows(_) => "top_rows",
             Self::FinalRows(_) => "final_rows",
             Self::Pace(_) => "pace",
             Self::FrozenRows(_) => "frozen_rows",
@@ -183,7 +191,6 @@ impl OperatorPlan {
                 | Self::TableWindow(_)
                 | Self::TemporalFilter(_)
                 | Self::LookupJoin(LookupJoinSpec { wait: None, .. })
-                | Self::Pace(_)
                 | Self::SourceStream(_, None)
         )
     }

@@ -59,7 +59,7 @@ fn option(finding: &Diagnostic, definition: &QueryDefinition) -> Option<Span> {
     match (&definition.role, finding.code) {
         (QueryRole::Table { key: Some(key) }, "C0440") => named(key),
         (QueryRole::Sink(options), "C0447" | "C0448") => named(options.key.as_deref()?),
-        (QueryRole::Sink(options), "C0449" | "C0450" | "C0451") => named(options.count_by.as_slice()),
+        (QueryRole::Sink(options), "C0449" | "C0450") => named(options.count_by.as_slice()),
         (QueryRole::Sink(options), "C0453") => named(options.emit_time.as_slice()),
         _ => None,
     }
@@ -115,12 +115,13 @@ impl Clause {
             | ("C0417" | "C0418" | "C0461", Self::Subquery { is_not_in: true })
             | ("C0420", Self::GroupingSets)
             | ("C0212", Self::Cast)
-            | ("C0430" | "C0431" | "C0432" | "C0433" | "C0434" | "C0435" | "C0436" | "C0437", Self::Over)
-            | ("C0430" | "C0432" | "C0433", Self::DistinctOn) => true,
-            ("C0421" | "C0422", Self::Call(name)) => names(name),
-            ("C0424" | "C0425" | "C0427" | "C0480" | "C0481" | "C0482" | "C0483" | "C0484", Self::Call(name)) => {
-                ["tumble", "hop", "session", "date_trunc", "date_bin"].contains(&name.as_str())
-            }
+            | ("C0430" | "C0431" | "C0432" | "C0433" | "C0434" | "C0435" | "C0436" | "C0437" | "C0439", Self::Over)
+            | ("C0430" | "C0432" | "C0433" | "C0439", Self::DistinctOn) => true,
+            ("C0421" | "C0422" | "C0465", Self::Call(name)) => names(name),
+            (
+                "C0424" | "C0425" | "C0427" | "C0480" | "C0481" | "C0482" | "C0483" | "C0484" | "C0486",
+                Self::Call(name),
+            ) => ["tumble", "hop", "session", "date_trunc", "date_bin"].contains(&name.as_str()),
             ("C0210", Self::Constant(text)) => message.contains(&format!("'{text}'")),
             ("C0205", Self::Operation(sign)) => message.contains(&format!(" {sign} ")),
             ("C0312", Self::Output(name)) => message.contains(&format!("`{name}`")),

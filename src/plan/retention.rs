@@ -1,7 +1,7 @@
 //! For how long relations keep rows: which tables' rows may leave memory, when, and where their disappearance ends.
 //!
-//! A row of a table with a retention, or of a stream grouped by a bucket, is followed through the relations. Its disappearance may pass where it takes whole
-//! groups with it and changes nothing else: through what works row by row, along the left side of joins, and into groups
+//! A row of a table with a retention, or of a stream grouped by a bucket or ranked within one, is followed through the relations.
+//! Its disappearance may pass where it takes whole groups with it and changes nothing else: through what works row by row, along the left side of joins, and into groups
 //! whose key holds a bucket of its event time. Before any other input it ends, and the input keeps the rows that it last
 //! had (`frozen_rows`). All rows of a bucket leave at once, so that no group is ever left with a part of its rows.
 
@@ -22,7 +22,7 @@ use crate::stream::Watermark;
 /// When rows of a pipeline's tables leave memory.
 #[derive(Debug, Default)]
 pub struct Retention {
-    /// The tables of which rows leave: source tables, and streams grouped by a bucket.
+    /// The tables of which rows leave: source tables, and streams grouped by a bucket or ranked within one.
     pub expiries: BTreeMap<RelationId, Expiry>,
     /// The source tables whose rows stay after their retention, and why.
     pub staying: BTreeMap<RelationId, String>,
@@ -106,13 +106,15 @@ fn forget_gone_keys(builder: &mut Builder<'_>, retention: &Retention) {
     }
 }
 
-/// The tables with a retention in milliseconds, less those whose rows stay: source tables, and streams grouped by a bucket.
+/// The tables with a retention in milliseconds, less those whose rows stay: source tables, and streams grouped by a bucket
+/// or ranked within one.
 fn forgetful_sources(builder: &Builder<'_>, staying: &BTreeMap<RelationId, String>) -> Vec<(RelationId, i64)> {
     let of_relation = |(id, relation): (usize, &Relation)| match &relation.operator {
         OperatorPlan::SourceTable(_, spec) => Some((id, spec.retention?.retention_ms)),
         OperatorPlan::WindowAggregate(spec) if !spec.emit_final && spec.bucket.is_some() => {
             Some((id, spec.allowed_lateness_ms))
         }
+        OperatorPlan::TopRows(spec) => Some((id, spec.bucket.as_ref()?.after_ms)),
         _ => None,
     };
     let sources = builder.relations.iter().enumerate().filter_map(of_relation);
@@ -193,6 +195,7 @@ fn fate(builder: &Builder<'_>, paths: &Paths, relation: &Relation, idx: usize, s
         | OperatorPlan::RunningWindow(_)
         | OperatorPlan::BucketWindow(_)
         | OperatorPlan::FirstRow(_)
+        | OperatorPlan::TopRows(_)
         | OperatorPlan::FrozenRows(_) => Fate::Ends,
     }
 }

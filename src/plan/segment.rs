@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::concat_batches;
@@ -211,6 +211,8 @@ pub(super) struct Runner {
     plan: Arc<dyn ExecutionPlan>,
     slot: Arc<EpochSlot>,
     ctx: Arc<TaskContext>,
+    /// Held by a run: the slot is shared by all who run the plan, as workers in other threads may.
+    running: Mutex<()>,
 }
 
 impl Runner {
@@ -232,7 +234,7 @@ impl Runner {
             HashMap::new(),
             state.runtime_env().clone(),
         );
-        Ok(Self { plan, slot, ctx: Arc::new(ctx) })
+        Ok(Self { plan, slot, ctx: Arc::new(ctx), running: Mutex::default() })
     }
 
     pub(super) fn schema(&self) -> SchemaRef {
@@ -241,6 +243,7 @@ impl Runner {
 
     /// Runs the plan over rows lent by name. Partitions are driven one after the other, so that the order is fixed.
     pub(super) fn run(&self, lent: HashMap<String, RecordBatch>) -> Result<Vec<RecordBatch>, OperatorError> {
+        let _running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         self.slot.lend(lent);
         let failed = |e: DataFusionError| match e.find_root() {
             DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => OperatorError::Row(e.strip_backtrace()),

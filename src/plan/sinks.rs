@@ -13,7 +13,7 @@ use super::error::{Result, refuse};
 use super::pipeline::{Distribution, OperatorPlan, Relation, SinkPlan};
 use super::rewrite::normalise;
 use super::table_read::TableRead;
-use super::{RelationId, lineage, private};
+use super::{RelationId, lineage};
 use crate::catalog::{QueryDefinition, RelationKind, SinkOptions};
 use crate::format::json;
 use crate::operators::{ChangesSpec, KeyText, OperatorError, UpsertSpec};
@@ -88,7 +88,7 @@ pub(super) fn add_sink(
 ) -> Result<SinkPlan> {
     let names: Vec<String> = rest.schema().columns().into_iter().map(|c| c.name).collect();
     let declared = options.key.as_ref().map(|key| columns(definition, key, &names)).transpose()?;
-    let count_by = options.count_by.as_ref().map(|c| counted_column(builder, definition, c, &rest)).transpose()?;
+    let count_by = options.count_by.as_ref().map(|c| counted_column(definition, c, &rest)).transpose()?;
     let (operator, distribution, key, node) = match kind {
         RelationKind::Stream => (OperatorPlan::Select, Distribution::Single, declared.unwrap_or_default(), "select"),
         RelationKind::Table => {
@@ -243,13 +243,8 @@ fn columns(definition: &QueryDefinition, key: &[Ident], names: &[String]) -> Res
         .collect()
 }
 
-/// The column that `count_by` names: text that everyone may see.
-fn counted_column(
-    builder: &Builder<'_>,
-    definition: &QueryDefinition,
-    ident: &Ident,
-    rest: &LogicalPlan,
-) -> Result<usize> {
+/// The column that `count_by` names: a text.
+fn counted_column(definition: &QueryDefinition, ident: &Ident, rest: &LogicalPlan) -> Result<usize> {
     let (sink, name) = (&definition.name, &ident.value);
     let fields = rest.schema().fields();
     let Some(idx) = fields.iter().position(|f| *f.name() == normalise(ident)) else {
@@ -269,13 +264,6 @@ fn counted_column(
                 json::sql_type(data_type)
             ),
             "Count by a text column that takes a few values, such as the kind of action.",
-        );
-    }
-    if private::columns(builder, rest).get(idx).copied().unwrap_or(true) {
-        return refuse(
-            "C0451",
-            format!("sink `{sink}` is counted by column `{name}`, which may hold values of a PRIVATE column"),
-            "Counts are for everyone to see: count by a column that does not follow from PRIVATE ones.",
         );
     }
     Ok(idx)

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::sql::sqlparser::ast::{
     ExcludeSelectItem, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, Join,
     JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem, Spanned, Statement, TableAlias,
@@ -33,10 +34,31 @@ pub(super) struct Refused {
     pub(super) hint: &'static str,
 }
 
+/// The function of working days that an expression calls, if it does.
+pub(super) fn call_in(expr: &datafusion::logical_expr::Expr) -> Option<&'static str> {
+    use datafusion::logical_expr::Expr as Planned;
+    let mut found = None;
+    let _ = expr.apply(|e| {
+        if let Planned::ScalarFunction(call) = e {
+            found = found.or(FUNCTIONS.into_iter().find(|name| *name == call.func.name()));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found
+}
+
 /// Gives the calls of a SELECT that have no calendar the one of the table `calendar`.
 pub(super) fn give_calendar(catalog: &Catalog, select: &mut Select) -> Result<(), Refused> {
     let calls = calls(select);
     let Some(first) = calls.first() else { return Ok(()) };
+    if select.from.is_empty() {
+        return Err(Refused {
+            code: "C0322",
+            at: first.name.span(),
+            message: format!("`{}` stands in a query that reads no relation", first.name),
+            hint: "Call it where a relation is read, or hand a calendar in as the first argument.",
+        });
+    }
     if calendar(catalog).is_none() {
         return Err(Refused {
             code: "C0320",
@@ -122,10 +144,6 @@ fn lacks_calendar(function: &Function) -> bool {
 
 /// The calls of a SELECT without a calendar, not those of its subqueries.
 fn calls(select: &Select) -> Vec<Function> {
-    // A query that reads nothing has nothing to join with.
-    if select.from.is_empty() {
-        return Vec::new();
-    }
     let mut select = select.clone();
     let mut find = Find { calls: Vec::new(), n_queries: 0, n_functions: 0, top_only: false };
     let _ = VisitMut::visit(&mut select, &mut find);

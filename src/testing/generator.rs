@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch};
 use arrow::compute::{CastOptions, cast, cast_with_options, concat_batches, filter_record_batch, not};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use chrono_tz::Tz;
@@ -178,7 +178,7 @@ fn encoded(source: &SourceDefinition, zone: Tz, rows: &RecordBatch) -> Result<Ve
         Ok(encoder.encode(rows).map_err(|e| e.to_string())?.iter().map(<[u8]>::to_vec).collect())
     };
     let Some(deleted) = deleted else { return written(&rows) };
-    let is_deleted = arrow::compute::prep_null_mask_filter(deleted.as_boolean());
+    let is_deleted: BooleanArray = deleted.as_boolean().iter().map(|is| Some(is.unwrap_or(false))).collect();
     let kept = filter_record_batch(&rows, &not(&is_deleted).map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
     let gone = filter_record_batch(&rows, &is_deleted).map_err(|e| e.to_string())?;
     let mut kept = written(&kept)?.into_iter();

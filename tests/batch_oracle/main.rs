@@ -25,6 +25,7 @@ mod safe_riding;
 mod shapes;
 mod stream_shapes;
 mod table_shapes;
+mod top_rows_shapes;
 mod window_shapes;
 mod world;
 
@@ -110,7 +111,7 @@ fn run_case(shape: &Shape, seed: u64) -> Result<(), String> {
     let what = |e: String| format!("{e}\n({text})\n{history}");
     check_changes(&committed).map_err(what)?;
     let mut moments: Vec<usize> = vec![committed.epochs.len() - 1];
-    if !shape.is_stream() {
+    if !shape.is_stream() || shape.at_any_time {
         // The first entry stands before the first epoch, when an aggregate of nothing has not been written yet.
         moments.extend((0..2).map(|_| rng.usize(1..committed.epochs.len().max(2)).min(committed.epochs.len() - 1)));
     }
@@ -218,6 +219,11 @@ fn windows_over_streams_equal_batch() {
 }
 
 #[test]
+fn groups_values_and_later_rows_equal_batch() {
+    run_shapes(running_window_shapes::frames(), 6);
+}
+
+#[test]
 fn windows_by_arrival_equal_batch() {
     run_shapes(running_window_shapes::by_arrival(), 6);
 }
@@ -230,6 +236,12 @@ fn windows_over_buckets_of_streams_equal_batch() {
 #[test]
 fn first_rows_equal_batch() {
     run_shapes(running_window_shapes::deduplicate(), 6);
+}
+
+#[test]
+fn first_rows_of_streams_as_tables_equal_batch() {
+    run_shapes(top_rows_shapes::all(), 8);
+    run_shapes(top_rows_shapes::by_arrival(), 8);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The queries of `benches/nexmark` over seeded events that change places: what they hold at the end equals batch SQL, which
-//! for windows, sessions, winning and last bids is written out by hand.
+//! for windows, sessions and winning bids is written out by hand.
 
 use std::collections::BTreeMap;
 use std::path::Path;

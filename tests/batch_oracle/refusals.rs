@@ -42,12 +42,23 @@ fn queries_that_cannot_be_streamed_are_refused_with_a_hint() {
     refused("C0432", "SELECT id, row_number() OVER (PARTITION BY g ORDER BY arrival) AS r FROM t");
     refused("C0433", "SELECT id, row_number() OVER (PARTITION BY g ORDER BY arrival DESC) AS r FROM s");
     refused("C0433", "SELECT id, row_number() OVER (PARTITION BY g ORDER BY at, arrival) AS r FROM s");
-    refused("C0434", "SELECT id, lead(n) OVER (PARTITION BY g ORDER BY at) AS r FROM s");
+    refused(
+        "C0430",
+        "SELECT id FROM s QUALIFY row_number() OVER (PARTITION BY g ORDER BY n) > 1 OR row_number() OVER (PARTITION BY g ORDER BY n) = 1",
+    );
+    refused("C0439", "SELECT id FROM s QUALIFY row_number() OVER (PARTITION BY g ORDER BY n) <= 20000");
+    refused("C0434", "SELECT id, ntile(4) OVER (PARTITION BY g ORDER BY at) AS r FROM s");
+    refused("C0434", "SELECT id, lead(n) OVER (PARTITION BY g ORDER BY arrival) AS r FROM s");
+    refused("C0434", "SELECT id, lead(n) IGNORE NULLS OVER (PARTITION BY g ORDER BY at) AS r FROM s");
+    refused("C0434", "SELECT id, lead(n, -1) OVER (PARTITION BY g ORDER BY at) AS r FROM s");
     refused(
         "C0434",
-        "SELECT id, sum(n) OVER (PARTITION BY g ORDER BY at ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS r FROM s",
+        "SELECT id, sum(n) OVER (PARTITION BY g ORDER BY at ROWS BETWEEN 1 PRECEDING AND UNBOUNDED FOLLOWING) AS r FROM s",
     );
-    refused("C0435", "SELECT id, sum(n) OVER (ORDER BY at GROUPS 2 PRECEDING) AS r FROM s");
+    refused(
+        "C0434",
+        "SELECT id, sum(n) OVER (PARTITION BY g ORDER BY arrival ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS r FROM s",
+    );
     refused("C0435", "SELECT id, sum(n) OVER (ORDER BY arrival RANGE 2 PRECEDING) AS r FROM s");
     refused("C0436", "SELECT id, median(n) OVER (PARTITION BY g ORDER BY at) AS r FROM s");
     refused("C0437", "SELECT id, array_agg(n) OVER (PARTITION BY g ORDER BY at) AS r FROM s");

@@ -57,6 +57,80 @@ pub(crate) fn by_event_time() -> Vec<Shape> {
     ]
 }
 
+/// Frames of groups, rows with a value, and frames that end behind the row.
+pub(crate) fn frames() -> Vec<Shape> {
+    vec![
+        stream(
+            "groups",
+            "SELECT id, at, g, sum(n) OVER (PARTITION BY g ORDER BY at GROUPS BETWEEN 2 PRECEDING AND CURRENT ROW) AS s,
+                    count(*) OVER (PARTITION BY g ORDER BY at GROUPS BETWEEN 3 PRECEDING AND 1 PRECEDING) AS c,
+                    max(n) OVER (PARTITION BY g ORDER BY at GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS m FROM s ",
+        ),
+        stream(
+            "ignore_nulls",
+            "SELECT id, at, first_value(n) IGNORE NULLS OVER w AS f, last_value(n) IGNORE NULLS OVER w AS l, nth_value(n, 2) IGNORE NULLS OVER w AS t,
+                    last_value(x) IGNORE NULLS OVER w AS y, lag(n) IGNORE NULLS OVER w AS p, lag(n, 2, -1) IGNORE NULLS OVER w AS q, lag(n) OVER w AS o
+             FROM s WINDOW w AS (PARTITION BY g ORDER BY at, id, n, x, b ROWS UNBOUNDED PRECEDING)",
+        ),
+        stream(
+            "ignore_nulls_sliding",
+            "SELECT id, at, first_value(n) IGNORE NULLS OVER w AS f, last_value(n) IGNORE NULLS OVER w AS l, first_value(n) OVER w AS g
+             FROM s WINDOW w AS (PARTITION BY g ORDER BY at, id, n, x, b ROWS BETWEEN 3 PRECEDING AND 1 PRECEDING)",
+        ),
+        stream(
+            "ignore_nulls_in_bucket",
+            "SELECT id, at, last_value(n) IGNORE NULLS OVER (PARTITION BY g, tumble(at, INTERVAL '2 hours') ORDER BY at, id, n, x, b ROWS UNBOUNDED PRECEDING) AS l FROM s ",
+        ),
+        stream(
+            "nth_from_the_end",
+            "SELECT id, at, nth_value(n, -2) OVER (PARTITION BY g ORDER BY at, id, n, x, b ROWS UNBOUNDED PRECEDING) AS t FROM s ",
+        ),
+        stream(
+            "lead",
+            "SELECT id, at, g, lead(id) OVER w AS l, lead(n, 2, -1) OVER w AS m, lag(id) OVER w AS p, row_number() OVER w AS r, rank() OVER (PARTITION BY g ORDER BY at) AS k
+             FROM s WINDOW w AS (PARTITION BY g ORDER BY at, id, n, x, b)",
+        ),
+        stream(
+            "rows_ahead",
+            "SELECT id, at, sum(n) OVER w AS s, count(*) OVER w AS c, first_value(id) OVER w AS f, last_value(id) OVER w AS l, min(x) OVER w AS i,
+                    max(n) OVER (PARTITION BY g ORDER BY at, id, n, x, b ROWS BETWEEN 1 FOLLOWING AND 3 FOLLOWING) AS m,
+                    sum(n) OVER (PARTITION BY g ORDER BY at, id, n, x, b ROWS BETWEEN UNBOUNDED PRECEDING AND 1 FOLLOWING) AS u
+             FROM s WINDOW w AS (PARTITION BY g ORDER BY at, id, n, x, b ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING)",
+        ),
+        stream(
+            "range_ahead",
+            "SELECT id, at, g, count(*) OVER w AS c, sum(n) OVER w AS s, rank() OVER w AS k, dense_rank() OVER w AS d,
+                    min(n) OVER (PARTITION BY g ORDER BY at RANGE BETWEEN INTERVAL '10 minutes' FOLLOWING AND INTERVAL '1 hour' FOLLOWING) AS m
+             FROM s WINDOW w AS (PARTITION BY g ORDER BY at RANGE BETWEEN INTERVAL '30 minutes' PRECEDING AND INTERVAL '30 minutes' FOLLOWING)",
+        ),
+        stream(
+            "groups_ahead",
+            "SELECT id, at, sum(n) OVER (PARTITION BY g ORDER BY at GROUPS BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS s,
+                    count(*) OVER (PARTITION BY g ORDER BY at GROUPS BETWEEN CURRENT ROW AND 2 FOLLOWING) AS c FROM s ",
+        ),
+        stream(
+            "ahead_with_values",
+            "SELECT id, at, first_value(n) IGNORE NULLS OVER w AS f, last_value(n) IGNORE NULLS OVER w AS l
+             FROM s WINDOW w AS (PARTITION BY g ORDER BY at, id, n, x, b ROWS BETWEEN 1 FOLLOWING AND 4 FOLLOWING)",
+        ),
+        stream("ahead_without_keys", "SELECT id, at, lead(n) OVER (ORDER BY at, id) AS l FROM q"),
+        stream(
+            "tumble_of_lead",
+            "SELECT window_start, count(*) AS c, max(d) AS d FROM a GROUP BY tumble(at, INTERVAL '2 hours') EMIT FINAL",
+        )
+        .view("a", "SELECT at, lead(n) OVER (PARTITION BY g ORDER BY at, id) - n AS d FROM q")
+        .batch("SELECT tumble(at, INTERVAL '2 hours') AS window_start, count(*) AS c, max(d) AS d FROM a GROUP BY tumble(at, INTERVAL '2 hours')"),
+        stream(
+            "tumble_of_range_ahead",
+            "SELECT window_start, count(*) AS c, sum(d) AS d FROM a GROUP BY tumble(at, INTERVAL '1 hour') EMIT FINAL",
+        )
+        .view("a", "SELECT at, count(*) OVER (PARTITION BY g ORDER BY at RANGE BETWEEN CURRENT ROW AND INTERVAL '45 minutes' FOLLOWING) AS d FROM q")
+        .batch("SELECT tumble(at, INTERVAL '1 hour') AS window_start, count(*) AS c, sum(d) AS d FROM a GROUP BY tumble(at, INTERVAL '1 hour')"),
+        stream("last_before_lead", "SELECT id, at, l FROM a WHERE l > 0")
+            .view("a", "SELECT id, at, lead(n) OVER (PARTITION BY g ORDER BY at, id) AS l FROM q"),
+    ]
+}
+
 /// Batch numbers the rows as they came.
 pub(crate) fn by_arrival() -> Vec<Shape> {
     vec![
@@ -78,6 +152,15 @@ pub(crate) fn by_arrival() -> Vec<Shape> {
         .batch(
             "SELECT id, at, sum(n) OVER w AS s, avg(x) OVER w AS a, min(x) OVER w AS l, array_agg(id) OVER w AS ids
              FROM (SELECT *, row_number() OVER () AS i FROM s) AS s WINDOW w AS (PARTITION BY g ORDER BY i ROWS BETWEEN 4 PRECEDING AND 1 PRECEDING)",
+        ),
+        stream(
+            "arrival_with_values",
+            "SELECT id, at, last_value(n) IGNORE NULLS OVER w AS l, lag(n) IGNORE NULLS OVER w AS p, first_value(n) IGNORE NULLS OVER w AS f
+             FROM s WINDOW w AS (PARTITION BY g ORDER BY arrival ROWS UNBOUNDED PRECEDING)",
+        )
+        .batch(
+            "SELECT id, at, last_value(n) IGNORE NULLS OVER w AS l, lag(n) IGNORE NULLS OVER w AS p, first_value(n) IGNORE NULLS OVER w AS f
+             FROM (SELECT *, row_number() OVER () AS i FROM s) AS s WINDOW w AS (PARTITION BY g ORDER BY i ROWS UNBOUNDED PRECEDING)",
         ),
         stream("arrival_in_bucket", "SELECT id, at, count(*) OVER (PARTITION BY g, tumble(at, INTERVAL '1 hour') ORDER BY arrival) AS c FROM q")
             .batch("SELECT id, at, count(*) OVER (PARTITION BY g, tumble(at, INTERVAL '1 hour') ORDER BY i) AS c FROM (SELECT *, row_number() OVER () AS i FROM q) AS q"),

@@ -23,6 +23,8 @@ pub(crate) struct Shape {
     query: &'static str,
     batch: Option<&'static str>,
     result: KeyOf,
+    /// Whether a table over streams equals batch after any epoch, not only at the end.
+    pub(crate) at_any_time: bool,
     /// The columns that identify a row of the result, for CHANGES; found from the pack if inferred.
     key: &'static str,
 }
@@ -33,7 +35,7 @@ impl Shape {
             KeyOf::Declared(key) | KeyOf::Bag(key) => key,
             KeyOf::Inferred | KeyOf::Stream => "",
         };
-        Self { name, steps: Vec::new(), streamed: Vec::new(), query, batch: None, result, key }
+        Self { name, steps: Vec::new(), streamed: Vec::new(), query, batch: None, result, at_any_time: false, key }
     }
 
     /// A result whose key the planner must find: these columns.
@@ -56,6 +58,12 @@ impl Shape {
     /// What batch SQL says instead of the query.
     pub(crate) fn batch(mut self, sql: &'static str) -> Self {
         self.batch = Some(sql);
+        self
+    }
+
+    /// The result is that of the rows so far after any epoch.
+    pub(crate) fn at_any_time(mut self) -> Self {
+        self.at_any_time = true;
         self
     }
 

@@ -20,3 +20,13 @@ CREATE TABLE calendar (day DATE PRIMARY KEY, working BOOLEAN) WITH (topic = 'cal
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT person_id, add_working_days(max(at), 3) AS due FROM visits GROUP BY person_id;
 --- a calendar of other columns
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT town, working_calendar(born, age) AS c FROM people GROUP BY town;
+--- working days in a query that reads nothing
+CREATE TABLE calendar (day DATE PRIMARY KEY, working BOOLEAN) WITH (topic = 'calendar', format = 'json');
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT visit_id FROM visits AS v WHERE EXISTS (SELECT 1 WHERE add_working_days(v.at, 3) > v.at);
+--- working days of the one stream by the calendar of the other
+CREATE TABLE calendar (day DATE PRIMARY KEY, working BOOLEAN) WITH (topic = 'calendar', format = 'json');
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT ride_id FROM rides AS r
+    WHERE NOT EXISTS (SELECT 1 FROM stops AS s WHERE s.ride_id = r.ride_id AND s.at >= r.at AND s.at <= add_working_days(r.at, 3));
+--- working days without a calendar in a subquery
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT person_id FROM people AS p
+    WHERE EXISTS (SELECT 1 FROM visits AS v WHERE v.person_id = p.person_id AND working_days_between(v.at, v.at) > 3);

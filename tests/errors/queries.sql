@@ -31,3 +31,17 @@ CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT town, age, count(*) 
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT person_id, town FROM people AS p WHERE 'p1' NOT IN (SELECT v.person_id FROM visits AS v WHERE v.person_id = p.person_id);
 --- a list of a whole table
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT array_agg(person_id ORDER BY person_id) AS people FROM people;
+--- a stream in an order that no watermark follows
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT ride_id, sum(speed) OVER (PARTITION BY person_id ORDER BY speed) AS sum_so_far FROM rides;
+--- more first rows than are kept
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT * FROM rides QUALIFY row_number() OVER (PARTITION BY person_id ORDER BY ride_id DESC) <= 100000;
+--- numbers of the last to arrive
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT ride_id, row_number() OVER (PARTITION BY person_id ORDER BY arrival DESC) AS n FROM rides;
+--- a share of all rows of a stream
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT ride_id, ntile(4) OVER (PARTITION BY person_id ORDER BY at) AS quarter FROM rides;
+--- the next value, which may never come
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT ride_id, lead(speed) IGNORE NULLS OVER (PARTITION BY person_id ORDER BY at) AS next_speed FROM rides;
+--- all that is to come
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT ride_id, count(*) OVER (PARTITION BY person_id ORDER BY at ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS n FROM rides;
+--- later rows by arrival
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT ride_id, lead(ride_id) OVER (PARTITION BY person_id ORDER BY arrival) AS next_id FROM rides;

@@ -13,6 +13,15 @@ CREATE SINK s WITH (topic = 's', format = 'json', count_by = 'kind') AS SELECT p
 CREATE SINK s WITH (topic = 's', format = 'json', count_by = 'age') AS SELECT person_id, age FROM people;
 --- counted by what is private
 CREATE SINK s WITH (topic = 's', format = 'json', count_by = 'initial', allow_private = true) AS SELECT person_id, substr(name, 1, 1) AS initial FROM people;
+--- what is private
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT person_id, upper(name) AS caller, town FROM people;
+--- what is private, by way of a view and a star
+CREATE VIEW neighbours AS SELECT p.person_id, p.town, q.name AS neighbour FROM people AS p JOIN people AS q ON q.person_id = p.town;
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT * FROM neighbours;
+--- what is private of a group
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT town, count(name) AS n, max(name) AS last FROM people GROUP BY town;
+--- what is private of changes
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT after.person_id AS person_id, before.name AS name FROM CHANGES(people);
 --- rows of a stream that are to settle
 CREATE SINK s WITH (topic = 's', format = 'json', settle = '5 seconds') AS SELECT ride_id FROM rides;
 --- an emit time that is no timestamp

@@ -34,3 +34,10 @@ CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT window_start, count(
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT window_start, count(*) AS n FROM rides GROUP BY session(at, INTERVAL '0 hours');
 --- a stream at a pace
 CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT ride_id FROM rides WHERE helmet EMIT CHANGES EVERY '5 seconds';
+--- final rows that wait longer than their table keeps them
+CREATE TABLE trips (trip_id VARCHAR PRIMARY KEY, at TIMESTAMP WITH TIME ZONE NOT NULL)
+    WITH (topic = 'trips', format = 'json', event_time = 'at', retention = '1 hour');
+CREATE SINK s WITH (topic = 's', format = 'json', allowed_lateness = '2 days') AS SELECT window_start, count(*) AS n FROM trips GROUP BY tumble(at, INTERVAL '1 day') EMIT FINAL;
+--- final rows of a table whose buckets leave before
+CREATE TABLE hours AS SELECT window_start AS hour, count(*) AS n FROM rides GROUP BY tumble(at, INTERVAL '1 hour') EMIT CHANGES;
+CREATE SINK s WITH (topic = 's', format = 'json', allowed_lateness = '90 minutes') AS SELECT tumble(hour, INTERVAL '1 day') AS day, sum(n) AS n FROM hours GROUP BY tumble(hour, INTERVAL '1 day') EMIT FINAL;

@@ -7,7 +7,8 @@
 //! kafka_client truncate  BROKERS TOPIC PARTITION OFFSET     deletes the records before the offset
 //! kafka_client produce   BROKERS TOPIC KEY_COLUMNS FILE     key columns by comma, or `-`; FILE may be `-`
 //! kafka_client feed      BROKERS                            lines `TOPIC <tab> KEY_COLUMNS <tab> ROW` until stdin ends
-//! kafka_client send      BROKERS TOPIC                      lines `{"partition", "timestamp", "key", "value"}`, in hexadecimal
+//! kafka_client send      BROKERS TOPIC                      lines `{"partition", "timestamp", "key", "value", "headers"}`: key
+//!                                                           and value in hexadecimal, headers by name as text
 //! kafka_client consume   BROKERS TOPIC [read_uncommitted]   to its end, by partition and offset
 //! kafka_client ends      BROKERS TOPIC ..                   by topic and partition: low, high, and stable offset
 //! kafka_client committed BROKERS GROUP TOPIC ..             by topic and partition: the group's offset
@@ -30,7 +31,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceS
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Headers;
+use rdkafka::message::{Header, Headers, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use serde_json::{Map, Value, json};
@@ -212,6 +213,12 @@ fn send(brokers: &str, topic: &str) -> Outcome {
         record.payload = value.as_deref();
         record.partition = given.get("partition").and_then(Value::as_i64).map(|p| p as i32);
         record.timestamp = given.get("timestamp").and_then(Value::as_i64);
+        record.headers = given.get("headers").and_then(Value::as_object).map(|headers| {
+            let insert = |all: OwnedHeaders, (name, value): (&String, &Value)| {
+                all.insert(Header { key: name, value: value.as_str() })
+            };
+            headers.iter().fold(OwnedHeaders::new(), insert)
+        });
         feed.send(record)?;
     }
     feed.end()
@@ -261,6 +268,8 @@ fn consume(brokers: &str, topic: &str, isolation: &str) -> Outcome {
                 reader.pause(&done)?;
                 n_open -= 1;
             }
+            // It connects again by itself; if not, nothing comes.
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AllBrokersDown))) => {}
             Some(Err(error)) => return Err(error.into()),
             None => return Err(format!("topic `{topic}`: nothing came in {TIMEOUT:?}").into()),
         }

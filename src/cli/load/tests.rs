@@ -48,3 +48,30 @@ fn every_refusal_says_where_why_and_what_to_write_instead() {
     assert!(poor.is_empty(), "{poor:#?}");
     assert!(n_cases >= 60, "{n_cases} cases");
 }
+
+#[test]
+fn a_table_whose_file_is_not_there_is_named_with_its_path_in_the_pack() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let rules = "CREATE TABLE devices (device_id VARCHAR PRIMARY KEY, town VARCHAR) WITH (path = 'data/devices.csv');
+        CREATE TABLE limits (kind VARCHAR PRIMARY KEY, most INT) WITH (path = 'limits.ndjson', watch = true);
+        CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT device_id, town FROM devices;
+        CREATE SINK l WITH (topic = 'l', format = 'json') AS SELECT kind, most FROM limits;";
+    std::fs::write(at("rules.sql"), rules).unwrap();
+    std::fs::create_dir(at("limits.ndjson")).unwrap();
+    let found = || {
+        let loaded = super::load(dir.path(), None, crate::cli::OutputForm::Text).unwrap();
+        let missing = super::missing_files(&loaded.catalog);
+        missing.into_iter().map(|f| (f.code, f.message, f.span.line, f.hint.unwrap_or_default())).collect::<Vec<_>>()
+    };
+    let [devices, limits] = found().try_into().unwrap();
+    assert_eq!((devices.0, devices.2), ("C0120", 1));
+    assert_eq!(devices.1, "table `devices` is the file `data/devices.csv`, which does not exist");
+    assert!(devices.3.contains(&at("data/devices.csv").display().to_string()), "{}", devices.3);
+    assert_eq!((limits.1.as_str(), limits.2), ("table `limits` is the file `limits.ndjson`, which is no file", 2));
+    std::fs::remove_dir(at("limits.ndjson")).unwrap();
+    std::fs::write(at("limits.ndjson"), "").unwrap();
+    std::fs::create_dir(at("data")).unwrap();
+    std::fs::write(at("data/devices.csv"), "device_id,town\n").unwrap();
+    assert!(found().is_empty());
+}

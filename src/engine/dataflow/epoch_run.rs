@@ -21,6 +21,8 @@ pub struct EpochTimes {
     pub hand_over_max: usize,
     /// Relations whose rows wait as differences, because their sink is paused.
     pub held_back: BTreeSet<RelationId>,
+    /// Whether this is no epoch, but derived state is being computed again after a restore.
+    pub recomputes: bool,
 }
 
 /// What an epoch did, by relation.
@@ -110,4 +112,6 @@ pub(in super::super) struct Turn {
     pub(in super::super) loaded: bool,
     /// Whether rows are forgotten.
     pub(in super::super) forgets: bool,
+    /// Whether rows would be, if none waited for its key's next turn.
+    pub(in super::super) hurries: bool,
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::outputs::join;
-use super::{Cell, Dataflow, DataflowError, EpochTimes, Upstream, context, divide, failed, inputs};
+use super::{Cell, Dataflow, DataflowError, EpochTimes, Turn, Upstream, context, divide, failed, inputs};
 use crate::operators::{EpochContext, OperatorError};
 use crate::plan::{Expiry, OperatorPlan, Pipeline, Relation, RelationId};
 use crate::stream::{ChangeBatch, Watermark};
@@ -18,18 +18,33 @@ const FORGET_ROWS: usize = 100_000;
 pub(in super::super) type Gone = BTreeMap<RelationId, ChangeBatch>;
 
 impl Dataflow {
-    /// Whether an epoch of these times forgets rows.
-    pub(super) fn forgets(&self, pipeline: &Pipeline, times: &EpochTimes) -> bool {
-        let is_due = |(source, expiry): (&RelationId, &Expiry)| {
+    /// What an epoch of these times is.
+    pub(super) fn next_turn(&self, pipeline: &Pipeline, times: &EpochTimes) -> Turn {
+        let may_forget = times.loaded && self.was_loaded && self.is_any_due(pipeline, times);
+        // Before all was handed on, nobody knows what a row that leaves has led to. Where keys change all the time, there is
+        // always one that waits for its next turn; these go before it.
+        let waits = |relation: &Relation, shards: &Vec<super::Shard>, is_pace: bool| {
+            matches!(relation.operator, OperatorPlan::Pace(_)) == is_pace
+                && shards.iter().flatten().any(|shard| shard.n_waiting() > 0)
+        };
+        let any_waits = |is_pace: bool| {
+            let relations = pipeline.relations.iter().zip(&self.shards);
+            relations.into_iter().any(|(relation, shards)| waits(relation, shards, is_pace))
+        };
+        let may_forget = may_forget && !any_waits(false);
+        let hurries = may_forget && any_waits(true);
+        Turn { loaded: self.turns_loaded(times), forgets: may_forget && !hurries, hurries }
+    }
+
+    /// Whether rows of any table are due to be forgotten.
+    fn is_any_due(&self, pipeline: &Pipeline, times: &EpochTimes) -> bool {
+        pipeline.retention.expiries.iter().any(|(source, expiry)| {
             let watermark = before(pipeline, *source, times, self.reached.get(*source).copied());
             self.shards
                 .get(*source)
                 .and_then(|shards| oldest(shards))
                 .is_some_and(|oldest| expiry.due_bucket(oldest, watermark).is_some())
-        };
-        // Before all was handed on, nobody knows what a row that leaves has led to.
-        let is_settled = || self.shards.iter().flatten().flatten().all(|shard| shard.n_waiting() == 0);
-        times.loaded && self.was_loaded && pipeline.retention.expiries.iter().any(is_due) && is_settled()
+        })
     }
 }
 

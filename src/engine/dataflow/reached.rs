@@ -33,6 +33,7 @@ pub(super) fn context(
         loaded: times.loaded,
         clock_ms: times.clock_ms,
         hand_over_max: if times.held_back.contains(&id) { 0 } else { times.hand_over_max },
+        recomputes: times.recomputes,
     }
 }
 

@@ -59,6 +59,7 @@ impl Worker {
                 clock_ms: i64::MAX,
                 hand_over_max: options.hand_over_max,
                 held_back: BTreeSet::new(),
+                recomputes: false,
             };
             let sources = std::mem::take(&mut taken.rows);
             let carried = (taken, positions.clone(), clock_ms);

@@ -1,20 +1,12 @@
-//! The functions of one OVER, frame by frame.
+//! The functions of one OVER, frame by frame: what each needs, and what of it is logged.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, ListArray, RecordBatch, UInt32Array, UInt64Array};
-use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::compute::{cast, interleave, take};
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 
-use super::frame_rows::{Asked, Bounds, FrameRows, FrameView, NONE, Pick};
-use super::groups::PartitionStates;
+use super::frame_rows::{FrameRows, ListUse, Standing};
+use super::frame_view::Pick;
 use super::kept_values::KeptValues;
-use super::layout::Layout;
 use super::{FrameBound, RunningFrame, RunningFunction, RunningWindowSpec, ValuePlace};
 use crate::operators::accumulators::{Accumulator, Rows};
-use crate::operators::event_time::milliseconds;
 use crate::operators::groups::batch_of;
 use crate::operators::row_codec::RowCodec;
 use crate::operators::{AggregateCall, OperatorError};
@@ -24,33 +16,42 @@ const RESTORE_ROWS: usize = 1 << 16;
 
 /// All functions, with their state.
 pub(super) struct Functions {
-    /// The input columns that functions read.
-    arguments: Vec<usize>,
-    argument_schema: SchemaRef,
-    frames: Vec<FrameFunctions>,
-    rows: FrameRows,
-    calls: Vec<Call>,
-    outputs: Vec<FieldRef>,
-    /// The input columns that bound frames.
-    bounds: Vec<usize>,
+    /// Of all rows first, then of those that have a value in some column.
+    pub(super) lists: Vec<List>,
+    pub(super) frames: Vec<FrameFunctions>,
+    pub(super) calls: Vec<Call>,
+    pub(super) outputs: Vec<FieldRef>,
+    /// The input columns that bound frames, and whether behind the row.
+    pub(super) bounds: Vec<(usize, bool)>,
     is_settled: bool,
 }
 
-/// What is computed over one frame.
-struct FrameFunctions {
-    frame: RunningFrame,
-    /// Its index among the frames that keep rows.
-    kept: Option<usize>,
-    accumulators: Vec<Accumulator>,
-    aggregate_types: Vec<DataType>,
-    picks: Vec<Pick>,
-    values: Vec<KeptValues>,
-    /// By kept value: which argument it is of.
-    value_arguments: Vec<usize>,
+/// Rows of partitions, in the columns that functions read of them.
+pub(super) struct List {
+    /// The input column in which rows have a value; none = all rows.
+    pub(super) skips: Option<usize>,
+    /// The input columns.
+    pub(super) columns: Vec<usize>,
+    pub(super) schema: SchemaRef,
+    pub(super) rows: FrameRows,
 }
 
-/// A function as it is computed; arguments are indices into the columns that functions read.
-enum Call {
+/// What is computed over one frame.
+pub(super) struct FrameFunctions {
+    pub(super) frame: RunningFrame,
+    /// The list that it is a frame of, and its index among the frames that keep rows there.
+    pub(super) list: usize,
+    pub(super) kept: Option<usize>,
+    pub(super) accumulators: Vec<Accumulator>,
+    pub(super) aggregate_types: Vec<DataType>,
+    pub(super) picks: Vec<Pick>,
+    pub(super) values: Vec<KeptValues>,
+    /// By kept value: which column of the list it is of.
+    pub(super) value_arguments: Vec<usize>,
+}
+
+/// A function as it is computed; an argument is the index of a column of the frame's list, a default one of the input.
+pub(super) enum Call {
     RowNumber,
     Rank,
     DenseRank,
@@ -60,13 +61,6 @@ enum Call {
     List { frame: usize, pick: usize, argument: usize },
 }
 
-/// The results of one frame in an epoch.
-struct FrameResults {
-    view: FrameView,
-    aggregates: Vec<ArrayRef>,
-    values: Vec<ArrayRef>,
-}
-
 impl Functions {
     pub fn new(spec: &RunningWindowSpec) -> Result<Self, OperatorError> {
         let outputs: Vec<FieldRef> = spec.schema.fields().iter().skip(spec.input.fields().len()).cloned().collect();
@@ -74,44 +68,63 @@ impl Functions {
             let (n, of) = (spec.functions.len(), outputs.len());
             return Err(OperatorError::Function(format!("{n} window functions, but {of} columns for them")));
         }
-        let mut arguments: Vec<usize> = spec.functions.iter().flat_map(columns_of).collect();
-        arguments.sort_unstable();
-        arguments.dedup();
-        let argument_schema: SchemaRef = spec.input.project(&arguments)?.into();
-        let mut pins = vec![false; spec.frames.len()];
-        for function in &spec.functions {
-            if let RunningFunction::List { frame, .. } = function
-                && let Some(pin) = pins.get_mut(*frame)
-            {
-                *pin = true;
+        let mut skipped: Vec<Option<usize>> = vec![None];
+        spec.frames.iter().for_each(|frame| {
+            if !skipped.contains(&frame.with_value_in) {
+                skipped.push(frame.with_value_in);
             }
-        }
-        let keeps_rows = |(frame, pin): &(&RunningFrame, &bool)| {
-            let ends_here = matches!(frame.end, FrameBound::Rows(0) | FrameBound::Peers);
-            **pin || frame.start != FrameBound::Unbounded || !ends_here
+        });
+        let of_frame = |frame: &usize, list: Option<usize>| {
+            spec.frames.get(*frame).is_some_and(|f: &RunningFrame| f.with_value_in == list)
         };
-        let (mut frames, mut kept_frames, mut kept_pins) = (Vec::new(), Vec::new(), Vec::new());
-        for (frame, pin) in spec.frames.iter().zip(&pins) {
-            let kept = keeps_rows(&(frame, pin)).then_some(kept_frames.len());
-            if kept.is_some() {
-                kept_frames.push(*frame);
-                kept_pins.push(*pin);
+        let (mut lists, mut frames) = (Vec::new(), Vec::new());
+        let mut kept: Vec<Option<usize>> = vec![None; spec.frames.len()];
+        for skips in &skipped {
+            let mut of = ListUse {
+                frames: Vec::new(),
+                pins: Vec::new(),
+                is_standing: spec.is_extended(),
+                is_pending: skips.is_none() && spec.looks_ahead(),
+            };
+            for (idx, frame) in spec.frames.iter().enumerate().filter(|(idx, _)| of_frame(idx, *skips)) {
+                let is_list = |f: &RunningFunction| matches!(f, RunningFunction::List { frame, .. } if *frame == idx);
+                let pin = spec.functions.iter().any(is_list);
+                let ends_here = matches!(frame.end, FrameBound::Rows(0) | FrameBound::Peers);
+                let follows_rows = skips.is_none() && !spec.looks_ahead() && !pin;
+                if !(follows_rows && frame.start == FrameBound::Unbounded && ends_here) {
+                    kept[idx] = Some(of.frames.len());
+                    of.frames.push(*frame);
+                    of.pins.push(pin);
+                }
             }
-            frames.push(FrameFunctions::new(*frame, kept));
+            let mut columns: Vec<usize> = match skips {
+                Some(column) => vec![*column],
+                // A row that waits is given out as a whole.
+                None if spec.looks_ahead() => (0..spec.input.fields().len()).collect(),
+                None => spec
+                    .functions
+                    .iter()
+                    .filter(|f| f.frame().is_none_or(|f| of_frame(&f, None)))
+                    .flat_map(columns_of)
+                    .collect(),
+            };
+            columns.sort_unstable();
+            columns.dedup();
+            let schema: SchemaRef = spec.input.project(&columns)?.into();
+            let codec = RowCodec::new(&schema, (0..columns.len()).collect())?;
+            lists.push(List { skips: *skips, columns, schema, rows: FrameRows::new(codec, of) });
         }
-        let codec = RowCodec::new(&argument_schema, (0..arguments.len()).collect())?;
-        let is_range = |bound: &FrameBound| if let FrameBound::Range(column) = bound { Some(*column) } else { None };
-        let bounds = spec.frames.iter().flat_map(|f| [is_range(&f.start), is_range(&f.end)]).flatten().collect();
-        let mut functions = Self {
-            arguments,
-            argument_schema,
-            frames,
-            rows: FrameRows::new(codec, kept_frames, kept_pins),
-            calls: Vec::new(),
-            outputs,
-            bounds,
-            is_settled: true,
+        for (frame, kept) in spec.frames.iter().zip(kept) {
+            let list = skipped.iter().position(|skips| *skips == frame.with_value_in).unwrap_or_default();
+            frames.push(FrameFunctions::new(*frame, list, kept));
+        }
+        let bound = |bound: &FrameBound| match bound {
+            FrameBound::Range(column) => Some((*column, false)),
+            FrameBound::RangeAhead(column) => Some((*column, true)),
+            _ => None,
         };
+        let bounds = spec.frames.iter().flat_map(|f| [bound(&f.start), bound(&f.end)]).flatten().collect();
+        let mut functions = Self { lists, frames, calls: Vec::new(), outputs, bounds, is_settled: true };
         for (idx, function) in spec.functions.iter().enumerate() {
             let call = functions.call(function, idx)?;
             functions.calls.push(call);
@@ -119,57 +132,60 @@ impl Functions {
         Ok(functions)
     }
 
-    fn argument(&self, column: usize) -> Result<usize, OperatorError> {
+    /// The frame of a function, with where a column lies in its list.
+    fn argument(&mut self, frame: usize, column: usize) -> Result<usize, OperatorError> {
         let unknown = || OperatorError::Function(format!("a window function reads column {column}, which is missing"));
-        self.arguments.binary_search(&column).map_err(|_| unknown())
+        let list = self.frames.get(frame).and_then(|f| self.lists.get(f.list)).ok_or_else(no_frame)?;
+        list.columns.binary_search(&column).map_err(|_| unknown())
     }
 
     /// Makes the state of a function.
     fn call(&mut self, function: &RunningFunction, idx: usize) -> Result<Call, OperatorError> {
-        let no_frame = || OperatorError::Function("a window function has no frame".into());
         let output = self.outputs.get(idx).map_or(DataType::Null, |f| f.data_type().clone());
         Ok(match function {
             RunningFunction::RowNumber => Call::RowNumber,
             RunningFunction::Rank => Call::Rank,
             RunningFunction::DenseRank => Call::DenseRank,
             RunningFunction::Aggregate { call, frame } => {
-                let argument = call.argument.map(|column| self.argument(column)).transpose()?;
-                let filter = call.filter.map(|column| self.argument(column)).transpose()?;
+                let argument = call.argument.map(|column| self.argument(*frame, column)).transpose()?;
+                let filter = call.filter.map(|column| self.argument(*frame, column)).transpose()?;
                 let call = AggregateCall { argument, filter, ..call.clone() };
                 let functions = self.frames.get_mut(*frame).ok_or_else(no_frame)?;
+                let schema = self.lists.get(functions.list).map(|list| &list.schema).ok_or_else(no_frame)?;
                 let rows = functions.weights();
-                functions.accumulators.push(Accumulator::new(&call, &self.argument_schema, &output, rows)?);
+                functions.accumulators.push(Accumulator::new(&call, schema, &output, rows)?);
                 functions.aggregate_types.push(output);
                 Call::Aggregate { frame: *frame, idx: functions.accumulators.len() - 1 }
             }
             RunningFunction::Value { column, place, frame, default } => {
-                let argument = self.argument(*column)?;
-                let default = default.map(|column| self.argument(column)).transpose()?;
-                let field = self.argument_schema.field(argument).clone();
+                let argument = self.argument(*frame, *column)?;
                 let functions = self.frames.get_mut(*frame).ok_or_else(no_frame)?;
+                let schema = self.lists.get(functions.list).map(|list| &list.schema).ok_or_else(no_frame)?;
                 let n = match place {
                     ValuePlace::First => Some(1),
                     ValuePlace::Nth(n) => Some((*n).max(1)),
                     ValuePlace::Last => None,
                 };
-                match n.filter(|_| functions.frame.start == FrameBound::Unbounded) {
-                    Some(n) => {
-                        functions.values.push(KeptValues::new(&field, n)?);
+                match (n.filter(|_| functions.frame.start == FrameBound::Unbounded), functions.frame.start) {
+                    (Some(n), _) => {
+                        functions.values.push(KeptValues::new(schema.field(argument), n)?);
                         functions.value_arguments.push(argument);
-                        Call::Kept { frame: *frame, idx: functions.values.len() - 1, default }
+                        Call::Kept { frame: *frame, idx: functions.values.len() - 1, default: *default }
                     }
-                    None => {
-                        functions.picks.push(match place {
-                            ValuePlace::First => Pick::First,
-                            ValuePlace::Last => Pick::Last,
-                            ValuePlace::Nth(n) => Pick::Nth((*n).max(1)),
+                    (None, start) => {
+                        functions.picks.push(match (place, start) {
+                            (ValuePlace::First, FrameBound::Latest(n)) => Pick::FirstOf(n),
+                            (ValuePlace::First, _) => Pick::First,
+                            (ValuePlace::Last, _) => Pick::Last,
+                            (ValuePlace::Nth(n), _) => Pick::Nth((*n).max(1)),
                         });
-                        Call::Picked { frame: *frame, pick: functions.picks.len() - 1, argument, default }
+                        let pick = functions.picks.len() - 1;
+                        Call::Picked { frame: *frame, pick, argument, default: *default }
                     }
                 }
             }
             RunningFunction::List { column, frame } => {
-                let argument = self.argument(*column)?;
+                let argument = self.argument(*frame, *column)?;
                 let functions = self.frames.get_mut(*frame).ok_or_else(no_frame)?;
                 let known = functions.picks.iter().position(|pick| *pick == Pick::All);
                 let pick = known.unwrap_or_else(|| {
@@ -183,68 +199,18 @@ impl Functions {
 
     /// Makes room for group ids below `n_groups`.
     pub fn resize(&mut self, n_groups: usize) {
-        self.rows.resize(n_groups);
+        self.lists.iter_mut().for_each(|list| list.rows.resize(n_groups));
         for frame in &mut self.frames {
             frame.accumulators.iter_mut().for_each(|a| a.resize(n_groups));
             frame.values.iter_mut().for_each(|v| v.resize(n_groups));
         }
     }
 
-    /// The columns of the functions at the rows of a layout, which `rows` holds.
-    pub fn run(
-        &mut self,
-        layout: &Layout,
-        rows: &RecordBatch,
-        times: Option<&[i64]>,
-        partitions: &PartitionStates,
-    ) -> Result<Vec<ArrayRef>, OperatorError> {
-        let columns: Vec<ArrayRef> = self.arguments.iter().map(|c| rows.column(*c).clone()).collect();
-        let new = batch_of(&self.argument_schema, columns, layout.len())?;
-        let mut bounds = HashMap::new();
-        for column in &self.bounds {
-            // A row without a time sees those without; a bound that lies before all calendars reaches all rows.
-            let none = |row: usize| {
-                times.and_then(|t| t.get(row)).map_or(i64::MIN, |t| if *t == i64::MAX { *t } else { i64::MIN })
-            };
-            let bound = milliseconds(rows.column(*column))?;
-            bounds.insert(*column, bound.iter().enumerate().map(|(row, t)| t.unwrap_or_else(|| none(row))).collect());
-        }
-        let bounds = Bounds { times, columns: &bounds };
-        self.rows.append(layout, new.columns(), &bounds)?;
-        let mut views = Vec::with_capacity(self.frames.len());
-        for functions in &self.frames {
-            views.push(match functions.kept {
-                Some(kept) => {
-                    let asked = Asked { picks: &functions.picks, aggregates: !functions.accumulators.is_empty() };
-                    self.rows.advance(kept, layout, &bounds, &asked)
-                }
-                None => whole_so_far(functions, layout),
-            });
-        }
-        let known = self.rows.rows(&new)?;
-        let mut results = Vec::with_capacity(views.len());
-        for (functions, view) in self.frames.iter_mut().zip(views) {
-            let aggregates = match functions.accumulators.is_empty() {
-                true => Vec::new(),
-                false => view.events.run(&mut functions.accumulators, &functions.aggregate_types, &known)?,
-            };
-            let of_value =
-                |(values, argument): (&mut KeptValues, &usize)| values.run(layout, &view.ends, new.column(*argument));
-            let values = functions.values.iter_mut().zip(&functions.value_arguments).map(of_value);
-            let values = values.collect::<Result<Vec<_>, _>>()?;
-            results.push(FrameResults { view, aggregates, values });
-        }
-        self.rows.trim(&layout.runs);
-        let column = |(call, field): (&Call, &FieldRef)| {
-            let column = column(call, field, layout, partitions, &results, &known, &new)?;
-            Ok(if column.data_type() == field.data_type() { column } else { cast(&column, field.data_type())? })
-        };
-        self.calls.iter().zip(&self.outputs).map(column).collect()
-    }
-
     /// Forgets groups.
     pub fn clear(&mut self, groups: &[u32]) {
-        groups.iter().for_each(|group| self.rows.clear(*group));
+        for list in &mut self.lists {
+            groups.iter().for_each(|group| list.rows.clear(*group));
+        }
         for frame in &mut self.frames {
             frame.accumulators.iter_mut().for_each(|a| a.clear(groups));
             for values in &mut frame.values {
@@ -270,9 +236,15 @@ impl Functions {
     }
 
     fn write_cursors_and_values(&self, group: u32, out: &mut Vec<u8>) {
-        for cursor in self.rows.cursors(group) {
-            out.extend_from_slice(&cursor.start.to_le_bytes());
-            out.extend_from_slice(&cursor.end.to_le_bytes());
+        for list in &self.lists {
+            for cursor in list.rows.cursors(group) {
+                out.extend_from_slice(&cursor.start.to_le_bytes());
+                out.extend_from_slice(&cursor.end.to_le_bytes());
+            }
+            // Of all rows the partition knows how many there were.
+            if list.skips.is_some() {
+                out.extend_from_slice(&list.rows.length(group).to_le_bytes());
+            }
         }
         for values in self.frames.iter().flat_map(|f| &f.values) {
             with_length(out, |out| out.extend_from_slice(values.bytes(group)));
@@ -293,9 +265,14 @@ impl Functions {
             *bytes = rest;
             Some(u64::from_le_bytes(*head))
         };
-        for frame in 0..self.rows.cursors(group).count() {
-            let (start, end) = (number(&mut bytes)?, number(&mut bytes)?);
-            self.rows.restore_cursor(frame, group, start, end);
+        for list in &mut self.lists {
+            for frame in 0..list.rows.cursors(group).count() {
+                let (start, end) = (number(&mut bytes)?, number(&mut bytes)?);
+                list.rows.restore_cursor(frame, group, start, end);
+            }
+            if list.skips.is_some() {
+                list.rows.restore_length(group, number(&mut bytes)?);
+            }
         }
         for values in self.frames.iter_mut().flat_map(|f| &mut f.values) {
             values.set(group, split_length(&mut bytes)?);
@@ -306,21 +283,31 @@ impl Functions {
         bytes.is_empty().then_some(())
     }
 
-    /// Takes a logged row of a sliding frame in.
-    pub fn restore_row(&mut self, group: u32, position: u64, time: i64, bytes: &[u8]) {
+    /// Takes a logged row of a list in; none if there is no such list.
+    pub fn restore_row(
+        &mut self,
+        list: usize,
+        group: u32,
+        ordinal: u64,
+        time: i64,
+        standing: Standing,
+        bytes: &[u8],
+    ) -> Option<()> {
         self.is_settled = false;
-        self.rows.restore_row(group, position, time, bytes);
+        self.lists.get_mut(list)?.rows.restore_row(group, ordinal, time, standing, bytes);
+        Some(())
     }
 
-    /// Brings what is not logged in line with what was restored.
-    pub fn settle(&mut self) -> Result<(), OperatorError> {
+    /// Brings what is not logged in line with what was restored, and tells whether anything was.
+    pub fn settle(&mut self) -> Result<bool, OperatorError> {
         if std::mem::replace(&mut self.is_settled, true) {
-            return Ok(());
+            return Ok(false);
         }
-        self.rows.settle();
+        self.lists.iter_mut().for_each(|list| list.rows.settle());
         for functions in self.frames.iter_mut().filter(|f| !f.is_logged() && !f.accumulators.is_empty()) {
-            let (groups, columns) = self.rows.content(functions.kept.unwrap_or_default())?;
-            let rows = batch_of(&self.argument_schema, columns, groups.len())?;
+            let Some(list) = self.lists.get(functions.list) else { continue };
+            let (groups, columns) = list.rows.content(functions.kept.unwrap_or_default())?;
+            let rows = batch_of(&list.schema, columns, groups.len())?;
             for start in (0..groups.len()).step_by(RESTORE_ROWS) {
                 let n = RESTORE_ROWS.min(groups.len() - start);
                 let (groups, rows, weights) = (&groups[start..start + n], rows.slice(start, n), vec![1; n]);
@@ -328,17 +315,22 @@ impl Functions {
             }
         }
         self.written();
-        Ok(())
+        Ok(true)
     }
 
-    /// The rows that sliding frames reach.
-    pub fn frame_rows(&self) -> &FrameRows {
-        &self.rows
+    /// The list of all rows.
+    pub fn all_rows(&self) -> Option<&FrameRows> {
+        self.lists.first().map(|list| &list.rows)
     }
 
-    /// The rows that sliding frames reach.
-    pub fn frame_rows_mut(&mut self) -> &mut FrameRows {
-        &mut self.rows
+    /// The list of all rows.
+    pub fn all_rows_mut(&mut self) -> Option<&mut FrameRows> {
+        self.lists.first_mut().map(|list| &mut list.rows)
+    }
+
+    /// How many rows frames reach.
+    pub fn n_rows(&self) -> usize {
+        self.lists.iter().map(|list| list.rows.len()).sum()
     }
 
     /// Memory held, in bytes.
@@ -347,14 +339,16 @@ impl Functions {
             f.accumulators.iter().map(Accumulator::size_bytes).sum::<usize>()
                 + f.values.iter().map(KeptValues::size_bytes).sum::<usize>()
         };
-        self.rows.size_bytes() + self.frames.iter().map(of_frame).sum::<usize>()
+        let of_lists: usize = self.lists.iter().map(|list| list.rows.size_bytes()).sum();
+        of_lists + self.frames.iter().map(of_frame).sum::<usize>()
     }
 }
 
 impl FrameFunctions {
-    fn new(frame: RunningFrame, kept: Option<usize>) -> Self {
+    fn new(frame: RunningFrame, list: usize, kept: Option<usize>) -> Self {
         Self {
             frame,
+            list,
             kept,
             accumulators: Vec::new(),
             aggregate_types: Vec::new(),
@@ -379,93 +373,12 @@ fn columns_of(function: &RunningFunction) -> Vec<usize> {
     match function {
         RunningFunction::RowNumber | RunningFunction::Rank | RunningFunction::DenseRank => Vec::new(),
         RunningFunction::Aggregate { call, .. } => call.argument.into_iter().chain(call.filter).collect(),
-        RunningFunction::Value { column, default, .. } => std::iter::once(*column).chain(*default).collect(),
-        RunningFunction::List { column, .. } => vec![*column],
+        RunningFunction::Value { column, .. } | RunningFunction::List { column, .. } => vec![*column],
     }
 }
 
-/// What rows see in a frame from the start of their partition to the row or to the last that equals it.
-fn whole_so_far(functions: &FrameFunctions, layout: &Layout) -> FrameView {
-    let mut view = FrameView { picks: vec![Vec::new(); functions.picks.len()], ..FrameView::default() };
-    for run in &layout.runs {
-        let mut entered = run.rows.start;
-        for row in run.rows.clone() {
-            let end = if functions.frame.end == FrameBound::Peers { layout.peers[row].end as usize } else { row + 1 };
-            while entered < end {
-                view.events.push(run.group, entered as u32, 1);
-                entered += 1;
-            }
-            view.events.read(run.group);
-            view.ends.push(run.first_position + (end - run.rows.start) as u64);
-            // The first rows are kept as values, lists keep rows: only the last one is asked for.
-            view.picks.iter_mut().for_each(|picks| picks.push(end as u32 - 1));
-        }
-    }
-    view
-}
-
-/// The column of one function. `known` begins with the rows of the layout, `new`.
-fn column(
-    call: &Call,
-    field: &FieldRef,
-    layout: &Layout,
-    partitions: &PartitionStates,
-    results: &[FrameResults],
-    known: &RecordBatch,
-    new: &RecordBatch,
-) -> Result<ArrayRef, OperatorError> {
-    Ok(match call {
-        Call::RowNumber => Arc::new(UInt64Array::from_iter_values(layout.positions.iter().map(|p| p + 1))),
-        Call::Rank => {
-            let rank = |peers: &std::ops::Range<u32>| layout.positions[peers.start as usize] + 1;
-            Arc::new(UInt64Array::from_iter_values(layout.peers.iter().map(rank)))
-        }
-        Call::DenseRank => {
-            let mut ranks = Vec::with_capacity(layout.len());
-            for run in &layout.runs {
-                let mut n = partitions.n_peers(run.group);
-                for row in run.rows.clone() {
-                    n += u64::from(layout.peers[row].start as usize == row);
-                    ranks.push(n);
-                }
-            }
-            Arc::new(UInt64Array::from(ranks))
-        }
-        Call::Aggregate { frame, idx } => results[*frame].aggregates[*idx].clone(),
-        Call::Kept { frame, idx, default } => {
-            let values = results[*frame].values[*idx].clone();
-            let missing = |row: usize| values.is_null(row);
-            or_default(&values, default.map(|d| new.column(d)), missing)?
-        }
-        Call::Picked { frame, pick, argument, default } => {
-            let picks = &results[*frame].view.picks[*pick];
-            let idx = picks.iter().map(|i| Some(*i).filter(|i| *i != NONE)).collect::<UInt32Array>();
-            let values = take(known.column(*argument), &idx, None)?;
-            or_default(&values, default.map(|d| new.column(d)), |row| picks[row] == NONE)?
-        }
-        Call::List { frame, pick, argument } => {
-            let view = &results[*frame].view;
-            let values = take(known.column(*argument), &UInt32Array::from(view.picks[*pick].clone()), None)?;
-            let item = match field.data_type() {
-                DataType::List(item) => item.clone(),
-                other => return Err(OperatorError::Function(format!("a list of values is no {other}"))),
-            };
-            let nulls: NullBuffer = view.lengths.iter().map(|n| *n > 0).collect::<Vec<bool>>().into();
-            let offsets = OffsetBuffer::from_lengths(view.lengths.iter().map(|n| *n as usize));
-            Arc::new(ListArray::try_new(item, offsets, values, Some(nulls))?)
-        }
-    })
-}
-
-/// Values, and where one is missing that of another column.
-fn or_default(
-    values: &ArrayRef,
-    default: Option<&ArrayRef>,
-    is_missing: impl Fn(usize) -> bool,
-) -> Result<ArrayRef, OperatorError> {
-    let Some(default) = default else { return Ok(values.clone()) };
-    let places: Vec<(usize, usize)> = (0..values.len()).map(|row| (usize::from(is_missing(row)), row)).collect();
-    Ok(interleave(&[values.as_ref(), default.as_ref()], &places)?)
+fn no_frame() -> OperatorError {
+    OperatorError::Function("a window function has no frame".into())
 }
 
 fn with_length(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {

@@ -114,12 +114,17 @@ impl PartitionStates {
         for run in &layout.runs {
             let state = &mut self.states[run.group as usize];
             state.n_rows += run.rows.len() as u64;
-            state.n_peers += run.rows.clone().filter(|row| layout.peers[*row].start as usize == *row).count() as u64;
+            state.n_peers = layout.places.get(run.rows.end - 1).map_or(state.n_peers, |place| place.number + 1);
             state.last_time = times.and_then(|times| times.get(run.rows.end - 1)).copied().unwrap_or(i64::MAX);
-            if !std::mem::replace(&mut state.is_dirty, true) {
-                self.dirty.push(run.group);
-            }
+            self.touch(run.group);
             self.watch(run.group);
+        }
+    }
+
+    /// Takes note that a partition has something to log.
+    pub fn touch(&mut self, group: u32) {
+        if !std::mem::replace(&mut self.states[group as usize].is_dirty, true) {
+            self.dirty.push(group);
         }
     }
 
@@ -192,14 +197,10 @@ impl PartitionStates {
         self.states.get(group as usize).filter(|_| self.keys.contains_id(group))
     }
 
-    /// How many rows a partition has had.
-    pub fn n_rows(&self, group: u32) -> u64 {
-        self.states[group as usize].n_rows
-    }
-
-    /// How many rows of a partition differed in order from the one before.
-    pub fn n_peers(&self, group: u32) -> u64 {
-        self.states[group as usize].n_peers
+    /// How many rows a partition has had, and how many of them differed in order from the one before.
+    pub fn n_before(&self, group: u32) -> (u64, u64) {
+        let state = &self.states[group as usize];
+        (state.n_rows, state.n_peers)
     }
 
     /// The key of a partition.

@@ -1,9 +1,10 @@
 //! A value that a partition keeps from one of its first rows: `first_value` and `nth_value` over a frame without a start.
 
-use arrow::array::{Array, ArrayRef, UInt32Array};
-use arrow::compute::{concat, take};
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::take;
 use arrow::datatypes::{Field, Schema};
 
+use super::entered::Entered;
 use super::layout::Layout;
 use crate::operators::OperatorError;
 use crate::operators::row_codec::RowCodec;
@@ -33,38 +34,42 @@ impl KeptValues {
         self.ids.resize(n_groups.max(self.ids.len()), NONE);
     }
 
+    /// Takes rows in, of which `column` holds the values.
+    pub fn take_in(&mut self, entered: &Entered, column: &ArrayRef) -> Result<(), OperatorError> {
+        let place = self.n - 1;
+        let (mut groups, mut rows) = (Vec::new(), Vec::new());
+        for run in &entered.runs {
+            let row = place.checked_sub(run.first).and_then(|n| entered.rows_of(run).get(usize::try_from(n).ok()?));
+            if let Some(row) = row {
+                groups.push(run.group);
+                rows.push(*row);
+            }
+        }
+        let encoded = self.codec.encode_arrays(&[take(column, &UInt32Array::from(rows), None)?])?;
+        for (idx, group) in groups.into_iter().enumerate() {
+            self.ids[group as usize] = self.values.insert(encoded.get(idx));
+        }
+        Ok(())
+    }
+
     /// The value at each row: null where the frame has fewer than n rows. `ends` tells how many rows of its partition the
     /// frame of a row has.
-    pub fn run(&mut self, layout: &Layout, ends: &[u64], column: &ArrayRef) -> Result<ArrayRef, OperatorError> {
-        let encoded = self.codec.encode_arrays(std::slice::from_ref(column))?;
+    pub fn read(&self, layout: &Layout, ends: &[u64]) -> Result<ArrayRef, OperatorError> {
         let mut known: Vec<&[u8]> = Vec::new();
         let mut chosen: Vec<Option<u32>> = Vec::with_capacity(layout.len());
         for run in &layout.runs {
-            let place = self.n - 1;
-            let index = if place < run.first_position {
-                let id = self.ids[run.group as usize];
-                (id != NONE).then(|| {
-                    known.push(self.values.get(id));
-                    (column.len() + known.len() - 1) as u32
-                })
-            } else {
-                let row = run.rows.start as u64 + (place - run.first_position);
-                (row < run.rows.end as u64).then_some(row as u32)
-            };
-            chosen.extend(run.rows.clone().map(|row| index.filter(|_| ends[row] > place)));
+            let id = self.ids[run.group as usize];
+            let value = (id != NONE).then(|| {
+                known.push(self.values.get(id));
+                (known.len() - 1) as u32
+            });
+            chosen.extend(run.rows.clone().map(|row| value.filter(|_| ends[row] >= self.n)));
         }
         let known = self.codec.decode(known)?;
-        let mut values: Vec<&dyn Array> = vec![column.as_ref()];
-        values.extend(known.iter().map(|k| k.as_ref() as &dyn Array));
-        let chosen = take(&concat(&values)?, &UInt32Array::from(chosen), None)?;
-        for run in &layout.runs {
-            let place = self.n - 1;
-            let row = (run.rows.start as u64 + place.saturating_sub(run.first_position)) as usize;
-            if place >= run.first_position && row < run.rows.end {
-                self.ids[run.group as usize] = self.values.insert(encoded.get(row));
-            }
+        match known.first() {
+            Some(known) => Ok(take(known, &UInt32Array::from(chosen), None)?),
+            None => Err(OperatorError::Function("a kept value has no column".into())),
         }
-        Ok(chosen)
     }
 
     /// Forgets the value of a group.

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use arrow::array::RecordBatch;
 
+use super::frame_rows::Standing;
+use super::layout::Place;
 use super::{RunningOrder, RunningWindow};
 use crate::operators::OperatorError;
 use crate::operators::log_rows::{LogKind, LogReader, LogRow, LogWriter, misfit};
@@ -28,8 +30,10 @@ impl RunningWindow {
             log.push(LogKind::Key, 0, self.partitions.key(group), &state);
         }
         self.functions.written();
-        for id in self.functions.frame_rows_mut().take_dirty() {
-            self.write_row(id, &mut log);
+        for list in 0..self.functions.lists.len() {
+            for id in self.functions.lists[list].rows.take_dirty() {
+                self.write_row(list, id, &mut log);
+            }
         }
         if let Some(waiting) = &mut self.waiting {
             waiting.write_delta(&mut log);
@@ -40,7 +44,8 @@ impl RunningWindow {
     /// A slot holds the partition, the row of a frame and the row that waits of that id.
     pub(super) fn write_slice(&self, slots: Range<usize>) -> Result<Option<RecordBatch>, OperatorError> {
         let n_waiting = self.waiting.as_ref().map_or(0, |w| w.id_limit());
-        let limit = self.partitions.id_limit().max(self.functions.frame_rows().id_limit()).max(n_waiting);
+        let n_rows = self.functions.lists.iter().map(|list| list.rows.id_limit()).max().unwrap_or_default();
+        let limit = self.partitions.id_limit().max(n_rows).max(n_waiting);
         if slots.start >= limit {
             return Ok(None);
         }
@@ -53,7 +58,7 @@ impl RunningWindow {
                 self.functions.write_whole(id, &mut state);
                 log.push(LogKind::Key, 0, self.partitions.key(id), &state);
             }
-            self.write_row(id, &mut log);
+            (0..self.functions.lists.len()).for_each(|list| self.write_row(list, id, &mut log));
         }
         if let Some(waiting) = &self.waiting {
             waiting.write_slice(slots, &mut log);
@@ -69,11 +74,20 @@ impl RunningWindow {
         out.extend_from_slice(&partition.last_time.to_le_bytes());
     }
 
-    fn write_row(&self, id: u32, log: &mut LogWriter) {
-        if let Some((node, time, bytes)) = self.functions.frame_rows().get(id) {
-            let value = [&time.to_le_bytes(), bytes].concat();
-            log.push(LogKind::Row, node.position as i64, self.partitions.key(node.group), &value);
+    /// A row says where it stands only where that does not follow from its place in the list of all rows.
+    fn write_row(&self, list: usize, id: u32, log: &mut LogWriter) {
+        let Some((node, standing, bytes)) = self.functions.lists.get(list).and_then(|list| list.rows.get(id)) else {
+            return;
+        };
+        let mut value = node.time.to_le_bytes().to_vec();
+        if let Some(Standing { place, deadline }) = standing {
+            value.push(list as u8);
+            for number in [place.position, place.first, place.last, place.number, deadline as u64] {
+                value.extend_from_slice(&number.to_le_bytes());
+            }
         }
+        value.extend_from_slice(bytes);
+        log.push(LogKind::Row, node.ordinal as i64, self.partitions.key(node.group), &value);
     }
 
     /// Applies a delta or a slice.
@@ -120,10 +134,15 @@ impl RunningWindow {
     /// Applies the state, or a row, of a partition; none if the bytes are not such.
     fn read_keyed(&mut self, row: &LogRow<'_>, group: u32) -> Option<()> {
         if row.kind == LogKind::Row {
-            let (time, bytes) = row.value.split_first_chunk::<8>()?;
-            let position = u64::try_from(row.number).ok()?;
-            self.functions.restore_row(group, position, i64::from_le_bytes(*time), bytes);
-            return Some(());
+            let (time, mut bytes) = row.value.split_first_chunk::<8>()?;
+            let (mut list, mut standing) = (0, Standing::default());
+            if self.spec.is_extended() {
+                let (number, rest) = bytes.split_first()?;
+                (list, bytes) = (usize::from(*number), rest);
+                standing = read_standing(&mut bytes)?;
+            }
+            let ordinal = u64::try_from(row.number).ok()?;
+            return self.functions.restore_row(list, group, ordinal, i64::from_le_bytes(*time), standing, bytes);
         }
         let (n_rows, rest) = row.value.split_first_chunk::<8>()?;
         let (n_peers, rest) = rest.split_first_chunk::<8>()?;
@@ -132,4 +151,15 @@ impl RunningWindow {
         self.partitions.set(group, n_rows, n_peers, i64::from_le_bytes(*last_time));
         self.functions.read(group, rest)
     }
+}
+
+/// Takes off the front of logged bytes where a row stands.
+fn read_standing(bytes: &mut &[u8]) -> Option<Standing> {
+    let mut number = || {
+        let (head, rest) = bytes.split_first_chunk::<8>()?;
+        *bytes = rest;
+        Some(u64::from_le_bytes(*head))
+    };
+    let place = Place { position: number()?, first: number()?, last: number()?, number: number()? };
+    Some(Standing { place, deadline: number()? as i64 })
 }

@@ -3,11 +3,17 @@
 //! Rows are handled in the order of their arrival, or wait (`ordered_rows`) until the watermark passes them and are handled
 //! in the order of their event time. An epoch's rows are laid out by partition (`layout`). A frame that begins with its
 //! partition needs accumulators only; one that slides keeps the rows that it reaches (`frame_rows`), which enter and leave
-//! it once each. Aggregates of all partitions are computed in one go (`aggregates`).
+//! it once each. Where frames end behind the row, it is given out when what they end with is there (`ahead`). Aggregates of
+//! all partitions are computed in one go (`aggregates`).
 
 mod aggregates;
-mod functions;
+mod ahead;
+mod compute;
+mod entered;
+mod frame;
 mod frame_rows;
+mod frame_view;
+mod functions;
 mod groups;
 mod kept_values;
 mod layout;
@@ -19,6 +25,8 @@ use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{SortOptions, take};
 use arrow::datatypes::SchemaRef;
 
+use self::ahead::Ahead;
+pub use self::frame::{FrameBound, RunningFrame, RunningFunction, ValuePlace};
 use self::functions::Functions;
 use self::groups::PartitionStates;
 use self::layout::{Layout, by_group, inverse};
@@ -26,7 +34,7 @@ use super::deadline::{Deadline, InTime, refuse_late};
 use super::event_time::milliseconds;
 use super::groups::batch_of;
 use super::ordered_rows::{OrderedRowCodec, OrderedRows};
-use super::{AggregateCall, EpochContext, Operator, OperatorError, Output, StateSize};
+use super::{EpochContext, Operator, OperatorError, Output, StateSize};
 use crate::stream::{ChangeBatch, Order, Watermark};
 
 /// OVER on a stream.
@@ -69,63 +77,14 @@ pub enum RunningOrder {
     },
 }
 
-/// The rows of its partition that a row's functions see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RunningFrame {
-    /// The first row.
-    pub start: FrameBound,
-    /// The last row.
-    pub end: FrameBound,
-}
-
-/// An end of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FrameBound {
-    /// The first row of the partition.
-    Unbounded,
-    /// So many rows before the row; 0 = the row itself.
-    Rows(u64),
-    /// The rows that equal the row in order: the first of them, or the last.
-    Peers,
-    /// Rows whose event time lies at or after (a start), at or before (an end) the timestamp in this input column.
-    Range(usize),
-}
-
-/// A function over a frame, which is given by its index.
-#[expect(missing_docs, reason = "the columns are those of the input")]
-#[derive(Clone, Debug)]
-pub enum RunningFunction {
-    /// The number of the row in its partition, from 1.
-    RowNumber,
-    /// The number of the first row that equals it in order.
-    Rank,
-    /// The number of different rows in order up to it.
-    DenseRank,
-    /// An aggregate over the frame.
-    Aggregate { call: AggregateCall, frame: usize },
-    /// The value at a row of the frame; where there is no such row that of column `default`, else null.
-    Value { column: usize, place: ValuePlace, frame: usize, default: Option<usize> },
-    /// All values of the frame in order; null over none.
-    List { column: usize, frame: usize },
-}
-
-/// A place in a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ValuePlace {
-    /// The first row.
-    First,
-    /// The last row.
-    Last,
-    /// The n-th row, from 1.
-    Nth(u64),
-}
-
 /// OVER on a stream.
 pub struct RunningWindow {
     spec: RunningWindowSpec,
     waiting: Option<OrderedRows>,
     partitions: PartitionStates,
     functions: Functions,
+    /// The rows that wait for later ones, where frames end with such.
+    ahead: Option<Ahead>,
     /// The watermark up to which rows and buckets have left since the last delta.
     closed: Option<i64>,
     /// Partitions that were forgotten before their bucket closed, since the last delta.
@@ -145,6 +104,7 @@ impl RunningWindow {
             waiting,
             partitions: PartitionStates::new(&spec)?,
             functions: Functions::new(&spec)?,
+            ahead: Ahead::new(&spec)?,
             closed: None,
             gone: Vec::new(),
             spec,
@@ -176,8 +136,8 @@ impl RunningWindow {
         }
     }
 
-    /// The columns of the functions at rows that are handled now.
-    fn compute(&mut self, rows: &RecordBatch) -> Result<Vec<ArrayRef>, OperatorError> {
+    /// Lets the functions take in rows that are handled now, and returns where they stand.
+    fn append(&mut self, rows: &RecordBatch) -> Result<Appended, OperatorError> {
         let of_row = self.partitions.assign(rows, self.spec.bucket.as_ref())?;
         self.functions.resize(self.partitions.id_limit());
         let order = by_group(&of_row);
@@ -191,9 +151,17 @@ impl RunningWindow {
                 (columns.as_slice(), Some(times.iter().map(|t| t.unwrap_or(i64::MAX)).collect::<Vec<i64>>()))
             }
         };
-        let layout = Layout::new(&groups, &sorted, by, |group| self.partitions.n_rows(group))?;
-        let columns = self.functions.run(&layout, &sorted, times.as_deref(), &self.partitions)?;
+        let layout = Layout::new(&groups, &sorted, by, |group| self.partitions.n_before(group))?;
+        let deadlines = self.ahead.as_ref().map(|ahead| ahead.deadlines(&sorted, times.as_deref())).transpose()?;
+        self.functions.append(&layout, &sorted, times.as_deref(), deadlines.as_deref().unwrap_or_default())?;
         self.partitions.handled(&layout, times.as_deref());
+        Ok(Appended { layout, rows: sorted, times, order })
+    }
+
+    /// The columns of the functions at rows that are handled now.
+    fn compute(&mut self, rows: &RecordBatch) -> Result<Vec<ArrayRef>, OperatorError> {
+        let Appended { layout, rows, times, order } = self.append(rows)?;
+        let columns = self.functions.compute(&layout, &rows, times.as_deref())?;
         let places = inverse(&order);
         Ok(columns.iter().map(|column| take(column, &places, None)).collect::<Result<Vec<_>, _>>()?)
     }
@@ -218,6 +186,16 @@ impl RunningWindow {
     }
 }
 
+/// Rows that the functions have taken in.
+struct Appended {
+    layout: Layout,
+    /// The rows of the layout, and their event times.
+    rows: RecordBatch,
+    times: Option<Vec<i64>>,
+    /// Which row each was before.
+    order: UInt32Array,
+}
+
 /// The rows of an epoch in the order in which they are handled.
 pub(super) fn in_order_of_arrival(rows: ChangeBatch) -> Result<ChangeBatch, OperatorError> {
     let mut order: Vec<u32> = (0..rows.len() as u32).collect();
@@ -232,10 +210,11 @@ pub(super) fn in_order_of_arrival(rows: ChangeBatch) -> Result<ChangeBatch, Oper
 
 impl Operator for RunningWindow {
     fn process(&mut self, inputs: &[ChangeBatch], ctx: &EpochContext) -> Result<Output, OperatorError> {
-        self.functions.settle()?;
+        self.restored()?;
         let input = ChangeBatch::concat(&self.spec.input, inputs)?;
         let (ready, late) = self.ready(&input, ctx)?;
         let changes = match ready.is_empty() {
+            _ if self.ahead.is_some() => self.give(&ready.rows, ctx.watermark_after())?,
             true => ChangeBatch::empty(self.spec.schema.clone()),
             false => {
                 let mut columns = ready.rows.columns().to_vec();
@@ -251,12 +230,17 @@ impl Operator for RunningWindow {
         let after = ctx.watermark_after();
         match &self.spec.order {
             RunningOrder::Arrival => after,
-            RunningOrder::EventTime { release, .. } => release.oldest_at(after),
+            RunningOrder::EventTime { release, .. } => {
+                let oldest = self.ahead.as_ref().and_then(Ahead::oldest);
+                let oldest = oldest.map(|time| Watermark(time.saturating_add(release.offset_ms)));
+                release.oldest_at(after).min(oldest.unwrap_or(Watermark::MAX))
+            }
         }
     }
 
     fn next_timer(&self) -> Option<i64> {
-        self.waiting.as_ref().and_then(OrderedRows::next_due)
+        let of_rows = self.waiting.as_ref().and_then(OrderedRows::next_due);
+        of_rows.into_iter().chain(self.ahead.as_ref().and_then(Ahead::next_due)).min()
     }
 
     fn take_delta(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
@@ -271,10 +255,17 @@ impl Operator for RunningWindow {
         self.read(delta)
     }
 
+    fn restored(&mut self) -> Result<(), OperatorError> {
+        if self.functions.settle()? {
+            self.find_waiting();
+        }
+        Ok(())
+    }
+
     fn state_size(&self) -> StateSize {
         let (n_waiting, bytes) = self.waiting.as_ref().map_or((0, 0), |w| (w.len(), w.size_bytes()));
         StateSize {
-            rows: n_waiting + self.partitions.len() + self.functions.frame_rows().len(),
+            rows: n_waiting + self.partitions.len() + self.functions.n_rows(),
             bytes: bytes + self.partitions.size_bytes() + self.functions.size_bytes(),
         }
     }

@@ -10,7 +10,7 @@ use super::super::builder::{Builder, Facts, NewRelation, arrow_schema, normalise
 use super::super::error::{Result, refuse};
 use super::super::pipeline::{Distribution, OperatorPlan};
 use super::super::time_columns::TimeColumn;
-use super::super::{event_times, time_columns};
+use super::super::{RelationId, event_times, time_columns};
 use super::buckets::{Bucket, BucketKind};
 use crate::catalog::RelationKind;
 use crate::functions::{Width, hop_end, session_end, window_end};
@@ -29,13 +29,45 @@ pub(super) fn check_event_time(builder: &Builder<'_>, bucket: &Bucket, below: &L
         _ => false,
     });
     if is_event_time {
-        return Ok(());
+        return of.map_or(Ok(()), |of| check_retention(builder, of.source));
     }
     refuse(
         "C0484",
         "EMIT FINAL: the bucket is not over the event time of a table",
         "Declare the column as event_time of its table, and bucket it unchanged; or use EMIT CHANGES.",
     )
+}
+
+/// Refuses to wait for changes of rows that have left memory by then.
+fn check_retention(builder: &Builder<'_>, source: RelationId) -> Result<()> {
+    let Some(relation) = builder.relations.get(source) else { return Ok(()) };
+    let kept_ms = match &relation.operator {
+        OperatorPlan::SourceTable(_, spec) => spec.retention.as_ref().map(|retention| retention.retention_ms),
+        OperatorPlan::WindowAggregate(spec) if !spec.emit_final => Some(spec.allowed_lateness_ms),
+        _ => None,
+    };
+    let waits_ms = builder.allowed_lateness_ms;
+    let Some(kept_ms) = kept_ms.filter(|kept_ms| *kept_ms < waits_ms) else { return Ok(()) };
+    let option =
+        if matches!(relation.operator, OperatorPlan::SourceTable(..)) { "retention" } else { "allowed_lateness" };
+    refuse(
+        "C0486",
+        format!(
+            "EMIT FINAL waits {} behind the end of a bucket (allowed_lateness), but rows of `{}` leave memory after {}",
+            in_words(waits_ms),
+            relation.name.split('.').next().unwrap_or_default(),
+            in_words(kept_ms)
+        ),
+        format!("Give it {option} = '{}' or more, or a shorter allowed_lateness to what is final.", in_words(waits_ms)),
+    )
+}
+
+/// A duration as options write it.
+fn in_words(ms: i64) -> String {
+    const UNITS: [(&str, i64); 4] = [("day", 86_400_000), ("hour", 3_600_000), ("minute", 60_000), ("second", 1_000)];
+    let unit = UNITS.into_iter().find(|(unit, length)| ms % length == 0 && (ms != 0 || *unit == "second"));
+    let (unit, n) = unit.map_or(("millisecond", ms), |(unit, length)| (unit, ms / length));
+    format!("{n} {unit}{}", if n == 1 { "" } else { "s" })
 }
 
 /// The aggregate with one more column where the end of a bucket does not follow from its start.

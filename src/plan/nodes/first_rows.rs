@@ -48,7 +48,7 @@ fn reads(plan: &LogicalPlan, relation: &str) -> bool {
 }
 
 /// `column <= n`, `column < n` and `column = n` as a column and the greatest value that passes.
-fn upper_bound(part: &Expr) -> Option<(&datafusion::common::Column, u32)> {
+pub(super) fn upper_bound(part: &Expr) -> Option<(&datafusion::common::Column, u32)> {
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = part else { return None };
     let (column, op, value) = match (left.as_ref(), right.as_ref()) {
         (Expr::Column(column), Expr::Literal(value, _)) => (column, *op, value),

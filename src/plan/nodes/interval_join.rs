@@ -8,7 +8,7 @@ use super::super::builder::{Builder, Facts, NewRelation, arrow_schema, normalise
 use super::super::error::{Result, refuse};
 use super::super::pipeline::{Distribution, OperatorPlan};
 use super::super::time_columns::TimeColumn;
-use super::super::{canonical, lineage};
+use super::super::{canonical, lineage, working_days};
 use super::interval_bounds::{Instant, SideBounds, bounds};
 use super::join::{Side, own_schema, own_times, predicate};
 use crate::catalog::RelationKind;
@@ -39,7 +39,7 @@ pub(super) fn join_streams(
     };
     let [left_bounds, right_bounds] = match bounds(builder, [&left.plan, &right.plan], &join.on, filter) {
         Ok(found) => found,
-        Err(is_bounded) => return without_bounds(builder, [&left, &right], is_bounded),
+        Err(is_bounded) => return without_bounds(builder, [&left, &right], is_bounded, filter),
     };
     let schema = output_schema(join, &left, &right, kind)?;
     let (left_own, right_own) = (own_schema(&left)?, own_schema(&right)?);
@@ -82,7 +82,12 @@ pub(super) fn join_streams(
 }
 
 /// Says which event time is not bounded, and how it could be.
-fn without_bounds<T>(builder: &Builder<'_>, sides: [&Side; 2], is_bounded: [bool; 2]) -> Result<T> {
+fn without_bounds<T>(
+    builder: &Builder<'_>,
+    sides: [&Side; 2],
+    is_bounded: [bool; 2],
+    filter: Option<&Expr>,
+) -> Result<T> {
     let [Some(left), Some(right)] = sides.map(|side| time_name(builder, &side.plan)) else {
         return refuse(
             "C0462",
@@ -90,6 +95,19 @@ fn without_bounds<T>(builder: &Builder<'_>, sides: [&Side; 2], is_bounded: [bool
             "Declare event_time in CREATE STREAM, and keep that column where the stream is read by way of a view.",
         );
     };
+    // Beside a subquery, or the second of two relations, the calendar is not that of the row whose days are counted.
+    if let Some(function) = filter.and_then(working_days::call_in) {
+        return refuse(
+            "C0465",
+            format!(
+                "`{function}` bounds a join of two streams by days of the one and the calendar that the other is joined with"
+            ),
+            format!(
+                "Count the days in a view of the stream whose they are, and compare with its column: \
+                 CREATE VIEW v AS SELECT *, {function}({left}, 3) AS due_at FROM .."
+            ),
+        );
+    }
     let no_end = |of: &str, by: &str| format!("no condition says up to which `{of}` rows may match a given `{by}`");
     let reason = match is_bounded {
         [true, false] => no_end(&right, &left),
@@ -108,13 +126,21 @@ fn without_bounds<T>(builder: &Builder<'_>, sides: [&Side; 2], is_bounded: [bool
 
 /// How a query may call the event time of a side, also where it reads it nowhere.
 fn time_name(builder: &Builder<'_>, plan: &LogicalPlan) -> Option<String> {
-    if let Some(column) = lineage::event_time(builder, plan) {
-        return plan.schema().columns().into_iter().nth(column).map(|c| c.flat_name());
+    let column = match lineage::event_time(builder, plan) {
+        Some(column) => plan.schema().columns().into_iter().nth(column)?,
+        None => {
+            let leaf = lineage::only_leaf(builder, plan)?;
+            let name = builder.relations[leaf].schema.field(builder.facts[leaf].event_time?).name().clone();
+            Column::new(plan.schema().iter().next()?.0.cloned(), name)
+        }
+    };
+    // A subquery goes by a name of DataFusion's.
+    match (&column.relation, lineage::only_leaf(builder, plan)) {
+        (Some(qualifier), Some(leaf)) if qualifier.table().starts_with("__") => {
+            Some(format!("{}.{}", builder.relations[leaf].name, column.name))
+        }
+        _ => Some(column.flat_name()),
     }
-    let leaf = lineage::only_leaf(builder, plan)?;
-    let name = builder.relations[leaf].schema.field(builder.facts[leaf].event_time?).name().clone();
-    let (qualifier, _) = plan.schema().iter().next()?;
-    Some(Column::new(qualifier.cloned(), name).flat_name())
 }
 
 fn output_schema(join: &Join, left: &Side, right: &Side, kind: IntervalKind) -> Result<DFSchemaRef> {

@@ -16,3 +16,4 @@ mod running_window;
 mod session;
 pub(super) mod table_window;
 pub(super) mod temporal_filter;
+mod top_rows;

@@ -4,8 +4,8 @@ use datafusion::logical_expr::LogicalPlan;
 
 use super::super::builder::{Builder, Facts, NewRelation, arrow_schema};
 use super::super::error::{Result, refuse};
-use super::super::lineage;
-use super::super::pipeline::{Distribution, OperatorPlan};
+use super::super::pipeline::{Distribution, OperatorPlan, Relation};
+use super::super::{canonical, lineage};
 use crate::catalog::{QueryDefinition, RelationKind};
 use crate::operators::PaceSpec;
 
@@ -24,11 +24,9 @@ pub(in super::super) fn last_operator(
             "Drop EVERY: it bounds how often the changes of a table leave.",
         );
     }
-    let distribution = match lineage::keys(builder, rest).into_iter().next() {
-        Some(key) if !key.is_empty() => Distribution::Hash(key),
-        _ => Distribution::Single,
-    };
-    Ok((OperatorPlan::Pace(PaceSpec { every_ms, schema: arrow_schema(rest.schema()) }), distribution))
+    let key = lineage::keys(builder, rest).into_iter().next().unwrap_or_default();
+    let distribution = if key.is_empty() { Distribution::Single } else { Distribution::Hash(key.clone()) };
+    Ok((OperatorPlan::Pace(PaceSpec { every_ms, key, schema: arrow_schema(rest.schema()) }), distribution))
 }
 
 /// The rows of a sink behind the bound on how often they change, if there is one.
@@ -44,7 +42,7 @@ pub(in super::super) fn paced(
     }
     let facts = Facts { keys: lineage::keys(builder, &rest), ..Facts::default() };
     let schema = rest.schema().clone();
-    builder.add(NewRelation {
+    let leaf = builder.add(NewRelation {
         node: "pace",
         kind,
         schema,
@@ -53,5 +51,16 @@ pub(in super::super) fn paced(
         facts,
         arrival: false,
         meaning: "pace".into(),
-    })
+    })?;
+    if let Some(relation) = builder.relations.last_mut() {
+        keep_id(relation);
+    }
+    Ok(leaf)
+}
+
+/// Gives the relation of a pace an id that a changed rule keeps: what waits is compared with whatever the table has become.
+pub(in super::super) fn keep_id(relation: &mut Relation) {
+    if let OperatorPlan::Pace(spec) = &relation.operator {
+        relation.operator_id = canonical::id(&format!("pace {} key={:?} {}", relation.name, spec.key, relation.schema));
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Rows leave at once (`ORDER BY arrival`), when the watermark passes them (`ORDER BY <event time>`), or when the bucket that
 //! their partition keys hold closes (any order, any function). Where a filter keeps the first row only, keys are enough;
-//! where it keeps the first few of a bucket, so are these.
+//! where it keeps the first few of a bucket, so are these. In any other order the first few are a table (`top_rows`).
 
 use std::sync::Arc;
 
@@ -22,25 +22,26 @@ use super::super::{arrival, canonical, lineage};
 use super::aggregate::event_time_of;
 use super::running_function::{Calls, Order};
 use super::table_window::{Layout, functions, steps};
+use super::top_rows::{self, top_rows};
 use crate::catalog::RelationKind;
 use crate::functions::Width;
 use crate::operators::{
-    BucketEdges, BucketWindowSpec, Deadline, FirstBy, FirstRowSpec, RunningOrder, RunningWindowSpec,
+    BucketEdges, BucketWindowSpec, Deadline, FirstBy, FirstRowSpec, RunningOrder, RunningWindowSpec, TopRowsSpec,
 };
 
 /// What the planner makes of a window on a stream.
-struct StreamWindow {
-    functions: Vec<WindowFunction>,
-    layout: Layout,
-    order: Order,
+pub(super) struct StreamWindow {
+    pub(super) functions: Vec<WindowFunction>,
+    pub(super) layout: Layout,
+    pub(super) order: Order,
     /// When a row leaves that is ordered by its event time.
     release: Option<Deadline>,
     /// When the bucket closes that a partition key is.
-    bucket: Option<Deadline>,
+    pub(super) bucket: Option<Deadline>,
     /// How wide it is, if the key is its start.
-    width: Option<Width>,
+    pub(super) width: Option<Width>,
     /// The columns to order by, arrival aside.
-    sorts: Vec<(usize, SortOptions)>,
+    pub(super) sorts: Vec<(usize, SortOptions)>,
     lateness_ms: i64,
 }
 
@@ -72,10 +73,12 @@ pub(super) fn cut_stream_window(
     let added: Vec<_> = window.schema.iter().skip(n_inputs).map(|(q, f)| (q.cloned(), f.clone())).collect();
     let outputs = handed_on.into_iter().chain(added.iter().map(|(q, f)| Column::new(q.clone(), f.name())));
     let outputs: Vec<Expr> = outputs.map(Expr::Column).collect();
+    let top = top_rows(builder, &plan, filter, &added)?;
     let limit = filter.and_then(|filter| kept_rows(&plan, filter, added.first().map(|(_, f)| f.name())));
-    let operator = match limit {
-        Some(limit) => first_row(&plan, limit)?,
-        None => match running(builder, &mut plan, &input)? {
+    let operator = match (top, limit) {
+        (Some(top), _) => Planned::TopRows(top),
+        (None, Some(limit)) => first_row(&plan, limit)?,
+        (None, None) => match running(builder, &mut plan, &input)? {
             Some(running) => running,
             None => by_bucket(builder, window, &plan)?,
         },
@@ -100,15 +103,18 @@ pub(super) fn cut_stream_window(
         }
         _ => None,
     };
-    let facts = facts(builder, &plan, &input);
+    let (kind, facts) = match &operator {
+        OperatorPlan::TopRows(_) => (RelationKind::Table, top_rows::facts(builder, &plan, &input)),
+        _ => (RelationKind::Stream, facts(builder, &plan, &input)),
+    };
     let leaf = builder.add(NewRelation {
         node,
-        kind: RelationKind::Stream,
+        kind,
         schema,
         operator,
         inputs: vec![(rows, distribution)],
         facts,
-        arrival: plan.order == Order::Arrival,
+        arrival: matches!(plan.order, Order::Arrival | Order::LatestArrival),
         meaning,
     })?;
     if let (Some(id), Some(relation)) = (id_without_rows, builder.relations.last_mut()) {
@@ -137,13 +143,7 @@ fn read_window(
             );
         }
         Some((first, _)) if arrival::is_marker(&first.expr) && first.asc => Order::Arrival,
-        Some((first, _)) if arrival::is_marker(&first.expr) => {
-            return refuse(
-                "C0433",
-                "the last row to arrive is never known",
-                "Order by arrival ascending, or by <event time> DESC with a bucket of it in PARTITION BY.",
-            );
-        }
+        Some((first, _)) if arrival::is_marker(&first.expr) => Order::LatestArrival,
         Some(_) if time.is_some() => Order::EventTime,
         _ => Order::Other,
     };
@@ -210,7 +210,8 @@ const LIMIT_MAX: u64 = 1000;
 /// Of how many first rows of each partition a filter lets none but these through; none if more have to be remembered.
 fn kept_rows(plan: &StreamWindow, filter: &Expr, number: Option<&String>) -> Option<usize> {
     let [function] = plan.functions.as_slice() else { return None };
-    if function.fun.name() != "row_number" || (plan.order == Order::Other && plan.bucket.is_none()) {
+    let is_ordered = matches!(plan.order, Order::Arrival | Order::EventTime);
+    if function.fun.name() != "row_number" || !(is_ordered || (plan.order == Order::Other && plan.bucket.is_some())) {
         return None;
     }
     let kept = |part: &Expr| {
@@ -237,6 +238,7 @@ fn kept_rows(plan: &StreamWindow, filter: &Expr, number: Option<&String>) -> Opt
 /// An operator whose columns are not known yet.
 enum Planned {
     FirstRow(FirstRowSpec),
+    TopRows(TopRowsSpec),
     Running(RunningWindowSpec),
     Bucket(BucketWindowSpec),
 }
@@ -254,6 +256,13 @@ impl Planned {
                     format!("first_row keys={} {:?} {} bucket={:?}", spec.n_keys, spec.first, spec.limit, spec.bucket);
                 ("deduplicate", OperatorPlan::FirstRow(FirstRowSpec { input, schema, ..spec }), what)
             }
+            Self::TopRows(spec) => {
+                let what = format!(
+                    "top_rows keys={} {:?} {:?} bucket={:?}",
+                    spec.n_keys, spec.order, spec.numbers, spec.bucket
+                );
+                ("top_rows", OperatorPlan::TopRows(TopRowsSpec { input, schema, ..spec }), what)
+            }
             Self::Running(spec) => {
                 let what = format!(
                     "running_window keys={} bucket={:?} {:?} {:?} {:?}",
@@ -269,7 +278,7 @@ impl Planned {
     }
 }
 
-fn no_columns() -> arrow::datatypes::SchemaRef {
+pub(super) fn no_columns() -> arrow::datatypes::SchemaRef {
     Arc::new(arrow::datatypes::Schema::empty())
 }
 
@@ -287,14 +296,17 @@ fn no_order<T>() -> Result<T> {
         "OVER on a stream needs an order in which rows can leave",
         "ORDER BY arrival (as they come) or ORDER BY <event time> (when the watermark has passed them); for any other order put a \
          bucket of the event time, such as tumble(<event time>, INTERVAL '1 hour'), into PARTITION BY: rows then leave when \
-         it closes.",
+         it closes. Or keep the first rows of each key, with QUALIFY row_number() OVER (..) <= 10 or rank() and a constant: \
+         that is a table.",
     )
 }
 
 fn first_row(plan: &StreamWindow, limit: usize) -> Result<Planned> {
     let first = match plan.order {
         Order::Arrival => FirstBy::Arrival,
-        Order::EventTime | Order::Other => FirstBy::Order { release: release(plan)?, columns: plan.sorts.clone() },
+        Order::LatestArrival | Order::EventTime | Order::Other => {
+            FirstBy::Order { release: release(plan)?, columns: plan.sorts.clone() }
+        }
     };
     Ok(Planned::FirstRow(FirstRowSpec {
         n_keys: plan.layout.n_keys,
@@ -311,6 +323,14 @@ fn running(builder: &Builder<'_>, plan: &mut StreamWindow, input: &LogicalPlan) 
     let order = match plan.order {
         Order::Arrival => RunningOrder::Arrival,
         Order::EventTime => RunningOrder::EventTime { release: release(plan)?, columns: plan.sorts.clone() },
+        Order::LatestArrival => {
+            return refuse(
+                "C0433",
+                "the last row to arrive is never known",
+                "Order by arrival ascending, or by <event time> DESC with a bucket of it in PARTITION BY; or keep the last rows of each \
+                 key, with QUALIFY row_number() OVER (PARTITION BY .. ORDER BY arrival DESC) <= 1 or more: that is a table.",
+            );
+        }
         Order::Other if plan.bucket.is_some() => return Ok(None),
         Order::Other => return no_order(),
     };

@@ -66,7 +66,7 @@ Statements; several may stand in one record, with ; between them:
     CRASH
         Ends the worker within an epoch. It goes on from its log.
     END OF INPUT
-        All watermarks move to +infinity.
+        All watermarks move to +infinity, and nothing waits for the clock any more.
     PAUSE sink      RESUME sink
         As `curb pause` and `curb resume`.
 

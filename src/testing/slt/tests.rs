@@ -5,6 +5,8 @@ use std::fs;
 use super::{TestReport, run_tests, test_files};
 use crate::dialect::Pack;
 
+mod of_time;
+
 const RULES: &str = "
 SET TIME ZONE = 'Asia/Shanghai';
 CREATE TABLE people (id VARCHAR PRIMARY KEY, town VARCHAR, tags VARCHAR[]) WITH (topic = 'people', format = 'json');
@@ -26,9 +28,13 @@ CREATE SINK letters WITH (topic = 'letters', format = 'json') AS SELECT letter, 
 ";
 
 fn run(test: &str, completes: bool) -> (TestReport, String) {
+    run_rules(RULES, test, completes)
+}
+
+fn run_rules(rules: &str, test: &str, completes: bool) -> (TestReport, String) {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("tests")).unwrap();
-    fs::write(dir.path().join("rules.sql"), RULES).unwrap();
+    fs::write(dir.path().join("rules.sql"), rules).unwrap();
     let path = dir.path().join("tests/a.slt");
     fs::write(&path, test).unwrap();
     fs::write(dir.path().join("tests/people.part"), "statement ok\nINSERT INTO people VALUES ('p1', 'north', NULL)\n")

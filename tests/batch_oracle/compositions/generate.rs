@@ -767,19 +767,26 @@ impl Writer<'_> {
                 "ROWS UNBOUNDED PRECEDING",
                 "ROWS BETWEEN 3 PRECEDING AND CURRENT ROW",
                 "ROWS BETWEEN 4 PRECEDING AND 1 PRECEDING",
+                "ROWS BETWEEN 1 PRECEDING AND 2 FOLLOWING",
             ]);
             let range = self.pick(&[
                 "",
                 " RANGE BETWEEN INTERVAL '2 hours' PRECEDING AND CURRENT ROW",
                 " RANGE BETWEEN INTERVAL '3 hours' PRECEDING AND INTERVAL '30 minutes' PRECEDING",
+                " RANGE BETWEEN INTERVAL '1 hour' PRECEDING AND INTERVAL '40 minutes' FOLLOWING",
+                " GROUPS BETWEEN 2 PRECEDING AND CURRENT ROW",
+                " GROUPS BETWEEN 1 PRECEDING AND 1 FOLLOWING",
             ]);
             let (window, peers) =
                 (format!("{partition}ORDER BY {order} {rows}"), format!("{partition}ORDER BY {time}{range}"));
             let (ordered, by_time) = (format!("{partition}ORDER BY {order}"), format!("{partition}ORDER BY {time}"));
             let function = self.pick(&["sum", "count", "min", "max"]);
-            let (sql, kind) = match self.rng.u32(0..11) {
+            let (sql, kind) = match self.rng.u32(0..14) {
                 0..=1 => (format!("{function}({int}) OVER ({window})"), Kind::Int),
                 2..=3 => (format!("{function}({int}) OVER ({peers})"), Kind::Int),
+                11 => (format!("lead({int}) OVER ({ordered})"), Kind::Int),
+                12 => (format!("last_value({int}) IGNORE NULLS OVER ({window})"), Kind::Int),
+                13 => (format!("lag({int}) IGNORE NULLS OVER ({ordered})"), Kind::Int),
                 4 => (format!("row_number() OVER ({ordered})"), Kind::Int),
                 5 => (format!("lag({int}) OVER ({ordered})"), Kind::Int),
                 6 => (format!("first_value({int}) OVER ({window})"), Kind::Int),
@@ -807,7 +814,7 @@ impl Writer<'_> {
         })
     }
 
-    /// The first row of each key by event time, or the first or last in a bucket.
+    /// The first row of each key by event time, the first or last in a bucket; or, as a table, the last of all or the greatest.
     fn first_rows(&mut self, from: &From) -> Option<Select> {
         let time = from.times.first()?.clone();
         let chosen = self.chosen(from);
@@ -818,21 +825,28 @@ impl Writer<'_> {
         order.retain(|c| *c != time);
         let others = order.join(", ");
         let bucket = format!("tumble({time}, INTERVAL '2 hours')");
-        let (partition, order) = match self.rng.u32(0..4) {
-            0 => (by, format!("{time}, {others}")),
+        let greatest = format!("{} DESC NULLS LAST, {time}, {others}", from.scope.int(self.rng));
+        let choice = self.rng.u32(0..6);
+        let (partition, order) = match choice {
+            0 => (by.clone(), format!("{time}, {others}")),
             1 => (format!("{by}, {bucket}"), format!("{time}, {others}")),
             2 => (format!("{by}, {bucket}"), format!("{time} DESC, {others}")),
-            _ => (bucket, format!("{} DESC NULLS LAST, {time}, {others}", from.scope.int(self.rng))),
+            3 => (bucket, greatest),
+            4 => (by.clone(), format!("{time} DESC, {others}")),
+            _ => (by.clone(), greatest),
         };
-        let n = if partition.contains("tumble") { self.pick(&["= 1", "<= 2"]) } else { "= 1" };
+        let is_stream = choice < 4;
+        let n = if choice > 0 { self.pick(&["= 1", "<= 2"]) } else { "= 1" };
+        let key = if is_stream || n != "= 1" { None } else { Self::alias_of(&items, &by).map(|key| vec![key]) };
         let qualify = vec![format!("row_number() OVER (PARTITION BY {partition} ORDER BY {order}) {n}")];
         Some(Select {
             items,
-            times,
+            key,
+            times: if is_stream { times } else { Vec::new() },
             qualify,
-            is_stream: true,
+            is_stream,
             size: from.size / 2.0,
-            words: vec!["first_rows"],
+            words: vec![if is_stream { "first_rows" } else { "top_rows" }],
             ..Select::default()
         })
     }

@@ -84,7 +84,7 @@ fn the_second_half_of_a_year_adds_no_state() {
 }
 
 /// The operators that keep state, those aside which keep it without end by their nature.
-const BOUNDED: [&str; 12] = [
+const BOUNDED: [&str; 15] = [
     "source_table",
     "deduplicate",
     "table_join",
@@ -97,6 +97,9 @@ const BOUNDED: [&str; 12] = [
     "interval_join",
     "final_rows",
     "running_window",
+    "bucket_window",
+    "top_rows",
+    "temporal_filter",
 ];
 
 #[test]
