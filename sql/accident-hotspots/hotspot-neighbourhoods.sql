@@ -8,9 +8,9 @@
 --             An accident opens an episode when p < alpha, n >= n_min, they are not reports of one crash, and the middle
 --             cell has one itself. The episode ends when p > clear_above.
 -- Thresholds: hotspot_policy at the instant of each step, that of the accident for the days; where none is in force: 90 days
---             against 365, n_min 3, alpha 0.005, clear_above 0.05, 10 minutes; before more is known 1 accident a
---             neighbourhood and year, for 25 such years; dispersion at most 2, overdispersed above 1.5. A policy decides from
---             its instant on.
+--             against 365, n_min 3, alpha 0.01, clear_above 0.05, 10 minutes; 1 accident a neighbourhood and year at least,
+--             half believed against 25 accidents; dispersion at most 2, overdispersed above 1.5. A policy decides from its
+--             instant on.
 -- Limits:     all is a function of what accidents say, never of when they came: a late one is put where it belongs. What an
 --             accident touches are its 7 neighbourhoods, and there the steps behind it. Accidents are kept without end.
 
@@ -48,38 +48,41 @@ SELECT
     coalesce(p.window_days, 90) AS window_days,
     coalesce(p.baseline_days, 365) AS baseline_days,
     coalesce(p.n_min, 3) AS n_min,
-    coalesce(p.alpha, 0.005) AS alpha,
+    coalesce(p.alpha, 0.01) AS alpha,
     coalesce(p.clear_above, 0.05) AS clear_above,
     coalesce(p.same_event_minutes, 10) AS same_event_minutes,
     coalesce(p.prior_mean, 1.0) AS prior_mean,
-    coalesce(p.prior_years, 25.0) AS prior_years,
+    coalesce(p.prior_accidents, 25.0) AS prior_accidents,
     coalesce(p.dispersion_max, 2.0) AS dispersion_max,
     coalesce(p.overdispersion_from, 1.5) AS overdispersion_from,
     year_month(add_months(add_days(m.at, -2), -1)) AS last_month
 FROM moves AS m
 LEFT JOIN hotspot_policy FOR SYSTEM_TIME AS OF m.at AS p ON TRUE;
 
+-- What the register says is believed the more, the more accidents it is made of: by half at prior_accidents. The mean is weighted as
+-- a ratio, so that a region is soon known to be busy, but not by a single hotspot in the first days of a register.
 CREATE VIEW compared_moves AS
 SELECT
     *,
     coalesce(
-        least(dispersion_max, moment_dispersion(greatest(CAST(others AS DOUBLE) / n_cells, usual * years), variance))
-            * n_cells * years / (n_cells * years + prior_years),
+        belief * least(dispersion_max, moment_dispersion(greatest(CAST(others AS DOUBLE) / n_cells, usual * years), variance)),
         0.0
     ) AS dispersion
 FROM (
     SELECT
-        m.*, b.n_cells, b.others, b.variance, b.years,
-        greatest(
-            m.prior_mean,
-            coalesce((m.prior_mean * m.prior_years + b.others) / (m.prior_years + b.n_cells * b.years), m.prior_mean)
-        ) AS usual,
-        -- How much of the days before the window the register has seen.
-        coalesce(
-            least(m.baseline_days, greatest(elapsed_ms(b.first_at, m.at) / 86400000.0 - m.window_days, 0.0)), 0.0
-        ) / 365.0 AS years_seen
-    FROM governed_moves AS m
-    LEFT JOIN baselines AS b ON b.last_month = m.last_month
+        *,
+        coalesce(prior_mean * power(greatest(1.0, others / (n_cells * years) / prior_mean), belief), prior_mean) AS usual
+    FROM (
+        SELECT
+            m.*, b.n_cells, b.others, b.variance, b.years,
+            CAST(b.others AS DOUBLE) / (b.others + m.prior_accidents) AS belief,
+            -- How much of the days before the window the register has seen.
+            coalesce(
+                least(m.baseline_days, greatest(elapsed_ms(b.first_at, m.at) / 86400000.0 - m.window_days, 0.0)), 0.0
+            ) / 365.0 AS years_seen
+        FROM governed_moves AS m
+        LEFT JOIN baselines AS b ON b.last_month = m.last_month
+    ) AS m
 ) AS m;
 
 -- Only where there has been an accident can a neighbourhood have its middle.

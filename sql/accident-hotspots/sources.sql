@@ -25,7 +25,7 @@ CREATE TABLE hotspot_policy (
     clear_above         DOUBLE NOT NULL,      -- and is cleared above this one
     same_event_minutes  INT NOT NULL,         -- accidents that follow within these are one event
     prior_mean          DOUBLE NOT NULL,      -- accidents a neighbourhood and year before more is known; the least expected
-    prior_years         DOUBLE NOT NULL,      -- and for how many years of neighbourhoods that speaks
+    prior_accidents     DOUBLE NOT NULL,      -- how many accidents it takes to believe the register half as much
     dispersion_max      DOUBLE NOT NULL,      -- neighbourhoods are held to differ at most so much
     overdispersion_from DOUBLE NOT NULL,      -- variance / mean of a year above which the tail is negative binomial
     sender              VARCHAR               -- who answers for CAP alerts, as a domain name

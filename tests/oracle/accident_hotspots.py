@@ -35,8 +35,8 @@ WANTED = {
     ("epdo", "z_epdo"): ((7.2248, 8.0041), {"881942cce5fffff": 11.7593, "881942cdd9fffff": 9.5819, "881942c58bfffff": 9.5346}, (145, 113)),
 }
 
-WINDOW_DAYS, BASELINE_DAYS, N_MIN, ALPHA, CLEAR_ABOVE, SAME_EVENT_MINUTES = 90, 365, 3, 0.005, 0.05, 10
-PRIOR_MEAN, PRIOR_YEARS, DISPERSION_MAX, OVERDISPERSION_FROM = 1.0, 25.0, 2.0, 1.5
+WINDOW_DAYS, BASELINE_DAYS, N_MIN, ALPHA, CLEAR_ABOVE, SAME_EVENT_MINUTES = 90, 365, 3, 0.01, 0.05, 10
+PRIOR_MEAN, PRIOR_ACCIDENTS, DISPERSION_MAX, OVERDISPERSION_FROM = 1.0, 25.0, 2.0, 1.5
 WEIGHTS = {"fatal": 10, "serious": 5, "slight": 1}
 UNTIL = "2025-01-01T00:00:00Z"
 DAY = timedelta(days=1)
@@ -192,9 +192,10 @@ def expectation(region, instant, n_before):
     figures = region.before(instant)
     if figures:
         n_cells, others, variance, years = figures
-        usual = max(PRIOR_MEAN, (PRIOR_MEAN * PRIOR_YEARS + others) / (PRIOR_YEARS + n_cells * years))
+        belief = others / (others + PRIOR_ACCIDENTS)
+        usual = math.exp((1 - belief) * math.log(PRIOR_MEAN) + belief * math.log(max(PRIOR_MEAN, others / n_cells / years)))
         mean = max(others / n_cells, usual * years)
-        k = min(DISPERSION_MAX, max(0.0, (variance - mean) / mean**2)) * n_cells * years / (n_cells * years + PRIOR_YEARS)
+        k = belief * min(DISPERSION_MAX, max(0.0, (variance - mean) / mean**2))
         seen = min(BASELINE_DAYS, max(0.0, (instant - region.times[0][0]) / DAY - WINDOW_DAYS)) / 365
     # The mean of the gamma distribution that the region suggests, after what was seen here.
     baseline = usual * (1 + k * n_before) / (1 + k * usual * seen) * WINDOW_DAYS / 365
