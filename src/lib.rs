@@ -44,7 +44,10 @@
 //! - **Forgotten is not deleted.** Where a table declares a retention, rows leave memory behind the end of their time bucket
 //!   and nothing that followed from them is withdrawn. `plan/retention.rs` finds out how far that may go through the
 //!   relations, `engine/dataflow/forget.rs` does it; what would change such a row later is late.
-//! - A record that cannot be used lands in a topic with its reason. No record stops a pipeline.
+//! - A record that cannot be used lands in a topic with its reason. No record stops a pipeline, and no row: expressions that
+//!   would fail for what a row holds are null (`plan/forgiving.rs`), and where one fails all the same, that row is left out.
+//! - **Where a row comes from is derived, not kept.** The audit trail (`engine/audit.rs`) says what had been read when it left;
+//!   `curb why` runs the rules over fewer and fewer of those records, as long as the row stays (`testing/derivation.rs`).
 //!
 //! # Layers
 //!

@@ -89,7 +89,7 @@ pub(crate) fn run(pack: &Path, spec: &FloorSpec) -> Result<FloorRun> {
         brokers: spec.brokers.clone(),
         pipeline: spec.pipeline.clone(),
         sources: vec![SourceTopic { relation: "captures".into(), topic, is_table: true, idle_timeout_ms: None }],
-        outputs: copied.iter().map(|c| (c.output.clone(), format!("{}.{}", spec.pipeline, name(&c.output)))).collect(),
+        outputs: copied.iter().map(|c| (c.output.clone(), format!("{}.{}", spec.pipeline, c.output.name()))).collect(),
         shards: 1,
         ..Settings::default()
     };
@@ -145,12 +145,6 @@ pub(crate) fn run(pack: &Path, spec: &FloorSpec) -> Result<FloorRun> {
     run.cpu_seconds = used.cpu_seconds - before.cpu_seconds;
     run.peak_rss_bytes = used.peak_rss_bytes;
     Ok(run)
-}
-
-fn name(output: &OutputTopic) -> &str {
-    match output {
-        OutputTopic::Sink(name) | OutputTopic::Late(name) | OutputTopic::Rejected(name) => name,
-    }
 }
 
 fn samples(spec: &FloorSpec, topics: &BTreeMap<String, String>) -> Result<Vec<Copied>> {

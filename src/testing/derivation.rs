@@ -333,7 +333,10 @@ fn scalars(value: &Value, found: &mut BTreeSet<String>) {
 fn has_text(row: &str, member: &str, wanted: &str) -> bool {
     match serde_json::from_str::<Value>(row).ok().as_ref().and_then(|row| row.get(member)) {
         Some(Value::String(text)) => text == wanted,
-        Some(other) => other.to_string() == wanted,
+        Some(other) => {
+            let text = other.to_string();
+            text == wanted
+        }
         None => false,
     }
 }
