@@ -8,6 +8,7 @@ its own: it runs a copy of the pack whose topics carry a prefix. Sizes and the n
 (default 1500), CURB_TEST_KILLS (default 6) and CURB_TEST_SEED (default 1). A failing test keeps its directory.
 """
 
+import json
 import os
 import random
 import signal
@@ -37,6 +38,20 @@ CREATE SINK seen WITH (topic = 'seen', format = 'json') AS SELECT event_id, item
 """
 
 
+AUDIT_PACK = """
+CREATE TABLE captures (capture_id VARCHAR NOT NULL PRIMARY KEY, plate VARCHAR, rider VARCHAR PRIVATE, at TIMESTAMP WITH TIME ZONE NOT NULL)
+WITH (topic = 'captures', format = 'json', event_time = 'at');
+CREATE TABLE voids (capture_id VARCHAR NOT NULL PRIMARY KEY, ground VARCHAR) WITH (topic = 'voids', format = 'json');
+CREATE TABLE visits (PRIMARY KEY (plate)) AS
+SELECT plate, count(*) AS n FROM captures AS c WHERE NOT EXISTS (SELECT 1 FROM voids AS v WHERE v.capture_id = c.capture_id)
+GROUP BY plate HAVING count(*) >= 2;
+CREATE SINK visit_steps WITH (topic = 'visit-steps', format = 'json', key = 'plate') AS
+SELECT coalesce(after.plate, before.plate) AS plate, coalesce(after.n, before.n) AS n,
+       CASE WHEN after IS NULL THEN 'withdrawn' ELSE 'issued' END AS status, revision
+FROM CHANGES(visits);
+"""
+
+
 class PackOnKafka(unittest.TestCase):
     """Each test is one pipeline."""
 
@@ -56,6 +71,40 @@ class PackOnKafka(unittest.TestCase):
         self.assertEqual(len(ids), len(set(ids)), "a curb_id repeats")
         for name in safe_riding.SOURCES:
             self.assertEqual(rig.read(name.name + ".late"), [], name.name)
+
+    def test_an_action_is_explained_from_its_audit_trail(self):
+        rig = self.rig(Rig("audit", PLACE, AUDIT_PACK))
+        rig.create("captures", 3)
+        rig.create("voids", 1)
+
+        def capture(name, plate):
+            return json.dumps({"capture_id": name, "plate": plate, "rider": "planted-name", "at": "2026-01-01T08:00:00+08:00"})
+
+        def why(code=0):
+            asked = subprocess.run([PLACE.curb, "why", "P1", rig.pack, "--brokers", rig.brokers, "--pipeline", rig.prefix,
+                                    "--output", "json"], capture_output=True, text=True, check=False, timeout=120)
+            self.assertEqual(asked.returncode, code, asked.stderr)
+            self.assertNotIn("planted-name", asked.stdout + asked.stderr)
+            return json.loads(asked.stdout) if code == 0 else asked.stderr
+
+        rig.produce("captures", ("capture_id",), [capture(f"a{n}", "P1") for n in range(2)] + [capture(f"b{n}", "P2") for n in range(40)])
+        rig.catch_up("--audit")
+        answer = why()
+        self.assertEqual(answer["row"], {"plate": "P1", "n": 2, "status": "issued", "revision": 1})
+        self.assertTrue(answer["is_minimal"])
+        self.assertEqual(sorted(r["value"]["capture_id"] for r in answer["records"]), ["a0", "a1"])
+        self.assertEqual({r["value"]["rider"] for r in answer["records"]}, {"***"})
+        self.assertEqual({r["topic"] for r in answer["records"]}, {rig.topic("captures")})
+        # What comes later is no part of it, and the trail goes on behind a restart.
+        rig.produce("voids", ("capture_id",), ['{"capture_id":"a0","ground":"plate recorded wrongly"}'])
+        rig.catch_up("--audit")
+        answer = why()
+        self.assertEqual((answer["row"]["status"], answer["row"]["revision"]), ("withdrawn", 2))
+        self.assertEqual(sorted(r["relation"] for r in answer["records"]), ["captures", "captures", "voids"])
+        # Somebody writes into the trail.
+        trail = rig.prefix + ".audit"
+        rig.client("produce", trail, "-", "-", data=b'{"kind":"row"}\n')
+        self.assertIn("audit trail is broken", why(code=6))
 
     def test_first_start_live_changes_and_restarts(self):
         rig = self.rig(SafeRiding("live", PLACE, SEED, CAPTURES))
