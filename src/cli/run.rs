@@ -99,13 +99,15 @@ struct RunSettings {
 }
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    // Before anything that takes time: a large pack takes a moment to plan, and who is told to end then ends well.
+    let signals = runtime.block_on(async { Signals::new() })?;
     let file = args.config.as_deref().map_or_else(|| Ok(ConfigFile::default()), ConfigFile::read);
     let file = file.map_err(Failure::Configuration)?;
     let loaded = load(&args.pack, args.time_zone, OutputForm::Text)?;
     let settings = settings(args, file, &loaded)?;
     need_files(&loaded)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let outcome = runtime.block_on(serve(loaded, settings));
+    let outcome = runtime.block_on(serve(loaded, settings, signals));
     // Threads that wait for the cluster have nothing left to say.
     runtime.shutdown_background();
     outcome
@@ -205,8 +207,7 @@ fn need_files(loaded: &Loaded) -> Result<(), Failure> {
 }
 
 /// The whole life of the service, from the first connection to the last commit.
-async fn serve(loaded: Loaded, settings: RunSettings) -> Result<(), Failure> {
-    let mut signals = Signals::new()?;
+async fn serve(loaded: Loaded, settings: RunSettings, mut signals: Signals) -> Result<(), Failure> {
     let pipeline = Arc::new(loaded.pipeline);
     let mut options = WorkerOptions::live(ShardCount(DEFAULT_SHARDS));
     options.until_caught_up = settings.until_caught_up;
