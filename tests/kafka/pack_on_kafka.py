@@ -193,6 +193,8 @@ class PackOnKafka(unittest.TestCase):
         for name in ("devices", "passages"):
             rig.produce_all({name: first.pop(name) + second.pop(name)})
         worker = rig.start()
+        # A broker that was never reached is the operator's to mend: the worker would end.
+        rig.wait_for("restored", lambda: worker.poll() is not None or "restored state" in rig.log())
         for half in (first, second):
             rig.produce_all(half)
             script("stop", "--keep", "--kill")
