@@ -16,12 +16,12 @@ const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 
 /// Plans products of a whole number and an interval.
 #[derive(Debug)]
-pub(super) struct IntervalProducts {
+pub struct IntervalProducts {
     function: Arc<ScalarUDF>,
 }
 
-impl IntervalProducts {
-    pub(super) fn new() -> Self {
+impl Default for IntervalProducts {
+    fn default() -> Self {
         let signature = Signature::exact(vec![DataType::Int64, INTERVAL], Volatility::Immutable);
         Self { function: Arc::new(ScalarUDF::from(IntervalProduct { signature })) }
     }

@@ -46,6 +46,7 @@ mod working_days;
 pub use definitions::plan;
 pub use error::{UNKNOWN_COLUMN, UNKNOWN_RELATION};
 pub use explain::{explain, mermaid, unbounded};
+pub use interval_product::IntervalProducts;
 pub use pipeline::{Distribution, Input, OperatorPlan, Pipeline, Relation, RelationId, SinkPlan};
 pub use retention::{Expiry, Retention};
 pub use segment::Segment;

@@ -61,7 +61,7 @@ pub(super) fn session(zone: Tz) -> SessionContext {
         ctx.register_udaf(function);
     }
     // Only a session that takes no planners refuses one, and ours takes them.
-    let _ = ctx.register_expr_planner(Arc::new(IntervalProducts::new()));
+    let _ = ctx.register_expr_planner(Arc::new(IntervalProducts::default()));
     ctx.register_udf(ScalarUDF::from(AsOf { signature: Signature::any(2, Volatility::Volatile) }));
     ctx
 }

@@ -15,6 +15,7 @@ use chrono_tz::Tz;
 use datafusion::common::{Result as DataFusionResult, ScalarValue};
 use datafusion::config::ConfigOptions;
 use datafusion::error::DataFusionError;
+use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
@@ -26,6 +27,7 @@ use tokio::runtime::Runtime;
 use crate::catalog::{Catalog, SourceDefinition};
 use crate::dialect::SourceFile;
 use crate::format::json::Encoder;
+use crate::plan::IntervalProducts;
 
 /// The column of a record that deletes its key.
 const TOMBSTONE: &str = "_tombstone";
@@ -99,7 +101,9 @@ fn session(zone: Tz, settings: GeneratorSettings) -> SessionContext {
     let mut options = ConfigOptions::new();
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.time_zone = Some(zone.name().to_owned());
-    let ctx = SessionContext::new_with_config(SessionConfig::from(options).with_target_partitions(1));
+    let mut ctx = SessionContext::new_with_config(SessionConfig::from(options).with_target_partitions(1));
+    // Only a session that takes no planners refuses one, and this one takes them.
+    let _ = ctx.register_expr_planner(Arc::new(IntervalProducts::default()));
     for function in crate::functions::all(zone) {
         ctx.register_udf(function);
     }
@@ -281,12 +285,12 @@ mod tests {
     #[test]
     fn what_is_inserted_has_the_types_of_its_source() {
         let script = "CREATE VIEW numbers AS SELECT unnest(generate_series(1, people())) AS i;
-            INSERT INTO plates SELECT 'P' || i AS plate, started_at() + INTERVAL '1 hour' AS at, i * days() AS n FROM numbers ORDER BY i DESC;
+            INSERT INTO plates SELECT 'P' || i AS plate, started_at() + i * INTERVAL '1 hour' AS at, i * days() AS n FROM numbers ORDER BY i DESC;
             INSERT INTO plates SELECT 'P1' AS plate, true AS _tombstone";
         assert_eq!(
             made(script, 1).unwrap(),
             [
-                r#"{"plate":"P2","at":"2024-03-01T01:00:00.000+08:00","n":6}"#,
+                r#"{"plate":"P2","at":"2024-03-01T02:00:00.000+08:00","n":6}"#,
                 r#"{"plate":"P1","at":"2024-03-01T01:00:00.000+08:00","n":3}"#,
                 r#"{"_tombstone":true,"plate":"P1"}"#,
             ]

@@ -14,6 +14,7 @@ use datafusion::common::TableReference;
 use datafusion::config::ConfigOptions;
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
+use datafusion::execution::FunctionRegistry;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{
@@ -25,6 +26,7 @@ use super::Wrong;
 use super::column::Column;
 use super::contents::Side;
 use crate::dialect::parse_query;
+use crate::plan::IntervalProducts;
 
 /// A table that a query reads.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +56,9 @@ impl Batch {
         let mut options = ConfigOptions::new();
         options.sql_parser.map_string_types_to_utf8view = false;
         options.execution.time_zone = Some(zone.name().to_owned());
-        let ctx = SessionContext::new_with_config(SessionConfig::from(options).with_target_partitions(1));
+        let mut ctx = SessionContext::new_with_config(SessionConfig::from(options).with_target_partitions(1));
+        // Only a session that takes no planners refuses one, and this one takes them.
+        let _ = ctx.register_expr_planner(Arc::new(IntervalProducts::default()));
         for function in crate::functions::all(zone) {
             ctx.register_udf(function);
         }
