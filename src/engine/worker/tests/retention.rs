@@ -181,7 +181,8 @@ fn assert_same(a: &Kept, b: &Kept) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    // A case is six runs of the whole pack.
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
     fn what_was_forgotten_cannot_be_seen_in_the_output(
