@@ -168,15 +168,15 @@ fn run_days(days: &Days, forgets: bool, options: WorkerOptions, faults: Vec<Faul
     Kept { collected: inner.collected(), counts, rows }
 }
 
-fn assert_same(a: &Kept, b: &Kept) -> Result<(), TestCaseError> {
+fn assert_same(what: &str, a: &Kept, b: &Kept) -> Result<(), TestCaseError> {
     for topic in a.collected.keys().chain(b.collected.keys()) {
         let text = |kept: &Kept| {
             let records = kept.collected.get(topic).map(Vec::as_slice).unwrap_or_default();
             records.iter().map(|r| format!("{r:?}")).collect::<Vec<_>>()
         };
-        prop_assert_eq!(text(a), text(b), "{:?}", topic);
+        prop_assert_eq!(text(a), text(b), "{}: {:?}", what, topic);
     }
-    prop_assert_eq!(&a.counts, &b.counts);
+    prop_assert_eq!(&a.counts, &b.counts, "{}", what);
     Ok(())
 }
 
@@ -194,12 +194,12 @@ proptest! {
         let days = days(&steps);
         let all = run_days(&days, false, logged(1, n_records), Vec::new());
         let some = run_days(&days, true, logged(n_shards, n_records), Vec::new());
-        assert_same(&all, &some)?;
+        assert_same("forgetting", &all, &some)?;
         // A restore cuts the files into other epochs, and what is late depends on that: so both are restored alike.
         let stormy_all = run_days(&days, false, logged(n_shards, n_records), faults.clone());
-        assert_same(&stormy_all, &run_days(&days, true, logged(n_shards, n_records), faults))?;
+        assert_same("forgetting and restores", &stormy_all, &run_days(&days, true, logged(n_shards, n_records), faults))?;
         let overlapped = WorkerOptions { epochs_under_way: 3, ..options(n_shards, n_records) };
-        assert_same(&some, &run_days(&days, true, overlapped, Vec::new()))?;
+        assert_same("forgetting and overlapped epochs", &some, &run_days(&days, true, overlapped, Vec::new()))?;
     }
 }
 
