@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, plan_err};
 use datafusion::datasource::{provider_as_source, source_as_provider};
@@ -245,9 +246,9 @@ impl Runner {
     pub(super) fn run(&self, lent: HashMap<String, RecordBatch>) -> Result<Vec<RecordBatch>, OperatorError> {
         let _running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         self.slot.lend(lent);
-        let failed = |e: DataFusionError| match e.find_root() {
-            DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => OperatorError::Row(e.strip_backtrace()),
-            _ => OperatorError::Function(e.strip_backtrace()),
+        let failed = |e: DataFusionError| match is_of_a_row(e.find_root()) {
+            true => OperatorError::Row(e.strip_backtrace()),
+            false => OperatorError::Function(e.strip_backtrace()),
         };
         // Without this each run leaks the metrics of the one before.
         let plan = reset_plan_states(self.plan.clone()).map_err(failed)?;
@@ -260,6 +261,23 @@ impl Runner {
         }
         self.slot.lend(HashMap::new());
         Ok(batches)
+    }
+}
+
+/// Whether an error can be one of what a row holds. Columns of another type than was planned fail for every row: leaving rows
+/// out would hide that.
+fn is_of_a_row(error: &DataFusionError) -> bool {
+    match error {
+        DataFusionError::Execution(_) => true,
+        DataFusionError::ArrowError(error, _) => matches!(
+            error.as_ref(),
+            ArrowError::CastError(_)
+                | ArrowError::ParseError(_)
+                | ArrowError::ComputeError(_)
+                | ArrowError::ArithmeticOverflow(_)
+                | ArrowError::DivideByZero
+        ),
+        _ => false,
     }
 }
 

@@ -13,21 +13,19 @@ use arrow::compute::{CastOptions, cast, cast_with_options, concat_batches, filte
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use chrono_tz::Tz;
 use datafusion::common::{Result as DataFusionResult, ScalarValue};
-use datafusion::config::ConfigOptions;
 use datafusion::error::DataFusionError;
-use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParser, Statement as DataFusionStatement};
 use datafusion::sql::sqlparser::ast::{Insert, Statement, TableObject};
 use tokio::runtime::Runtime;
 
+use super::session::batch_session;
 use crate::catalog::{Catalog, SourceDefinition};
 use crate::dialect::SourceFile;
 use crate::format::json::Encoder;
-use crate::plan::IntervalProducts;
 
 /// The column of a record that deletes its key.
 const TOMBSTONE: &str = "_tombstone";
@@ -98,15 +96,7 @@ pub fn generate(
 }
 
 fn session(zone: Tz, settings: GeneratorSettings) -> SessionContext {
-    let mut options = ConfigOptions::new();
-    options.sql_parser.map_string_types_to_utf8view = false;
-    options.execution.time_zone = Some(zone.name().to_owned());
-    let mut ctx = SessionContext::new_with_config(SessionConfig::from(options).with_target_partitions(1));
-    // Only a session that takes no planners refuses one, and this one takes them.
-    let _ = ctx.register_expr_planner(Arc::new(IntervalProducts::default()));
-    for function in crate::functions::all(zone) {
-        ctx.register_udf(function);
-    }
+    let ctx = batch_session(zone);
     let instant = DataType::Timestamp(TimeUnit::Millisecond, Some(zone.name().into()));
     let started_at = ScalarValue::TimestampMillisecond(Some(settings.started_at_ms), Some(zone.name().into()));
     debug_assert_eq!(started_at.data_type(), instant);

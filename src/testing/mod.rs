@@ -3,6 +3,7 @@
 
 mod derivation;
 mod generator;
+mod session;
 mod simulation;
 mod slt;
 

@@ -11,11 +11,9 @@ use arrow::util::display::{ArrayFormatter, DurationFormat, FormatOptions};
 use chrono_tz::Tz;
 use datafusion::catalog::MemorySchemaProvider;
 use datafusion::common::TableReference;
-use datafusion::config::ConfigOptions;
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
-use datafusion::execution::FunctionRegistry;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{
     Expr, Ident, ObjectName, ObjectNamePart, Query, Statement, TableFactor, Visit, Visitor,
@@ -26,7 +24,7 @@ use super::Wrong;
 use super::column::Column;
 use super::contents::Side;
 use crate::dialect::parse_query;
-use crate::plan::IntervalProducts;
+use crate::testing::session::batch_session;
 
 /// A table that a query reads.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,18 +51,7 @@ pub(super) struct Batch {
 impl Batch {
     /// A session whose calendar is that of the zone.
     pub(super) fn new(zone: Tz) -> Result<Self, Wrong> {
-        let mut options = ConfigOptions::new();
-        options.sql_parser.map_string_types_to_utf8view = false;
-        options.execution.time_zone = Some(zone.name().to_owned());
-        let mut ctx = SessionContext::new_with_config(SessionConfig::from(options).with_target_partitions(1));
-        // Only a session that takes no planners refuses one, and this one takes them.
-        let _ = ctx.register_expr_planner(Arc::new(IntervalProducts::default()));
-        for function in crate::functions::all(zone) {
-            ctx.register_udf(function);
-        }
-        for function in crate::functions::aggregates() {
-            ctx.register_udaf(function);
-        }
+        let ctx = batch_session(zone);
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(Wrong::new)?;
         Ok(Self { ctx, runtime })
     }

@@ -416,3 +416,61 @@ fn the_tests_of_the_safe_riding_pack_pass() {
     assert!(failed.is_empty(), "{failed:#?}");
     assert!(report.passed >= 14, "{} files", report.passed);
 }
+
+#[test]
+fn what_a_row_holds_stops_nothing_and_costs_no_other_row() {
+    let rules = "
+SET TIME ZONE = 'Asia/Shanghai';
+CREATE TABLE bags (id VARCHAR PRIMARY KEY, v VARCHAR, n BIGINT) WITH (topic = 'bags', format = 'json');
+CREATE STREAM marks (id VARCHAR, v VARCHAR) WITH (topic = 'marks', format = 'json');
+CREATE SINK forgiven WITH (topic = 'forgiven', format = 'json') AS
+    SELECT id, CAST(v AS INT) AS x, 10 / n AS q, 7 % n AS m, CAST(n AS INT) AS i,
+        TIMESTAMP '2024-03-01 00:00:00' + n * INTERVAL '1 hour' AS due
+    FROM bags;
+CREATE SINK left_out WITH (topic = 'left-out', format = 'json') AS SELECT id, to_date(v) AS day FROM bags;
+CREATE SINK marked WITH (topic = 'marked', format = 'json') AS SELECT id FROM marks WHERE to_date(v) IS NOT NULL;
+";
+    let test = "
+statement ok
+INSERT INTO bags VALUES ('a', '12', 2), ('b', 'twelve', 0), ('c', '2024-03-01T00:00:00Z', 9223372036854775807),
+    ('d', '2024-03-02T00:00:00Z', NULL);
+INSERT INTO marks VALUES ('a', '2024-03-01T00:00:00Z'), ('b', 'never'), ('c', '2024-03-01T00:00:00Z'), ('d', ''), ('e', NULL);
+
+query TIIIIP
+SELECT id, x, q, m, i, due FROM forgiven ORDER BY id
+----
+a  12    5     1     2     2024-03-01T02:00:00
+b  NULL  NULL  NULL  0     2024-03-01T00:00:00
+c  NULL  0     7     NULL  NULL
+d  NULL  NULL  NULL  NULL  NULL
+
+# An expression that fails all the same leaves out its own row, whichever neighbours it came with.
+query T rowsort
+SELECT id FROM left_out
+----
+c
+d
+
+query T
+SELECT id FROM marked ORDER BY id
+----
+a
+c
+
+statement ok
+CRASH
+
+# A row that was left out leaves without a trace, and comes in when it is mended.
+statement ok
+DELETE FROM bags WHERE id = 'c';
+INSERT INTO bags VALUES ('b', '2024-03-03T00:00:00Z', 1);
+
+query T rowsort
+SELECT id FROM left_out
+----
+b
+d
+";
+    let (report, _) = run_rules(rules, test, false);
+    assert_eq!((report.passed, report.failed), (1, 0), "{:#?}", report.files[0].failures);
+}
