@@ -3,12 +3,14 @@
 //! The engine knows the ports of `stream/` only; `run`, `replay` and tests are one loop with different ends.
 
 mod audit;
+mod cells;
 mod dataflow;
 mod delta;
 mod encode;
 mod epoch;
 mod intake;
 mod lanes;
+mod newest;
 mod overlap;
 mod interval;
 mod kinds;
@@ -30,12 +32,14 @@ mod watermark;
 mod worker;
 
 pub use audit::{AuditOptions, AuditRecord, AuditedEpoch, AuditedRow, BrokenTrail, GENESIS, read_trail};
+pub use cells::{MapCell, MapCells, MapLayer};
 pub use dataflow::{Dataflow, DataflowError, EpochRun, EpochTimes, Reached};
 pub use delta::{DeltaCodec, DeltaError, EpochRecord, Logged, LoggedPipeline, LoggedRelation, PartitionRecord};
 pub use encode::EncodeError;
 pub use intake::{IntakeError, SourceCounts};
 pub use interval::{Durations, Interval};
 pub use kinds::Kinds;
+pub use newest::{NewestRow, ROWS_MAX as NEWEST_ROWS_MAX};
 pub use record_columns::header_readers;
 pub use record_files::file_tables;
 pub use refused::RefusedRecord;

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::cells::{MapCells, MapLayer, PlacedRows};
 use super::dataflow::EpochRun;
 use super::intake::{Fates, SourceCounts, Taken};
 use super::interval::{Interval, RunningInterval, StageClock};
 use super::kinds::{self, Kinds};
+use super::newest::{NewestRow, NewestRows};
 use super::refused::{NewestRefused, RefusedRecord, refused_records};
 use super::worker::{Command, LoggedControl};
 use crate::catalog::RelationKind;
@@ -147,6 +149,8 @@ pub struct StatusBoard {
     commands: Arc<Mutex<Vec<Command>>>,
     interval: RunningInterval,
     refused: NewestRefused,
+    rows: NewestRows,
+    placed: PlacedRows,
 }
 
 impl StatusBoard {
@@ -210,6 +214,21 @@ impl StatusBoard {
         self.refused.add(records);
     }
 
+    /// The newest rows of each sink behind a number, newest first, and the number of the newest.
+    pub fn rows_after(&self, seq: u64) -> (Vec<NewestRow>, u64) {
+        self.rows.after(seq)
+    }
+
+    /// The sinks whose rows have a place on the map.
+    pub fn map_layers(&self) -> Vec<MapLayer> {
+        self.placed.list()
+    }
+
+    /// The newest row of each place of a sink; none if its rows have no place.
+    pub fn map_cells(&self, sink: &str) -> Option<MapCells> {
+        self.placed.cells(sink)
+    }
+
     fn update(&self, change: impl FnOnce(&mut Status)) {
         change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -270,7 +289,8 @@ impl StatusKeeper {
         };
         status.sinks = pipeline.sinks.iter().map(sink).collect();
         let n_relations = pipeline.relations.len();
-        let board = StatusBoard::default();
+        let (rows, placed) = (NewestRows::of(pipeline), PlacedRows::of(pipeline));
+        let board = StatusBoard { rows, placed, ..StatusBoard::default() };
         board.show(status);
         Self {
             board,
@@ -410,6 +430,12 @@ impl StatusKeeper {
         StageClock::start(stage, self.board.interval.clone())
     }
 
+    /// Shows the rows that a committed epoch wrote.
+    pub(super) fn written(&self, run: &EpochRun, now_ms: i64) {
+        self.board.rows.add(run, now_ms);
+        self.board.placed.add(run, now_ms);
+    }
+
     /// Shows the late and rejected records of a committed epoch.
     pub(super) fn refused(&self, pipeline: &Pipeline, taken: &Taken, fates: &[Fates], now_ms: i64) {
         self.board.add_refused(refused_records(pipeline, taken, fates, now_ms));
@@ -446,8 +472,13 @@ fn definition(relation: &Relation) -> &str {
         // A sink whose changes settle has CHANGES of its own.
         return reader.strip_prefix(" of ").unwrap_or(table);
     }
+    let word = |step: &str| step.trim_end_matches(|c: char| c.is_ascii_digit()).len();
     match relation.name.rsplit_once('.') {
-        Some((definition, step)) if step.trim_end_matches(|c: char| c.is_ascii_digit()) == relation.operator.word() => {
+        Some((mut definition, step)) if step.get(..word(step)) == Some(relation.operator.word()) => {
+            // A step that keeps the rows of another step is named behind that one: `view.table_join1.frozen_rows2`.
+            while let Some((outer, _)) = definition.rsplit_once('.').filter(|(_, step)| word(step) < step.len()) {
+                definition = outer;
+            }
             definition
         }
         _ => &relation.name,
@@ -468,6 +499,20 @@ mod tests {
     use crate::catalog::resolve;
     use crate::dialect::{Pack, parse};
     use crate::plan::plan;
+
+    #[test]
+    fn a_step_of_a_step_belongs_to_the_statement() {
+        let relation = |name: &str, operator: &str| {
+            let rules = plan(&resolve(parse(&Pack::from_text("rules.sql", RULES)).0, None).unwrap()).unwrap();
+            let mut found = rules.relations.into_iter().find(|r| r.operator.word() == operator).unwrap();
+            found.name = name.into();
+            definition(&found).to_owned()
+        };
+        assert_eq!(relation("held.table_join1.select2", "select"), "held");
+        assert_eq!(relation("held.select1", "select"), "held");
+        assert_eq!(relation("changes(held)", "select"), "held");
+        assert_eq!(relation("top10", "select"), "top10", "a name with a number is a name");
+    }
 
     const RULES: &str = "
         CREATE STREAM passages (passage_id VARCHAR NOT NULL, at TIMESTAMP WITH TIME ZONE NOT NULL)

@@ -1,5 +1,5 @@
 //! What a worker says over HTTP: `/livez`, `/readyz`, `/metrics`, `/api/status`, and the console page at `/` with its
-//! `/api/history` and `/api/refused`.
+//! `/api/history`, `/api/refused`, `/api/rows` and `/api/map`.
 //!
 //! It reads the shared status and the measurements; `control.rs` alone asks for changes. It runs on a thread of its own, so
 //! that a busy worker cannot keep it from answering, and a stalled one still has a history.
@@ -11,6 +11,7 @@ mod exposition;
 mod health;
 mod history;
 mod pages;
+mod rows;
 
 #[cfg(test)]
 mod tests;

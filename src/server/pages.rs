@@ -67,7 +67,7 @@ pub(super) fn router(served: Served) -> Router {
     for asset in ASSETS {
         router = router.route(asset.path, get(async || ([(header::CONTENT_TYPE, asset.content_type)], asset.text)));
     }
-    router.merge(super::control::routes()).layer(map_response(secured)).with_state(served)
+    router.merge(super::rows::routes()).merge(super::control::routes()).layer(map_response(secured)).with_state(served)
 }
 
 async fn secured(mut response: Response) -> Response {

@@ -64,6 +64,7 @@ impl Worker {
             latencies_ms: &mut latencies_ms(),
         });
         metrics::observe_latencies(latencies_ms());
+        self.status.written(&computed.run, now_ms);
         self.status.refused(&self.pipeline, &computed.taken, &computed.fates, now_ms);
         self.status.sample_if_due(|| self.dataflow.state_sizes());
     }
