@@ -17,7 +17,7 @@ use crate::catalog::RelationKind;
 use crate::metrics;
 use crate::operators::StateSize;
 use crate::plan::{OperatorPlan, Pipeline, Relation, SinkPlan};
-use crate::stream::{PartitionStatus, SourcePartition, Watermark};
+use crate::stream::{PartitionStatus, RecordBatchBytes, SourcePartition, Watermark};
 
 /// Rates are taken over at least this time.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
@@ -43,6 +43,22 @@ pub enum Phase {
     Stopped,
 }
 
+impl Phase {
+    /// All phases, in the order in which a worker comes to them.
+    pub const ALL: [Self; 5] = [Self::Starting, Self::Restoring, Self::Loading, Self::Running, Self::Stopped];
+
+    /// The phase in one word, as measurements name it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Restoring => "restoring",
+            Self::Loading => "loading",
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// A pipeline at a moment.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Status {
@@ -66,6 +82,34 @@ pub struct Status {
     pub sinks: Vec<SinkStatus>,
     /// From a record's Kafka timestamp to the commit of what follows from it, without the records of the first load.
     pub latency: LatencyStatus,
+    /// How far every partition of every source is behind its end, where that is known.
+    pub partitions: Vec<PartitionLag>,
+}
+
+impl Status {
+    /// How old the newest record read is of the partition of a source that is most behind, in milliseconds; 0 if all is read,
+    /// none as long as that is not known.
+    pub fn lag_ms(&self, source: &str, now_ms: i64) -> Option<i64> {
+        let own = || self.partitions.iter().filter(|p| &*p.source == source);
+        own().next()?;
+        if own().all(|p| p.lag == 0) {
+            return Some(0);
+        }
+        own().filter(|p| p.lag > 0).filter_map(|p| p.newest_ms).map(|ms| now_ms.saturating_sub(ms).max(0)).max()
+    }
+}
+
+/// How far a partition of a source is behind its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PartitionLag {
+    /// The source.
+    pub source: Arc<str>,
+    /// The partition of its topic.
+    pub partition: i32,
+    /// Records that have not been read.
+    pub lag: i64,
+    /// The greatest timestamp of the records read since the last restore; none if none was read.
+    pub newest_ms: Option<i64>,
 }
 
 /// A relation at a moment.
@@ -227,6 +271,8 @@ pub(super) struct StatusKeeper {
     rows_then: Vec<[u64; 2]>,
     /// The relation of each sink, and the column that its option `count_by` names.
     counted_by: Vec<(usize, Option<usize>)>,
+    /// The greatest timestamp of the records read of each partition.
+    newest_ms: BTreeMap<SourcePartition, i64>,
 }
 
 /// What a committed epoch adds to the status.
@@ -279,6 +325,7 @@ impl StatusKeeper {
             rates_since: Instant::now(),
             rows_then: vec![[0; 2]; n_relations],
             counted_by: pipeline.sinks.iter().map(|s| (s.relation, s.count_by)).collect(),
+            newest_ms: BTreeMap::new(),
         }
     }
 
@@ -372,9 +419,32 @@ impl StatusKeeper {
         });
     }
 
+    /// Takes note of how new the records of a source were that an epoch took in.
+    pub(super) fn read(&mut self, source: &Arc<str>, records: &RecordBatchBytes) {
+        let mut records = records.records.iter().filter_map(|m| Some((m.partition, m.timestamp_ms?))).peekable();
+        while let Some((partition, mut newest_ms)) = records.next() {
+            // Records of one partition come in long runs.
+            while let Some((_, ms)) = records.next_if(|(next, _)| *next == partition) {
+                newest_ms = newest_ms.max(ms);
+            }
+            let known =
+                self.newest_ms.entry(SourcePartition { relation: source.clone(), partition }).or_insert(newest_ms);
+            *known = newest_ms.max(*known);
+        }
+    }
+
     /// Shows how far each source is behind its topics.
     pub(super) fn lags(&self, partitions: &BTreeMap<SourcePartition, PartitionStatus>) {
+        let behind = partitions.iter().filter_map(|(partition, at)| {
+            Some(PartitionLag {
+                source: partition.relation.clone(),
+                partition: partition.partition,
+                lag: (at.end? - at.position).max(0),
+                newest_ms: self.newest_ms.get(partition).copied(),
+            })
+        });
         self.board.update(|status| {
+            status.partitions = behind.collect();
             for source in &mut status.sources {
                 let own = partitions.iter().filter(|(p, _)| p.relation == source.name);
                 source.lag = own.map(|(_, s)| s.end.map(|end| (end - s.position).max(0))).sum();
@@ -421,7 +491,8 @@ impl StatusKeeper {
     }
 
     /// Counts a restore after a failed epoch.
-    pub(super) fn restarted(&self) {
+    pub(super) fn restarted(&mut self) {
+        self.newest_ms.clear();
         self.board.update(|status| {
             status.restarts += 1;
             status.restored = false;
@@ -468,6 +539,7 @@ mod tests {
     use crate::catalog::resolve;
     use crate::dialect::{Pack, parse};
     use crate::plan::plan;
+    use crate::stream::RecordMeta;
 
     const RULES: &str = "
         CREATE STREAM passages (passage_id VARCHAR NOT NULL, at TIMESTAMP WITH TIME ZONE NOT NULL)
@@ -534,6 +606,34 @@ mod tests {
         keeper.sample(Duration::from_secs(1), &sizes);
         assert_eq!(rate(&keeper), 0.0);
         keeper.sample_if_due(|| panic!("not a second has passed"));
+    }
+
+    #[test]
+    fn a_source_is_as_late_as_the_newest_record_of_its_partition_that_is_most_behind() {
+        let mut keeper = keeper();
+        let source: Arc<str> = "passages".into();
+        let lag = |keeper: &StatusKeeper| keeper.board().snapshot().lag_ms("passages", 10_000);
+        assert_eq!(lag(&keeper), None);
+        let at = |partition, position| {
+            let status = PartitionStatus { position, end: Some(5), caught_up: false, idle: false };
+            (SourcePartition { relation: "passages".into(), partition }, status)
+        };
+        keeper.lags(&BTreeMap::from([at(0, 5), at(1, 5)]));
+        assert_eq!(lag(&keeper), Some(0));
+        keeper.lags(&BTreeMap::from([at(0, 5), at(1, 4)]));
+        assert_eq!(lag(&keeper), None, "nothing was read that would tell");
+        let mut records = RecordBatchBytes::default();
+        for (partition, ms) in [(0, 1), (1, 7_000), (1, 9_000), (1, 8_000), (0, 2)] {
+            let timestamp_ms = Some(ms);
+            let meta = RecordMeta { partition, offset: 0, timestamp_ms, sequence: 0, key: None, value: None };
+            records.push(meta, None, None);
+        }
+        keeper.read(&source, &records);
+        keeper.lags(&BTreeMap::from([at(0, 5), at(1, 4)]));
+        assert_eq!(lag(&keeper), Some(1_000));
+        keeper.lags(&BTreeMap::from([at(0, 1), at(1, 4)]));
+        assert_eq!(lag(&keeper), Some(9_998));
+        assert_eq!(keeper.board().snapshot().partitions[1].lag, 1);
     }
 
     #[test]

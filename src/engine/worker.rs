@@ -274,6 +274,7 @@ impl Worker {
         } else {
             Vec::new()
         };
+        metrics::set_paused_partitions(self.partitions.keys().filter(|p| paused.contains(&p.relation)).count());
         let polled = self.ends.source.poll(self.limit(), self.poll_wait(), &paused)?;
         for (partition, status) in &polled.partitions {
             self.positions.insert(partition.clone(), status.position);
@@ -351,6 +352,7 @@ impl Worker {
         if is_idle && !self.dataflow.is_due(&self.pipeline, &times) {
             self.status.watermarks(self.dataflow.pass(&self.pipeline, &times));
             self.status.sample_if_due(|| self.dataflow.state_sizes());
+            self.ends.sink.serve();
             return Ok(None);
         }
         let _timer = self.status.time("execute");

@@ -86,7 +86,7 @@ async fn readyz(State(served): State<Served>) -> Response {
 }
 
 async fn measurements(State(served): State<Served>) -> Response {
-    let text = served.exposition.render(&served.board.snapshot(), now_ms());
+    let text = served.exposition.render(&served.board.snapshot(), served.board.since_last_turn(), now_ms());
     ([(header::CONTENT_TYPE, EXPOSITION_TYPE)], text).into_response()
 }
 
