@@ -120,6 +120,8 @@ fn describe_pipeline() {
         "curb_snapshot_behind_bytes",
         "Bytes of logged state behind the local snapshots: what a restart reads"
     );
+    describe_counter!("curb_http_requests_total", "Requests over HTTP that were answered, by address and status code");
+    describe_histogram!("curb_http_request_duration_seconds", "From a request over HTTP to its answer");
     describe_histogram!("curb_transaction_duration_seconds", "From the begin of a transaction to its end, by result");
     describe_counter!("curb_rebalances_total", "Assignments and revocations of partitions by the group");
     describe_gauge!("curb_assigned_partitions", "Partitions that the group has given to this worker, of all topics");
@@ -199,16 +201,27 @@ pub fn observe_latencies(latencies_ms: impl Iterator<Item = u64>) {
     latencies_ms.for_each(|ms| seconds.record(ms as f64 / 1000.0));
 }
 
+/// The target of spans that are for a collector of traces, and not for the log. Their fields are numbers and names of the
+/// program.
+pub const SPAN_TARGET: &str = "curb::trace";
+
+/// The field of a span that names the spans which led to it, as a list of `traceparent`s.
+pub const LINKS_FIELD: &str = "curb.links";
+
 /// Measures a stage of an epoch (`poll`, `decode`, `execute`, `encode`, `commit`) until it is dropped.
 pub struct StageTimer {
     stage: &'static str,
     started: Instant,
+    /// Within the span of an epoch, that of its stage.
+    _span: Option<tracing::span::EnteredSpan>,
 }
 
 impl StageTimer {
     /// Begins now.
     pub fn start(stage: &'static str) -> Self {
-        Self { stage, started: Instant::now() }
+        let is_traced = tracing::Span::current().metadata().is_some_and(|m| m.target() == SPAN_TARGET);
+        let span = || tracing::info_span!(target: SPAN_TARGET, "stage", otel.name = stage).entered();
+        Self { stage, started: Instant::now(), _span: is_traced.then(span) }
     }
 }
 
@@ -367,6 +380,12 @@ pub fn count_rebalance(kind: &'static str, n_partitions: usize) {
 /// Partitions that are not read at the moment.
 pub fn set_paused_partitions(n_partitions: usize) {
     gauge!("curb_paused_partitions").set(n_partitions as f64);
+}
+
+/// A request over HTTP was answered; `route` is an address of the program without what varies in it.
+pub fn observe_request(route: &'static str, code: u16, duration: Duration) {
+    counter!("curb_http_requests_total", "route" => route, "code" => code.to_string()).increment(1);
+    histogram!("curb_http_request_duration_seconds", "route" => route).record(duration.as_secs_f64());
 }
 
 fn since_unix_epoch(at: SystemTime) -> f64 {

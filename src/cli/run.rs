@@ -18,7 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use self::config::{ConfigFile, environment_properties, parse_property};
 use super::load::{Loaded, audit_options, load, missing_files};
 use super::service::{Service, on_thread, panicked, source_failure};
-use super::{Failure, LogForm, OutputForm};
+use super::{Failure, LogForm, OutputForm, log};
 use crate::engine::{AuditOptions, EmitFrom, Ended, SourceCounts, Status, StatusBoard, WorkerOptions};
 use crate::kafka::{self, Connection, Settings};
 use crate::local::SnapshotDir;
@@ -220,6 +220,7 @@ async fn serve(loaded: Loaded, settings: RunSettings, mut signals: Signals) -> R
         server::collect_measurements().map_err(|e| Failure::Configuration(e.into()))?;
     }
     let instance = settings.kafka.instance;
+    log::speak_as(pipeline_name, &settings.kafka.worker());
     let (http, name) = (settings.http.clone(), settings.kafka.pipeline.clone());
     let connecting = on_thread("connect", move || connect(settings))?;
     let connected = tokio::select! {

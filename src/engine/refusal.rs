@@ -50,6 +50,7 @@ pub(super) fn has_private_column(relation: &Relation) -> bool {
 pub(super) fn reason_word(reason: &str) -> &'static str {
     let words = [
         ("Kafka key", "key"),
+        ("invalid JSON", "unreadable"),
         ("NOT NULL", "null"),
         ("schema", "schema"),
         ("expected ", "type"),

@@ -10,6 +10,7 @@ mod control;
 mod exposition;
 mod health;
 mod history;
+mod observed;
 mod pages;
 mod process;
 
