@@ -1,5 +1,7 @@
 //! What a running pipeline says of itself: one snapshot, shared by the HTTP pages, the terminal and the summary.
 
+mod lag;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,6 +9,8 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use self::lag::Newest;
+pub use self::lag::PartitionLag;
 use super::dataflow::EpochRun;
 use super::intake::{Fates, SourceCounts, Taken};
 use super::interval::{Interval, RunningInterval, StageClock};
@@ -84,32 +88,6 @@ pub struct Status {
     pub latency: LatencyStatus,
     /// How far every partition of every source is behind its end, where that is known.
     pub partitions: Vec<PartitionLag>,
-}
-
-impl Status {
-    /// How old the newest record read is of the partition of a source that is most behind, in milliseconds; 0 if all is read,
-    /// none as long as that is not known.
-    pub fn lag_ms(&self, source: &str, now_ms: i64) -> Option<i64> {
-        let own = || self.partitions.iter().filter(|p| &*p.source == source);
-        own().next()?;
-        if own().all(|p| p.lag == 0) {
-            return Some(0);
-        }
-        own().filter(|p| p.lag > 0).filter_map(|p| p.newest_ms).map(|ms| now_ms.saturating_sub(ms).max(0)).max()
-    }
-}
-
-/// How far a partition of a source is behind its end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct PartitionLag {
-    /// The source.
-    pub source: Arc<str>,
-    /// The partition of its topic.
-    pub partition: i32,
-    /// Records that have not been read.
-    pub lag: i64,
-    /// The greatest timestamp of the records read since the last restore; none if none was read.
-    pub newest_ms: Option<i64>,
 }
 
 /// A relation at a moment.
@@ -271,8 +249,7 @@ pub(super) struct StatusKeeper {
     rows_then: Vec<[u64; 2]>,
     /// The relation of each sink, and the column that its option `count_by` names.
     counted_by: Vec<(usize, Option<usize>)>,
-    /// The greatest timestamp of the records read of each partition.
-    newest_ms: BTreeMap<SourcePartition, i64>,
+    newest: Newest,
 }
 
 /// What a committed epoch adds to the status.
@@ -325,7 +302,7 @@ impl StatusKeeper {
             rates_since: Instant::now(),
             rows_then: vec![[0; 2]; n_relations],
             counted_by: pipeline.sinks.iter().map(|s| (s.relation, s.count_by)).collect(),
-            newest_ms: BTreeMap::new(),
+            newest: Newest::default(),
         }
     }
 
@@ -421,30 +398,13 @@ impl StatusKeeper {
 
     /// Takes note of how new the records of a source were that an epoch took in.
     pub(super) fn read(&mut self, source: &Arc<str>, records: &RecordBatchBytes) {
-        let mut records = records.records.iter().filter_map(|m| Some((m.partition, m.timestamp_ms?))).peekable();
-        while let Some((partition, mut newest_ms)) = records.next() {
-            // Records of one partition come in long runs.
-            while let Some((_, ms)) = records.next_if(|(next, _)| *next == partition) {
-                newest_ms = newest_ms.max(ms);
-            }
-            let known =
-                self.newest_ms.entry(SourcePartition { relation: source.clone(), partition }).or_insert(newest_ms);
-            *known = newest_ms.max(*known);
-        }
+        self.newest.read(source, records);
     }
 
     /// Shows how far each source is behind its topics.
     pub(super) fn lags(&self, partitions: &BTreeMap<SourcePartition, PartitionStatus>) {
-        let behind = partitions.iter().filter_map(|(partition, at)| {
-            Some(PartitionLag {
-                source: partition.relation.clone(),
-                partition: partition.partition,
-                lag: (at.end? - at.position).max(0),
-                newest_ms: self.newest_ms.get(partition).copied(),
-            })
-        });
         self.board.update(|status| {
-            status.partitions = behind.collect();
+            status.partitions = self.newest.behind(partitions);
             for source in &mut status.sources {
                 let own = partitions.iter().filter(|(p, _)| p.relation == source.name);
                 source.lag = own.map(|(_, s)| s.end.map(|end| (end - s.position).max(0))).sum();
@@ -492,7 +452,7 @@ impl StatusKeeper {
 
     /// Counts a restore after a failed epoch.
     pub(super) fn restarted(&mut self) {
-        self.newest_ms.clear();
+        self.newest = Newest::default();
         self.board.update(|status| {
             status.restarts += 1;
             status.restored = false;
