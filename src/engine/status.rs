@@ -1,5 +1,9 @@
 //! What a running pipeline says of itself: one snapshot, shared by the HTTP pages, the terminal and the summary.
 
+mod definition;
+mod lag;
+mod written;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,19 +11,22 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::cells::{MapCells, MapLayer, PlacedRows};
+use self::definition::definition;
+use self::lag::Newest;
+pub use self::lag::PartitionLag;
+use super::cells::PlacedRows;
 use super::dataflow::EpochRun;
 use super::intake::{Fates, SourceCounts, Taken};
 use super::interval::{Interval, RunningInterval, StageClock};
 use super::kinds::{self, Kinds};
-use super::newest::{NewestRow, NewestRows};
+use super::newest::NewestRows;
 use super::refused::{NewestRefused, RefusedRecord, refused_records};
 use super::worker::{Command, LoggedControl};
 use crate::catalog::RelationKind;
 use crate::metrics;
 use crate::operators::StateSize;
 use crate::plan::{OperatorPlan, Pipeline, Relation, SinkPlan};
-use crate::stream::{PartitionStatus, SourcePartition, Watermark};
+use crate::stream::{PartitionStatus, RecordBatchBytes, SourcePartition, Watermark};
 
 /// Rates are taken over at least this time.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
@@ -45,6 +52,22 @@ pub enum Phase {
     Stopped,
 }
 
+impl Phase {
+    /// All phases, in the order in which a worker comes to them.
+    pub const ALL: [Self; 5] = [Self::Starting, Self::Restoring, Self::Loading, Self::Running, Self::Stopped];
+
+    /// The phase in one word, as measurements name it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Restoring => "restoring",
+            Self::Loading => "loading",
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// A pipeline at a moment.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Status {
@@ -68,6 +91,8 @@ pub struct Status {
     pub sinks: Vec<SinkStatus>,
     /// From a record's Kafka timestamp to the commit of what follows from it, without the records of the first load.
     pub latency: LatencyStatus,
+    /// How far every partition of every source is behind its end, where that is known.
+    pub partitions: Vec<PartitionLag>,
 }
 
 /// A relation at a moment.
@@ -214,21 +239,6 @@ impl StatusBoard {
         self.refused.add(records);
     }
 
-    /// The newest rows of each sink behind a number, newest first, and the number of the newest.
-    pub fn rows_after(&self, seq: u64) -> (Vec<NewestRow>, u64) {
-        self.rows.after(seq)
-    }
-
-    /// The sinks whose rows have a place on the map.
-    pub fn map_layers(&self) -> Vec<MapLayer> {
-        self.placed.list()
-    }
-
-    /// The newest row of each place of a sink; none if its rows have no place.
-    pub fn map_cells(&self, sink: &str) -> Option<MapCells> {
-        self.placed.cells(sink)
-    }
-
     fn update(&self, change: impl FnOnce(&mut Status)) {
         change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -246,6 +256,7 @@ pub(super) struct StatusKeeper {
     rows_then: Vec<[u64; 2]>,
     /// The relation of each sink, and the column that its option `count_by` names.
     counted_by: Vec<(usize, Option<usize>)>,
+    newest: Newest,
 }
 
 /// What a committed epoch adds to the status.
@@ -299,6 +310,7 @@ impl StatusKeeper {
             rates_since: Instant::now(),
             rows_then: vec![[0; 2]; n_relations],
             counted_by: pipeline.sinks.iter().map(|s| (s.relation, s.count_by)).collect(),
+            newest: Newest::default(),
         }
     }
 
@@ -392,9 +404,15 @@ impl StatusKeeper {
         });
     }
 
+    /// Takes note of how new the records of a source were that an epoch took in.
+    pub(super) fn read(&mut self, source: &Arc<str>, records: &RecordBatchBytes) {
+        self.newest.read(source, records);
+    }
+
     /// Shows how far each source is behind its topics.
     pub(super) fn lags(&self, partitions: &BTreeMap<SourcePartition, PartitionStatus>) {
         self.board.update(|status| {
+            status.partitions = self.newest.behind(partitions);
             for source in &mut status.sources {
                 let own = partitions.iter().filter(|(p, _)| p.relation == source.name);
                 source.lag = own.map(|(_, s)| s.end.map(|end| (end - s.position).max(0))).sum();
@@ -430,12 +448,6 @@ impl StatusKeeper {
         StageClock::start(stage, self.board.interval.clone())
     }
 
-    /// Shows the rows that a committed epoch wrote.
-    pub(super) fn written(&self, run: &EpochRun, now_ms: i64) {
-        self.board.rows.add(run, now_ms);
-        self.board.placed.add(run, now_ms);
-    }
-
     /// Shows the late and rejected records of a committed epoch.
     pub(super) fn refused(&self, pipeline: &Pipeline, taken: &Taken, fates: &[Fates], now_ms: i64) {
         self.board.add_refused(refused_records(pipeline, taken, fates, now_ms));
@@ -447,7 +459,8 @@ impl StatusKeeper {
     }
 
     /// Counts a restore after a failed epoch.
-    pub(super) fn restarted(&self) {
+    pub(super) fn restarted(&mut self) {
+        self.newest = Newest::default();
         self.board.update(|status| {
             status.restarts += 1;
             status.restored = false;
@@ -466,25 +479,6 @@ impl StatusKeeper {
     }
 }
 
-/// The statement that a relation is a step of.
-fn definition(relation: &Relation) -> &str {
-    if let Some((table, reader)) = relation.name.strip_prefix("changes(").and_then(|n| n.split_once(')')) {
-        // A sink whose changes settle has CHANGES of its own.
-        return reader.strip_prefix(" of ").unwrap_or(table);
-    }
-    let word = |step: &str| step.trim_end_matches(|c: char| c.is_ascii_digit()).len();
-    match relation.name.rsplit_once('.') {
-        Some((mut definition, step)) if step.get(..word(step)) == Some(relation.operator.word()) => {
-            // A step that keeps the rows of another step is named behind that one: `view.table_join1.frozen_rows2`.
-            while let Some((outer, _)) = definition.rsplit_once('.').filter(|(_, step)| word(step) < step.len()) {
-                definition = outer;
-            }
-            definition
-        }
-        _ => &relation.name,
-    }
-}
-
 /// The names of the relations that a relation reads, each once.
 fn inputs(pipeline: &Pipeline, relation: &Relation) -> Vec<Arc<str>> {
     let mut ids: Vec<usize> = relation.inputs.iter().flat_map(|i| &i.segment.leaves).copied().collect();
@@ -499,20 +493,7 @@ mod tests {
     use crate::catalog::resolve;
     use crate::dialect::{Pack, parse};
     use crate::plan::plan;
-
-    #[test]
-    fn a_step_of_a_step_belongs_to_the_statement() {
-        let relation = |name: &str, operator: &str| {
-            let rules = plan(&resolve(parse(&Pack::from_text("rules.sql", RULES)).0, None).unwrap()).unwrap();
-            let mut found = rules.relations.into_iter().find(|r| r.operator.word() == operator).unwrap();
-            found.name = name.into();
-            definition(&found).to_owned()
-        };
-        assert_eq!(relation("held.table_join1.select2", "select"), "held");
-        assert_eq!(relation("held.select1", "select"), "held");
-        assert_eq!(relation("changes(held)", "select"), "held");
-        assert_eq!(relation("top10", "select"), "top10", "a name with a number is a name");
-    }
+    use crate::stream::RecordMeta;
 
     const RULES: &str = "
         CREATE STREAM passages (passage_id VARCHAR NOT NULL, at TIMESTAMP WITH TIME ZONE NOT NULL)
@@ -579,6 +560,34 @@ mod tests {
         keeper.sample(Duration::from_secs(1), &sizes);
         assert_eq!(rate(&keeper), 0.0);
         keeper.sample_if_due(|| panic!("not a second has passed"));
+    }
+
+    #[test]
+    fn a_source_is_as_late_as_the_newest_record_of_its_partition_that_is_most_behind() {
+        let mut keeper = keeper();
+        let source: Arc<str> = "passages".into();
+        let lag = |keeper: &StatusKeeper| keeper.board().snapshot().lag_ms("passages", 10_000);
+        assert_eq!(lag(&keeper), None);
+        let at = |partition, position| {
+            let status = PartitionStatus { position, end: Some(5), caught_up: false, idle: false };
+            (SourcePartition { relation: "passages".into(), partition }, status)
+        };
+        keeper.lags(&BTreeMap::from([at(0, 5), at(1, 5)]));
+        assert_eq!(lag(&keeper), Some(0));
+        keeper.lags(&BTreeMap::from([at(0, 5), at(1, 4)]));
+        assert_eq!(lag(&keeper), None, "nothing was read that would tell");
+        let mut records = RecordBatchBytes::default();
+        for (partition, ms) in [(0, 1), (1, 7_000), (1, 9_000), (1, 8_000), (0, 2)] {
+            let timestamp_ms = Some(ms);
+            let meta = RecordMeta { partition, offset: 0, timestamp_ms, sequence: 0, key: None, value: None };
+            records.push(meta, None, None);
+        }
+        keeper.read(&source, &records);
+        keeper.lags(&BTreeMap::from([at(0, 5), at(1, 4)]));
+        assert_eq!(lag(&keeper), Some(1_000));
+        keeper.lags(&BTreeMap::from([at(0, 1), at(1, 4)]));
+        assert_eq!(lag(&keeper), Some(9_998));
+        assert_eq!(keeper.board().snapshot().partitions[1].lag, 1);
     }
 
     #[test]
