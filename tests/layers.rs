@@ -29,7 +29,7 @@ const LAYERS: [(&str, u8); 17] = [
 ];
 
 /// Crates that one folder alone may name.
-const CONFINED: [(&str, &str); 10] = [
+const CONFINED: [(&str, &str); 16] = [
     ("rdkafka", "kafka"),
     ("rdkafka_sys", "kafka"),
     ("axum", "server"),
@@ -39,7 +39,13 @@ const CONFINED: [(&str, &str); 10] = [
     ("indicatif", "cli"),
     ("metrics_exporter_prometheus", "server"),
     ("mimalloc", "main"),
+    ("opentelemetry", "cli"),
+    ("opentelemetry_http", "cli"),
+    ("opentelemetry_otlp", "cli"),
+    ("opentelemetry_sdk", "cli"),
     ("sqllogictest", "testing"),
+    ("tracing_opentelemetry", "cli"),
+    ("tracing_subscriber", "cli"),
 ];
 
 /// Lines of a file outside its tests.

@@ -42,7 +42,7 @@ mod using;
 #[cfg(test)]
 mod tests;
 mod time_columns;
-
+mod timestamps;
 mod working_days;
 
 pub use batch::{BatchQuery, batch_finding, batch_session, batch_session_in, read_batch_query};

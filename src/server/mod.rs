@@ -13,8 +13,10 @@ mod door;
 mod exposition;
 mod health;
 mod history;
+mod observed;
 mod options;
 mod pages;
+mod process;
 mod rate_limit;
 mod rows;
 mod sql;
@@ -74,6 +76,11 @@ pub enum ServeError {
     /// Another recorder of measurements was installed in this process.
     #[error("could not collect measurements: {0}")]
     Measurements(String),
+}
+
+/// Begins to collect measurements, so that also those are seen that come before the server runs.
+pub fn collect_measurements() -> Result<(), ServeError> {
+    Exposition::installed().map(|_| ())
 }
 
 /// Serves the status of `pipeline` on `address`, whose port may be 0 for any free one. It listens when this returns.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use axum::extract::DefaultBodyLimit;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -18,6 +18,7 @@ use super::answer::{Circumstances, StatusAnswer, alive, ready};
 use super::assets::ASSETS;
 use super::exposition::Exposition;
 use super::history::History;
+use super::observed::observed;
 use crate::engine::{Queries, StatusBoard};
 
 /// Prometheus asks for this type.
@@ -81,6 +82,7 @@ pub(super) fn router(served: Served) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(served.clone(), guard))
         .layer(map_response(secured))
+        .layer(from_fn(observed))
         .with_state(served)
 }
 
@@ -110,7 +112,7 @@ async fn readyz(State(served): State<Served>) -> Response {
 }
 
 async fn measurements(State(served): State<Served>) -> Response {
-    let text = served.exposition.render(&served.board.snapshot(), now_ms());
+    let text = served.exposition.render(&served.board.snapshot(), served.board.since_last_turn(), now_ms());
     ([(header::CONTENT_TYPE, EXPOSITION_TYPE)], text).into_response()
 }
 
