@@ -2,6 +2,7 @@
 //!
 //! The engine knows the ports of `stream/` only; `run`, `replay` and tests are one loop with different ends.
 
+mod adhoc;
 mod audit;
 mod cells;
 mod dataflow;
@@ -14,6 +15,7 @@ mod newest;
 mod overlap;
 mod interval;
 mod kinds;
+mod lookup;
 mod record_columns;
 mod record_files;
 mod refusal;
@@ -31,6 +33,7 @@ mod upkeep;
 mod watermark;
 mod worker;
 
+pub use adhoc::{Answer, AsOf, Queries, QueryError, QueryLimits, QueryTrouble, ReadableRelation};
 pub use audit::{AuditOptions, AuditRecord, AuditedEpoch, AuditedRow, BrokenTrail, GENESIS, read_trail};
 pub use cells::{MapCell, MapCells, MapLayer};
 pub use dataflow::{Dataflow, DataflowError, EpochRun, EpochTimes, Reached};

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use self::definition::definition;
+use self::definition::{definition, inputs};
 use self::lag::Newest;
 pub use self::lag::PartitionLag;
 use super::cells::PlacedRows;
@@ -19,6 +19,7 @@ use super::dataflow::EpochRun;
 use super::intake::{Fates, SourceCounts, Taken};
 use super::interval::{Interval, RunningInterval, StageClock};
 use super::kinds::{self, Kinds};
+use super::lookup::Lookup;
 use super::newest::NewestRows;
 use super::refused::{NewestRefused, RefusedRecord, refused_records};
 use super::worker::{Command, LoggedControl};
@@ -172,6 +173,7 @@ pub struct StatusBoard {
     status: Arc<Mutex<Status>>,
     last_turn: Arc<Mutex<Option<Instant>>>,
     commands: Arc<Mutex<Vec<Command>>>,
+    lookups: Arc<Mutex<Vec<Lookup>>>,
     interval: RunningInterval,
     refused: NewestRefused,
     rows: NewestRows,
@@ -182,6 +184,11 @@ impl StatusBoard {
     /// The status now.
     pub fn snapshot(&self) -> Status {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the worker is doing.
+    pub(super) fn phase(&self) -> Phase {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).phase
     }
 
     /// Whether all tables have been read to the end noted at start.
@@ -207,6 +214,16 @@ impl StatusBoard {
     /// Takes what was asked of the worker.
     pub(super) fn take_commands(&self) -> Vec<Command> {
         std::mem::take(&mut *self.commands.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Asks the worker for rows; it gives them before the next epoch.
+    pub(super) fn look_up(&self, lookup: Lookup) {
+        self.lookups.lock().unwrap_or_else(PoisonError::into_inner).push(lookup);
+    }
+
+    /// Takes what was asked for.
+    pub(super) fn take_lookups(&self) -> Vec<Lookup> {
+        std::mem::take(&mut *self.lookups.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Notes that the worker's loop has come round.
@@ -477,14 +494,6 @@ impl StatusKeeper {
             status.epoch = epoch;
         });
     }
-}
-
-/// The names of the relations that a relation reads, each once.
-fn inputs(pipeline: &Pipeline, relation: &Relation) -> Vec<Arc<str>> {
-    let mut ids: Vec<usize> = relation.inputs.iter().flat_map(|i| &i.segment.leaves).copied().collect();
-    ids.sort_unstable();
-    ids.dedup();
-    ids.into_iter().filter_map(|id| pipeline.relations.get(id)).map(|r| r.name.clone()).collect()
 }
 
 #[cfg(test)]

@@ -1,71 +1,48 @@
-//! What sinks have written lately: `/api/rows`, the newest rows, and `/api/map`, the newest row of each place.
-//!
-//! Both are bounded where they are kept (`engine/newest.rs`, `engine/cells.rs`), and without PRIVATE columns already there.
-//!
-//! | address | answer |
-//! |---|---|
-//! | `/api/rows?after=N` | at most 20 rows of each sink, newest first, of those behind number N; `newest` is what to ask after next |
-//! | `/api/map` | the sinks whose rows name an H3 cell (`cell`) or a position (`lon`, `lat`) |
-//! | `/api/map?sink=NAME` | its cells, at most 5,000, of the newest window: outline, numbers and short texts of the newest row |
+//! The rows of an answer as JSON, written as sinks write them.
 
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::http::{StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
-use serde::Serialize;
-use serde_json::json;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+use serde_json::{Value, json};
 
-use super::pages::Served;
-use crate::engine::{MapLayer, NEWEST_ROWS_MAX, NewestRow};
+use crate::engine::Answer;
+use crate::format::json::{Encoded, Encoder, sql_type};
 
-pub(super) fn routes() -> Router<Served> {
-    Router::new().route("/api/rows", get(rows)).route("/api/map", get(map))
+/// The columns of an answer with their types.
+pub(super) fn columns(answer: &Answer) -> Vec<Value> {
+    let column = |f: &Arc<Field>| json!({ "name": f.name(), "type": sql_type(f.data_type()) });
+    answer.schema.fields().iter().map(column).collect()
 }
 
-/// What `/api/rows` says.
-#[derive(Serialize)]
-struct RowsAnswer {
-    newest: u64,
-    rows_max: usize,
-    rows: Vec<NewestRow>,
-}
-
-/// What `/api/map` says without a sink.
-#[derive(Serialize)]
-struct LayersAnswer {
-    layers: Vec<MapLayer>,
-}
-
-async fn rows(State(served): State<Served>, uri: Uri) -> Response {
-    let Ok(after) = parameter(&uri, "after").unwrap_or("0").parse() else {
-        return (StatusCode::BAD_REQUEST, Json(json!({ "error": "`after` is not a number" }))).into_response();
+/// One JSON object a row. Types that sinks do not write, as intervals, become texts.
+pub(super) fn rows(answer: &Answer) -> Result<Encoded, String> {
+    let has_form = |data_type: &DataType| {
+        let alone = Arc::new(Schema::new(vec![Field::new("c", data_type.clone(), true)]));
+        Encoder::new(alone, answer.time_zone).is_ok()
     };
-    let (rows, newest) = served.board.rows_after(after);
-    Json(RowsAnswer { newest, rows_max: NEWEST_ROWS_MAX, rows }).into_response()
-}
-
-async fn map(State(served): State<Served>, uri: Uri) -> Response {
-    let Some(sink) = parameter(&uri, "sink") else {
-        return Json(LayersAnswer { layers: served.board.map_layers() }).into_response();
-    };
-    match served.board.map_cells(sink) {
-        Some(cells) => Json(cells).into_response(),
-        None => {
-            let names: Vec<Arc<str>> = served.board.map_layers().into_iter().map(|layer| layer.sink).collect();
-            let reason = format!("no rows of a sink `{sink}` have a place; those of {} do", named(&names));
-            (StatusCode::NOT_FOUND, Json(json!({ "error": reason }))).into_response()
-        }
+    let fields = answer.schema.fields().iter().map(|field| match has_form(field.data_type()) {
+        true => field.as_ref().clone(),
+        false => Field::new(field.name(), DataType::Utf8, true),
+    });
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let encoder = Encoder::new(schema.clone(), answer.time_zone).map_err(|e| e.to_string())?;
+    let mut all = Encoded::default();
+    for batch in &answer.batches {
+        let as_written = || -> Result<RecordBatch, ArrowError> {
+            let columns = batch.columns().iter().zip(schema.fields());
+            let columns = columns.map(|(column, field)| match column.data_type() == field.data_type() {
+                true => Ok(column.clone()),
+                false => cast(column, field.data_type()),
+            });
+            RecordBatch::try_new(schema.clone(), columns.collect::<Result<_, _>>()?)
+        };
+        let encoded = encoder.encode(&as_written().map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
+        let start = all.data.len();
+        all.data.extend_from_slice(&encoded.data);
+        all.ranges.extend(encoded.ranges.into_iter().map(|r| r.start + start..r.end + start));
     }
-}
-
-fn named(names: &[Arc<str>]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-}
-
-/// A parameter of the query, as it stands there: names of sinks need no escapes.
-fn parameter<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
-    uri.query()?.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+    Ok(all)
 }

@@ -1,6 +1,8 @@
-//! Which statement of the rules a relation is a step of, by its name.
+//! Where a relation belongs: which statement of the rules it is a step of, by its name, and what it reads.
 
-use crate::plan::Relation;
+use std::sync::Arc;
+
+use crate::plan::{Pipeline, Relation};
 
 /// The statement that a relation is a step of.
 pub(super) fn definition(relation: &Relation) -> &str {
@@ -19,6 +21,14 @@ pub(super) fn definition(relation: &Relation) -> &str {
         }
         _ => &relation.name,
     }
+}
+
+/// The names of the relations that a relation reads, each once.
+pub(super) fn inputs(pipeline: &Pipeline, relation: &Relation) -> Vec<Arc<str>> {
+    let mut ids: Vec<usize> = relation.inputs.iter().flat_map(|i| &i.segment.leaves).copied().collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids.into_iter().filter_map(|id| pipeline.relations.get(id)).map(|r| r.name.clone()).collect()
 }
 
 #[cfg(test)]
