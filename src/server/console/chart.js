@@ -12,6 +12,8 @@ import { clock, duration, minute } from "./format.js";
 const STEPS_PER_BAR = 5;
 /// A chart shows at least this long, also if nothing is known of it yet.
 const SPAN_MS_MIN = 120_000;
+/// A value of the last steps is one of now.
+const NOW_STEPS = 5;
 /// Rows of the table that stands for a chart.
 const TABLE_ROWS = 20;
 
@@ -34,11 +36,11 @@ window.addEventListener("themechange", () => charts.forEach((chart) => chart.plo
 
 /// What all charts have: a legend, a picture with axes, a cursor, a table.
 class Chart {
-  constructor(root, { label, format, height = 190 }) {
-    Object.assign(this, { label, format, height, lines: [], times: [], shown: [], key: null });
+  constructor(root, { label, format }) {
+    const top = format === duration ? durationTop : niceTop;
+    Object.assign(this, { label, format, top, lines: [], times: [], shown: [], key: null });
     this.legend = el("ul", { class: "legend" });
     this.picture = el("div", { class: "picture", role: "img", tabindex: 0 });
-    this.picture.style.height = `${height}px`;
     this.waiting = el("p", { class: "empty" }, "The first figures come in a few seconds.");
     this.picture.append(this.waiting);
     this.tableBody = el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `${label} as a table` });
@@ -79,7 +81,7 @@ class Chart {
   fit() {
     const width = this.picture.clientWidth;
     if (width === 0) return;
-    if (this.plot) this.plot.setSize({ width, height: this.height });
+    if (this.plot) this.plot.setSize({ width, height: this.picture.clientHeight });
     else this.draw();
   }
 
@@ -88,11 +90,11 @@ class Chart {
     const axis = { stroke: () => colour("muted"), font, ticks: { show: false } };
     const grid = { stroke: () => colour("line"), width: 1 };
     return {
-      width: this.picture.clientWidth, height: this.height, legend: { show: false }, padding: [10, 12, 0, 0],
+      width: this.picture.clientWidth, height: this.picture.clientHeight, legend: { show: false }, padding: [10, 12, 0, 0],
       cursor: { y: false, drag: { x: false, y: false, setScale: false }, points: { show: this.hasPoints } },
       scales: {
         x: { time: true, range: () => [(this.times.at(-1) - this.spanMs) / 1000, this.times.at(-1) / 1000] },
-        y: { range: (u, low, high) => [0, niceTop(high)] },
+        y: { range: (u, low, high) => [0, this.top(high)] },
       },
       axes: [
         { ...axis, grid: { show: false }, space: 70, incrs: [60, 120, 300, 600], size: 26,
@@ -172,8 +174,9 @@ export class LineChart extends Chart {
   }
 
   legendFigure(line, idx) {
-    const newest = idx ?? line.values.findLastIndex((value) => value !== null && value !== undefined);
-    return this.format(line.values[newest] ?? null);
+    if (idx !== null) return this.format(line.values[idx] ?? null);
+    // What is older is not now.
+    return this.format(line.values.slice(-NOW_STEPS).findLast((value) => value !== null && value !== undefined) ?? null);
   }
 
   summary() {
@@ -244,3 +247,10 @@ function niceTop(greatest) {
   const tops = [1, 1.2, 1.6, 2, 2.4, 3.2, 4, 6, 8, 10, 12].map((m) => m * power);
   return tops.find((top) => top >= greatest * 0.999 && top % 4 === 0) ?? 10 * power;
 }
+
+const [SECOND, MINUTE, HOUR, DAY] = [1_000, 60_000, 3_600_000, 86_400_000];
+const DURATIONS = [4, 8, 12, 20, 40, 80, 120, 200, 400, 800, ...[1.2, 2, 4, 8, 12, 20, 40, 60].map((n) => n * SECOND),
+  ...[2, 4, 8, 12, 20, 40, 60].map((n) => n * MINUTE), ...[2, 4, 8, 12, 24].map((n) => n * HOUR), ...[2, 4, 8, 12, 20, 40, 80].map((n) => n * DAY)];
+
+/// The same for milliseconds: round in the unit in which they are written.
+const durationTop = (greatest) => DURATIONS.find((top) => top >= greatest * 0.999) ?? niceTop(greatest / DAY) * DAY;

@@ -8,14 +8,14 @@ const GROUPS = [["sink", "Sinks"], ["source", "Sources"], ["rule", "Rules"]];
 const COLUMNS = [
   { name: "Relation", of: (r) => r.name },
   { name: "Kind", of: (r) => r.kind },
-  { name: "Computed by", of: (r) => spaced(r.operator) },
-  { name: "Reads", of: (r) => r.inputs.join(", ") },
   { name: "In per second", of: (r) => r.rows_in_per_second, show: perSecond },
   { name: "Out per second", of: (r) => r.rows_out_per_second, show: perSecond },
   { name: "Unread", of: (r) => r.lag, show: count },
   { name: "Behind the clock", of: (r) => r.watermark_lag_ms, show: duration },
   { name: "State rows", of: (r) => r.state_rows, show: count },
   { name: "State", of: (r) => r.state_bytes, show: bytes },
+  { name: "Computed by", of: (r) => spaced(r.operator) },
+  { name: "Reads", of: (r) => r.inputs.join(", ") },
 ];
 
 /// The list beside the graph, and the table that stands for it.

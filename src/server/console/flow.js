@@ -210,7 +210,7 @@ export class Flow {
             box?.group.focus();
           }, { class: "quiet icon close", "aria-label": "Close the details" })),
         this.facts, picture);
-      this.chart = new LineChart(picture, { label: `Rows of ${node.label}`, format: perSecond, height: 130 });
+      this.chart = new LineChart(picture, { label: `Rows of ${node.label}`, format: perSecond });
       this.chart.of = `${node.id}+${n}`;
     }
     this.facts.replaceChildren(...facts(node).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));

@@ -36,6 +36,8 @@ const openedAt = Date.now();
 let answeredAt = null;
 let status = null;
 let isTable = false;
+/// The box that the address names, until it is shown.
+let named = null;
 
 async function askStatus() {
   status = await ask("/api/status");
@@ -43,7 +45,6 @@ async function askStatus() {
   showHealth(status);
   showTiles(status, series);
   rows.offer(status);
-  sql.offer(status);
   showView();
 }
 
@@ -52,10 +53,12 @@ function showView() {
   if (!status) return;
   if (view === "overview") showState(status);
   if (view === "sources") showSources(status, series);
+  if (view === "sql") sql.enter(status.sinks.map((sink) => sink.name));
   if (view === "sinks") showSinks(status, series);
   if (view === "flow") {
     flow.update(status);
     finder.update(status, isTable);
+    showNamed();
   }
 }
 
@@ -98,6 +101,15 @@ function showKinds() {
     : "A sink with the option count_by = '<column>' is counted by that column’s values");
 }
 
+function showNamed() {
+  if (named === null) return;
+  const name = decodeURIComponent(named);
+  named = null;
+  if (isTable) chooseForm(false);
+  if (flow.isByStep) chooseDetail(false);
+  flow.focus(name);
+}
+
 /// Asks again and again, each time after the answer, and not while nobody looks.
 function repeat(work, everyMs) {
   const turn = async () => {
@@ -127,7 +139,7 @@ function chooseDetail(isByStep) {
 function chooseForm(asTable) {
   isTable = asTable;
   press("flow-graph", "flow-table", asTable);
-  for (const id of ["flow-picture", "flow-bar", "flow-key"]) byId(id).hidden = asTable;
+  for (const id of ["flow-picture", "flow-bar", "flow-key", "flow-detail"]) byId(id).hidden = asTable;
   byId("flow-relations").hidden = !asTable;
   showView();
 }
@@ -142,16 +154,13 @@ onEnter("overview", () => {
   showCharts();
 });
 onEnter("flow", () => {
+  named = location.hash.split("/")[1] ?? null;
   showView();
-  const [, name] = location.hash.split("/");
-  if (!name || !status) return;
-  if (isTable) chooseForm(false);
-  if (flow.isByStep) chooseDetail(false);
-  flow.focus(decodeURIComponent(name));
 });
 onEnter("sources", showView);
 onEnter("sinks", showView);
 onEnter("map", () => map.enter());
+onEnter("sql", showView);
 
 document.addEventListener("visibilitychange", () => {
   // What was missed while nobody looked is no loss of contact.

@@ -122,7 +122,7 @@ export function showSinks(status, series) {
       .map(([kind, n]) => el("span", { class: "tag" }, spaced(kind), " ", el("b", {}, count(n))));
     return [
       flowLink(sink.name), perSecond(own?.rows_out_per_second), count(sink.rows),
-      sparkline(series.get(`sink:${sink.name}`), `Records of ${sink.name} over time`, 2, 90, 20) ?? "",
+      (sink.rows > 0 && sparkline(series.get(`sink:${sink.name}`), `Records of ${sink.name} over time`, 2, 90, 20)) || "",
       kinds.length > 0 ? el("span", { class: "tags" }, kinds) : "",
       sinkState(sink),
     ];

@@ -3,8 +3,9 @@
 import { ask, Refused } from "./api.js";
 import { byId, el, setText, table } from "./dom.js";
 import { count, duration } from "./format.js";
-import { offer } from "./views.js";
 
+/// Asks for columns, rows, and whether there are more.
+const RICH = "application/vnd.curb.rows+json";
 /// A query may take as long before the page gives up.
 const ANSWER_WITHIN_MS = 60_000;
 /// As many rows are shown, and as many queries kept.
@@ -13,7 +14,7 @@ const PAST_MAX = 20;
 
 export class SqlBox {
   constructor() {
-    Object.assign(this, { names: "", past: [] });
+    Object.assign(this, { past: [], isListed: false, isBusy: false });
     this.text = byId("sql-text");
     byId("sql-form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -33,19 +34,35 @@ export class SqlBox {
     });
   }
 
-  /// The tables that can be asked.
-  offer(status) {
-    const tables = status.queryable ?? null;
-    offer("sql", tables !== null);
-    if (tables === null || this.names === tables.join()) return;
-    this.names = tables.join();
-    const item = (name) => {
-      const button = el("button", { type: "button" }, name);
-      button.addEventListener("click", () => this.take(name));
+  /// Asks what can be asked, once.
+  async enter(sinks) {
+    if (this.isListed) return;
+    this.isListed = true;
+    try {
+      const { relations } = await ask("/api/relations", { withinMs: ANSWER_WITHIN_MS });
+      this.list(relations, sinks);
+    } catch (error) {
+      this.isListed = false;
+      byId("sql-tables").replaceChildren(el("p", { class: "hint" }, this.reason(error)));
+    }
+  }
+
+  /// The relations with their columns; those that cannot be asked say why.
+  list(relations, sinks) {
+    const open = relations.filter((relation) => !relation.refusal);
+    // What the rules are there for comes first.
+    const place = (name) => (sinks.includes(name) ? sinks.indexOf(name) : sinks.length);
+    open.sort((a, b) => place(a.name) - place(b.name) || a.name.localeCompare(b.name));
+    const item = (relation) => {
+      const button = el("button", { type: "button", title: relation.columns.map((c) => `${c.name} ${c.type}${c.private ? ", private" : ""}`).join("\n") }, relation.name);
+      button.addEventListener("click", () => this.take(relation.name));
       return el("li", {}, button);
     };
-    byId("sql-tables").replaceChildren(el("ul", {}, tables.map(item)));
-    if (this.text.value === "" && tables.length > 0) this.text.value = `SELECT * FROM ${tables[0]} LIMIT 20`;
+    const refused = relations.filter((relation) => relation.refusal);
+    byId("sql-tables").replaceChildren(el("ul", {}, open.map(item)), refused.length > 0
+      ? el("details", {}, el("summary", {}, `Not to be asked ${refused.length}`),
+        el("ul", {}, refused.map(({ name, refusal }) => el("li", { class: "refusal" }, el("code", {}, name), " ", refusal)))) : "");
+    if (this.text.value === "" && open.length > 0) this.text.value = `SELECT * FROM ${open[0].name} LIMIT 20`;
   }
 
   /// Puts a table's name where the cursor is, or asks for its rows if nothing else is there.
@@ -65,7 +82,7 @@ export class SqlBox {
     byId("sql-error").hidden = true;
     const began = performance.now();
     try {
-      const answer = await ask("/api/sql", { method: "POST", body: query, headers: { "content-type": "text/plain", "x-curb-request": "console" },
+      const answer = await ask("/api/sql", { method: "POST", body: query, headers: { "content-type": "text/plain; charset=utf-8", accept: RICH, "x-curb-request": "console" },
         withinMs: ANSWER_WITHIN_MS });
       this.keep(query);
       this.show(answer, performance.now() - began);
@@ -80,28 +97,28 @@ export class SqlBox {
   }
 
   show(answer, ms) {
-    const rows = Array.isArray(answer) ? answer : answer.rows;
-    const names = answer.columns?.map((column) => column.name ?? column) ?? [...new Set(rows.flatMap((row) => Object.keys(row)))];
-    const valueOf = (row, i) => (Array.isArray(row) ? row[i] : row[names[i]]);
-    const isNumber = names.map((_, i) => rows.some((row) => typeof valueOf(row, i) === "number") && rows.every((row) => ["number", "undefined"].includes(typeof (valueOf(row, i) ?? undefined))));
+    const { columns, rows } = answer;
+    const isNumber = (column) => /INT|DOUBLE|FLOAT|REAL|DECIMAL/.test(column.type);
     const cell = (value) => (value === null || value === undefined ? el("span", { class: "hint" }, "null") : typeof value === "object" ? JSON.stringify(value) : String(value));
-    const shown = rows.slice(0, ROWS_SHOWN_MAX).map((row) => names.map((_, i) => cell(valueOf(row, i))));
+    const shown = rows.slice(0, ROWS_SHOWN_MAX).map((row) => columns.map((column) => cell(row[column.name])));
     const cut = answer.truncated ? ", the first of more" : rows.length > ROWS_SHOWN_MAX ? `, the first ${count(ROWS_SHOWN_MAX)} are shown` : "";
-    setText(byId("sql-state"), `${count(rows.length)} row${rows.length === 1 ? "" : "s"}${cut} in ${duration(ms)}`);
-    byId("sql-result").replaceChildren(table("Result", names.map((name, i) => ({ name, number: isNumber[i] })), shown, "No rows."));
+    setText(byId("sql-state"), `${count(rows.length)} row${rows.length === 1 ? "" : "s"}${cut} in ${duration(ms)}, as of epoch ${count(answer.as_of.epoch)}`);
+    byId("sql-result").replaceChildren(table("Result", columns.map((column) => ({ name: column.name, number: isNumber(column) })), shown, "No rows."));
   }
 
   refuse(error, query) {
     const box = byId("sql-error");
     box.hidden = false;
-    const told = error instanceof Refused && error.body && typeof error.body === "object" ? error.body : {};
-    const fault = told.error && typeof told.error === "object" ? told.error : told;
-    const message = fault.message ?? (typeof told.error === "string" ? told.error : error.name === "TimeoutError" ? "The worker did not answer in time." : error.message);
-    const { line, column, code, hint } = fault;
-    const source = Number.isInteger(line) && Number.isInteger(column) ? query.split("\n")[line - 1] : null;
-    box.replaceChildren(el("p", {}, code ? el("b", {}, `${code} `) : null, message),
-      ...(source === null || source === undefined ? [] : [el("pre", {}, `${source}\n${" ".repeat(Math.max(0, column - 1))}^`)]),
+    const { line, column, code, hint } = error instanceof Refused && error.body ? error.body : {};
+    const source = Number.isInteger(line) && Number.isInteger(column) ? query.split("\n")[line - 1] ?? null : null;
+    box.replaceChildren(el("p", {}, code ? el("b", {}, `${code} `) : null, this.reason(error)),
+      ...(source === null ? [] : [el("pre", {}, `${source}\n${" ".repeat(Math.max(0, column - 1))}^`)]),
       ...(hint ? [el("p", {}, hint)] : []));
+  }
+
+  reason(error) {
+    if (error instanceof Refused && typeof error.body?.error === "string") return error.body.error;
+    return error.name === "TimeoutError" ? "The worker did not answer in time." : error.message;
   }
 
   keep(query) {
