@@ -26,7 +26,7 @@ use super::worker::{Command, LoggedControl};
 use crate::catalog::RelationKind;
 use crate::metrics;
 use crate::operators::StateSize;
-use crate::plan::{OperatorPlan, Pipeline, Relation, SinkPlan};
+use crate::plan::{OperatorPlan, Pipeline, SinkPlan};
 use crate::stream::{PartitionStatus, RecordBatchBytes, SourcePartition, Watermark};
 
 /// Rates are taken over at least this time.

@@ -354,7 +354,7 @@ fn rows_and_places_are_told_by_number_and_by_sink() {
     let json = |path: &str| -> serde_json::Value { serde_json::from_str(&get(&server, path).1).unwrap() };
     assert_eq!(json("/api/rows?after=7"), serde_json::json!({"newest": 0, "rows_max": 20, "rows": []}));
     assert_eq!(get(&server, "/api/rows?after=x").0, 400);
-    assert_eq!(json("/api/map"), serde_json::json!({"layers": []}));
+    assert_eq!(json("/api/map"), serde_json::json!({"layers": [], "tiles": null}));
     assert_eq!(get(&server, "/api/map?sink=none").0, 404);
 }
 

@@ -5,7 +5,7 @@
 //! | address | answer |
 //! |---|---|
 //! | `/api/rows?after=N` | at most 20 rows of each sink, newest first, of those behind number N; `newest` is what to ask after next |
-//! | `/api/map` | the sinks whose rows name an H3 cell (`cell`) or a position (`lon`, `lat`) |
+//! | `/api/map` | the sinks whose rows name an H3 cell (`cell`) or a position (`lon`, `lat`), and the tiles below them |
 //! | `/api/map?sink=NAME` | its cells, at most 5,000, of the newest window: outline, numbers and short texts of the newest row |
 
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::pages::Served;
+use super::tiles::Tiles;
 use crate::engine::{MapLayer, NEWEST_ROWS_MAX, NewestRow};
 
 pub(super) fn routes() -> Router<Served> {
@@ -37,6 +38,8 @@ struct RowsAnswer {
 #[derive(Serialize)]
 struct LayersAnswer {
     layers: Vec<MapLayer>,
+    /// What lies below the map; null: a grid of coordinates.
+    tiles: Option<Arc<Tiles>>,
 }
 
 async fn rows(State(served): State<Served>, uri: Uri) -> Response {
@@ -49,7 +52,7 @@ async fn rows(State(served): State<Served>, uri: Uri) -> Response {
 
 async fn map(State(served): State<Served>, uri: Uri) -> Response {
     let Some(sink) = parameter(&uri, "sink") else {
-        return Json(LayersAnswer { layers: served.board.map_layers() }).into_response();
+        return Json(LayersAnswer { layers: served.board.map_layers(), tiles: served.tiles.clone() }).into_response();
     };
     match served.board.map_cells(sink) {
         Some(cells) => Json(cells).into_response(),

@@ -20,7 +20,7 @@ from playwright.sync_api import sync_playwright
 
 import fixtures
 
-VIEWS = ["overview", "flow", "sources", "sinks", "records"]
+VIEWS = ["overview", "flow", "sources", "sinks", "records", "sql"]
 WIDTHS = {360: 740, 1280: 900, 2560: 1440}
 AXE = importlib.resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
 FOCUSABLE = "a[href], button:not([disabled]), input, select, textarea, summary, [tabindex='0']"
@@ -181,7 +181,7 @@ def keyboard_reaches_everything(look):
         page.wait_for_timeout(300)
         page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
         wanted = page.evaluate(f"""() => {{
-            const seen = (e) => e.getClientRects().length > 0 && getComputedStyle(e).visibility !== 'hidden';
+            const seen = (e) => e.checkVisibility({{ visibilityProperty: true }});
             window.__reached = new Set();
             document.addEventListener('focusin', (event) => window.__reached.add(event.target));
             return [...document.querySelectorAll("{FOCUSABLE}")].filter(seen).length }}""")
@@ -189,7 +189,7 @@ def keyboard_reaches_everything(look):
         for _ in range(wanted + 40):
             page.keyboard.press("Tab")
         missed = page.evaluate(f"""() => {{
-            const seen = (e) => e.getClientRects().length > 0 && getComputedStyle(e).visibility !== 'hidden';
+            const seen = (e) => e.checkVisibility({{ visibilityProperty: true }});
             const told = (e) => (e.id || e.textContent || e.outerHTML).trim().slice(0, 60);
             const reached = new Set([...window.__reached].map(told));
             return [...document.querySelectorAll("{FOCUSABLE}")].filter((e) => seen(e) && !reached.has(told(e))).map(told) }}""")
@@ -244,6 +244,31 @@ def map_shows_cells(look):
     page.wait_for_timeout(300)
     check(not page.locator("#views a[href='#map']").is_visible() and page.locator("#overview").is_visible(), "without places there is no map")
     page.context.close()
+
+
+def sql_is_answered(look):
+    look.expects_failures = True
+    page = look.open("/#sql")
+    page.wait_for_selector("#sql-tables button")
+    page.wait_for_function("() => document.querySelector('#sql-text').value.startsWith('SELECT * FROM disposal_actions')")
+    page.fill("#sql-text", "SELECT person_id, count(*) AS n FROM captures JOIN identities USING (plate) GROUP BY person_id ORDER BY n DESC, person_id LIMIT 5")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("#sql-result tbody tr:nth-child(5)")
+    check(page.text_content("#sql-result thead th:nth-child(2)") == "n" and int(page.text_content("#sql-result tbody td")) > 0, "rows come back")
+    look.shot(page, "sql")
+    audit(page, "the answer of a query")
+    page.fill("#sql-text", "SELECT 1,\n  plaite FROM captures")
+    page.click("#sql-run")
+    page.wait_for_selector("#sql-error:not([hidden]) pre")
+    lines = page.text_content("#sql-error pre").split("\n")
+    check(lines[0].index("plaite") == lines[1].index("^"), f"the caret stands below what is wrong: {lines}")
+    check("C0" in page.text_content("#sql-error"), "the error has its code")
+    look.shot(page, "sql-error")
+    audit(page, "the error of a query")
+    page.select_option("#sql-past", index=1)
+    check("JOIN identities" in page.input_value("#sql-text"), "an earlier query comes back")
+    page.context.close()
+    look.expects_failures = False
 
 
 def token_is_asked_for(look):
@@ -309,8 +334,8 @@ def all_sizes_are_sound(look):
             page.wait_for_timeout(700)
             shift = page.evaluate("window.__shift")
             check(shift < 0.1, f"{width} {scheme}: the layout shifts by {shift:.3f}")
-            # Every view in every size, each colour scheme where it matters most.
-            for view in VIEWS if scheme == "light" or width == 1280 else VIEWS[:2]:
+            # What is looked at most in every size; the others where they are narrow, and dark.
+            for view in VIEWS if (width, scheme) in ((360, "light"), (1280, "dark")) or look.screenshots else VIEWS[:2]:
                 go(page, view)
                 page.wait_for_timeout(150)
                 audit(page, f"{view}, {width}, {scheme}")
@@ -350,6 +375,7 @@ def main():
                 ("the keyboard reaches everything", lambda: keyboard_reaches_everything(look)),
                 ("records explain themselves", lambda: records_explain_themselves(look, True)),
                 ("the map shows cells", lambda: map_shows_cells(look)),
+                ("SQL is answered", lambda: sql_is_answered(look)),
                 ("a token is asked for", lambda: token_is_asked_for(look)),
                 ("start and stop are told", lambda: start_and_stop_are_told(look, demo)),
                 ("the colours are kept", lambda: theme_is_kept(look)),
