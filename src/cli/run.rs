@@ -14,11 +14,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::load::{Loaded, audit_options, load, missing_files};
 use super::service::{Service, on_thread, panicked, source_failure};
 use super::settings::{Configuration, SettingsArgs};
-use super::{Failure, OutputForm};
+use super::{Failure, OutputForm, log};
 use crate::catalog::Catalog;
 use crate::engine::{AuditOptions, EmitFrom, Ended, SourceCounts, Status, StatusBoard, WorkerOptions};
 use crate::kafka::{self, Connection, Settings};
 use crate::local::SnapshotDir;
+use crate::metrics::{self, PackInfo};
 use crate::server::{self, ServerHandle};
 use crate::stream::{OutputTopic, ShardCount, SourceError};
 
@@ -146,6 +147,11 @@ async fn serve(loaded: Loaded, settings: RunSettings, mut signals: Signals) -> R
     options.upkeep.snapshots = settings.state_dir.as_deref().map(|dir| SnapshotDir::new(dir, pipeline_name));
     options.emit_from = settings.emit_from;
     options.audit = settings.audit.clone();
+    if settings.http.is_some() {
+        server::collect_measurements().map_err(|e| Failure::Configuration(e.into()))?;
+    }
+    let instance = settings.kafka.instance;
+    log::speak_as(pipeline_name, &settings.kafka.worker());
     let (http, name) = (settings.http.clone(), settings.kafka.pipeline.clone());
     let connecting = on_thread("connect", move || connect(settings))?;
     let connected = tokio::select! {
@@ -154,6 +160,15 @@ async fn serve(loaded: Loaded, settings: RunSettings, mut signals: Signals) -> R
     };
     let (connection, n_shards) = connected.map_err(source_failure)?;
     options.n_shards = n_shards;
+    metrics::set_pack_info(&PackInfo {
+        pipeline: &name,
+        instance,
+        n_shards: n_shards.0,
+        pack_sha256: &loaded.pack_sha256,
+        n_sources: loaded.catalog.sources.len(),
+        n_relations: pipeline.relations.len(),
+        n_sinks: pipeline.sinks.len(),
+    });
     let mut service = Service::start(pipeline, connection, options)?;
     // Kept until the service has ended: a probe must be answered while the last epoch is committed.
     let _http = http.map(|address| serve_http(&address, &name, &service)).transpose()?;

@@ -1,8 +1,8 @@
 //! The settings of a service, in one list, and where each of them came from.
 //!
-//! Every field of [`SettingsArgs`] with a flag is one setting: `--state-dir` is the variable `CURB_STATE_DIR` and the key `state_dir`
-//! of the configuration file. To add one, add its field; the file, its schema and `curb config show` follow from it. A prefix in
-//! [`file::SECTIONS`] is a table of the file: `--schema-registry-url` is `url` in `[schema_registry]`.
+//! Every field of [`SettingsArgs`] with a flag is one setting: `--state-dir` has the variable `CURB_STATE_DIR`, and by that the key
+//! `state_dir` of the configuration file. To add one, add its field; the file, its schema and `curb config show` follow from it. A
+//! prefix in [`file::SECTIONS`] is a table of the file: `CURB_SCHEMA_REGISTRY_URL` is `url` in `[schema_registry]`.
 //! The file is weaker than the environment, which is weaker than flags.
 
 mod configuration;

@@ -53,6 +53,7 @@ pub(super) fn session(zone: Tz) -> SessionContext {
     for function in crate::functions::all(zone) {
         ctx.register_udf(function);
     }
+    super::timestamps::register(&ctx);
     ctx.register_udf(ScalarUDF::from(Arrival { signature: Signature::nullary(Volatility::Volatile) }));
     for mark in crate::functions::bucket_marks(zone) {
         ctx.register_udf(mark);

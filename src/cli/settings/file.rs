@@ -43,12 +43,15 @@ pub(super) enum Kind {
 pub(super) fn settings(run: &Command) -> Vec<Setting> {
     let no_settings = ["config", "help", "version"];
     let args = run.get_arguments().filter(|a| a.get_long().is_some() && !no_settings.contains(&a.get_id().as_str()));
-    args.map(|arg| Setting { key: key(arg.get_id().as_str()), arg: arg.clone() }).collect()
+    args.map(|arg| Setting { key: key(arg), arg: arg.clone() }).collect()
 }
 
-fn key(id: &str) -> String {
-    let in_section = |section: &&str| Some(format!("{section}.{}", id.strip_prefix(section)?.strip_prefix('_')?));
-    SECTIONS.iter().find_map(|section| in_section(&section.as_ref())).unwrap_or_else(|| id.to_owned())
+/// The variable `CURB_SCHEMA_REGISTRY_URL` is the key `url` in the table `schema_registry`.
+fn key(arg: &Arg) -> String {
+    let variable = arg.get_env().and_then(|name| name.to_str()?.strip_prefix("CURB_")).map(str::to_lowercase);
+    let name = variable.unwrap_or_else(|| arg.get_id().to_string());
+    let in_section = |section: &&str| Some(format!("{section}.{}", name.strip_prefix(section)?.strip_prefix('_')?));
+    SECTIONS.iter().find_map(|section| in_section(&section.as_ref())).unwrap_or(name)
 }
 
 impl Setting {

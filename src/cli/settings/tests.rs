@@ -285,7 +285,7 @@ fn every_setting_is_explained_in_the_schema_and_has_a_variable() {
         let member = setting.key.split('.').fold(&schema, |at, part| &at["properties"][part]);
         assert!(member["description"].as_str().is_some_and(|d| d.len() > 20), "{}: {member}", setting.key);
         let variable = setting.arg.get_env().and_then(|v| v.to_str()).unwrap_or_default();
-        assert_eq!(variable, format!("CURB_{}", setting.id().to_uppercase()), "{}", setting.key);
+        assert_eq!(variable, format!("CURB_{}", setting.key.replace('.', "_").to_uppercase()), "{}", setting.key);
     }
 }
 
