@@ -68,20 +68,26 @@ pub(super) fn run(args: &ConfigArgs, configuration: &Configuration) -> Result<()
 struct Line<'a> {
     name: &'a str,
     is_property: bool,
+    is_path: bool,
     given: Option<&'a Given>,
 }
 
 fn lines(configuration: &Configuration) -> Vec<Line<'_>> {
     let settings = configuration.settings.iter();
-    let settings = settings.map(|(name, given)| Line { name, is_property: false, given: given.as_ref() });
+    let is_path = |name: &String| configuration.paths.contains(name);
+    let settings =
+        settings.map(|(name, given)| Line { name, is_property: false, is_path: is_path(name), given: given.as_ref() });
     let properties = configuration.properties.iter();
-    settings.chain(properties.map(|(name, given)| Line { name, is_property: true, given: Some(given) })).collect()
+    settings
+        .chain(properties.map(|(name, given)| Line { name, is_property: true, is_path: false, given: Some(given) }))
+        .collect()
 }
 
 impl Line<'_> {
     fn is_secret(&self) -> bool {
         // What the file names is a secret whatever its name: that is what such files are for.
-        is_secret(self.name) || self.given.is_some_and(|g| matches!(&g.origin, Origin::File { held_by: Some(_), .. }))
+        (is_secret(self.name) && !self.is_path)
+            || self.given.is_some_and(|g| matches!(&g.origin, Origin::File { held_by: Some(_), .. }))
     }
 
     /// The value as it may be shown: of a secret nothing, of an address with a login the rest.

@@ -8,6 +8,7 @@ mod demo;
 mod docs;
 mod doctor;
 mod explain;
+mod http_args;
 mod load;
 mod log;
 mod pause;

@@ -18,6 +18,7 @@ use chrono_tz::Tz;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
+use super::http_args::HttpArgs;
 use super::{Failure, LogForm};
 use crate::engine::EmitFrom;
 use crate::kafka::Settings;
@@ -61,6 +62,8 @@ pub(super) struct SettingsArgs {
     /// Serve the console page, health, measurements and status at this address
     #[arg(long, value_name = "ADDR", env = "CURB_HTTP")]
     pub(super) http: Option<String>,
+    #[command(flatten)]
+    pub(super) http_options: HttpArgs,
     /// Make topics that are missing
     #[arg(long, env = "CURB_CREATE_TOPICS", value_parser = BoolishValueParser::new())]
     pub(super) create_topics: bool,

@@ -1,6 +1,6 @@
 //! The command line together with the file that it names: the same flags, and where each of their values came from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -36,6 +36,8 @@ pub(in crate::cli) struct Given {
 pub(in crate::cli) struct Configuration {
     /// The settings that the command has, in the order of its flags; none where nothing is given and there is no default.
     pub(in crate::cli) settings: Vec<(String, Option<Given>)>,
+    /// Those of them that are paths: where a secret lies, not the secret.
+    pub(in crate::cli) paths: BTreeSet<String>,
     /// The properties of the Kafka client.
     pub(in crate::cli) properties: BTreeMap<String, Given>,
     /// Variables of the environment that look like a setting and are none, each with what may be meant.
@@ -84,7 +86,8 @@ pub(in crate::cli) fn parse<Cli: CommandFactory + FromArgMatches>(
         matches = command.clone().try_get_matches_from(args)?;
     }
     let unknown_variables = unknown_variables(run, variables);
-    let configuration = Configuration { settings: described, properties, unknown_variables };
+    let paths = known.iter().filter(|s| s.is_path()).map(|s| s.key.clone()).collect();
+    let configuration = Configuration { settings: described, paths, properties, unknown_variables };
     Ok((Cli::from_arg_matches(&matches)?, configuration))
 }
 

@@ -84,6 +84,10 @@ impl Setting {
         }
     }
 
+    pub(super) fn is_path(&self) -> bool {
+        self.arg.get_value_parser().type_id() == std::any::TypeId::of::<PathBuf>()
+    }
+
     /// Why the setting does not take a value; none if it does.
     pub(super) fn fault(&self, run: &Command, value: &str) -> Option<String> {
         if self.kind() == Kind::Switch {
