@@ -53,7 +53,8 @@ password_file = "/etc/curb/secrets/schema-registry/password"
 {{- end }}
 {{- end }}
 {{- range $name, $value := $v.kafka.properties }}
-{{ $name | quote }} = {{ toString $value | quote }}
+{{- /* toString would write 10485760 as 1.048576e+07. */}}
+{{ $name | quote }} = {{ ternary $value (toJson $value) (kindIs "string" $value) | quote }}
 {{- end }}
 {{- $hasKeyPassword := and $v.kafka.tls.enabled $v.kafka.tls.clientCertificate $v.kafka.tls.keyPasswordKey }}
 {{- if or $v.kafka.sasl.mechanism $hasKeyPassword }}

@@ -126,6 +126,13 @@ given at once.
 {{- $found = append $found "tracing.existingSecret is set, but tracing.endpoint is not" -}}
 {{- end -}}
 
+{{- range $from := list "podLabels" "commonLabels" -}}
+{{- range $label, $_ := index $v $from -}}
+{{- if or (regexMatch "^app\\.kubernetes\\.io/(name|instance|component|part-of|version|managed-by)$" $label) (eq $label "helm.sh/chart") -}}
+{{- $found = append $found (printf "%s sets `%s`: the chart sets it, and the StatefulSet finds its pods by such labels" $from $label) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- range $v.extraEnv -}}
 {{- if has .name (list "CURB_INSTANCE" "CURB_PIPELINE" "CURB_STATE_DIR" "CURB_CONFIG" "CURB_SHARDS") -}}
 {{- $found = append $found (printf "extraEnv sets %s: the pod's identity hangs on it, and the chart sets it" .name) -}}
