@@ -58,6 +58,7 @@ class Refusals(unittest.TestCase):
             ({"pipeline": {"multipleWorkers": True, "shards": 4}, "autoscaling": {"enabled": True, "maxReplicas": 5}}, "has 4 shards"),
             ({"pipeline": {"multipleWorkers": True, "shards": 4}, "keda": {"enabled": True, "maxReplicas": 5, "topics": ["t"]}}, "has 4 shards"),
             ({"console": {"enabled": True}}, "without authentication"),
+            ({"console": {"auth": {"adminTokenKey": "a"}}}, "console.auth.existingSecret is not"),
             ({"console": {"enabled": True, "auth": {"userHeader": "X-User"}}}, "networkPolicy.enabled=true"),
             ({"console": {"ingress": {"enabled": True}}}, "console.enabled is not"),
             ({"console": {"enabled": True, "auth": {"existingSecret": "s"}, "ingress": {"enabled": True}}}, "answer for every name"),

@@ -13,6 +13,9 @@ health = {{ printf "%s:%d" $v.health.host (int $v.health.port) | quote }}
 http = {{ printf "%s:%d" (ternary $v.health.host "127.0.0.1" $v.console.enabled) (int $v.console.port) | quote }}
 {{- if $v.console.auth.existingSecret }}
 http_token_file = "/etc/curb/secrets/console-token/token"
+{{- if $v.console.auth.adminTokenKey }}
+http_admin_token_file = "/etc/curb/secrets/console-token/admin-token"
+{{- end }}
 {{- end }}
 {{- with $v.console.auth.userHeader }}
 http_user_header = {{ . | quote }}

@@ -100,6 +100,9 @@ given at once.
 {{- if and $v.console.enabled (not $v.console.auth.existingSecret) (not $v.console.auth.userHeader) -}}
 {{- $found = append $found "console.enabled is true without authentication: set console.auth.existingSecret to a Secret with a token, or console.auth.userHeader behind a proxy that authenticates; kubectl port-forward reaches the console without any of this" -}}
 {{- end -}}
+{{- if and $v.console.auth.adminTokenKey (not $v.console.auth.existingSecret) -}}
+{{- $found = append $found "console.auth.adminTokenKey is set, but console.auth.existingSecret is not" -}}
+{{- end -}}
 {{- if and $v.console.auth.userHeader (or (not $v.networkPolicy.enabled) (not $v.networkPolicy.consoleFrom)) -}}
 {{- $found = append $found "console.auth.userHeader is trusted from whoever reaches the port: set networkPolicy.enabled=true and networkPolicy.consoleFrom to the proxy's pods" -}}
 {{- end -}}
