@@ -81,4 +81,4 @@ class Program(unittest.TestCase):
             for container in found + one(rendered(values), "Pod")["spec"]["containers"]:
                 done = self.curb(*container["args"], "--help")
                 self.assertEqual(done.returncode, 0, done.stderr)
-    X
+                self.assertRegex(done.stdout, rf"Usage: \S+ {container['args'][0]} ")
