@@ -17,7 +17,7 @@ IDENTITIES = HERE / "identities.json"
 
 
 def setUpModule():
-    render_all()
+    render_all(KUBERNETES[1:2])
 
 
 class Renderings(unittest.TestCase):
@@ -29,6 +29,7 @@ class Renderings(unittest.TestCase):
                 self.assertNotIn("[WARNING]", done.stdout)
 
     def test_kubernetes_accepts_every_resource_and_knows_every_field(self):
+        render_all(KUBERNETES)
         for values in CI:
             for version in KUBERNETES:
                 for resource in rendered(values, version):
