@@ -1,7 +1,7 @@
 //! What a running pipeline says of itself: one snapshot, shared by the HTTP pages, the terminal and the summary.
 
-mod definition;
 mod lag;
+mod names;
 mod written;
 
 use std::collections::BTreeMap;
@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use self::definition::{definition, inputs};
 use self::lag::Newest;
 pub use self::lag::PartitionLag;
+use self::names::{definition, inputs};
 use super::cells::PlacedRows;
 use super::dataflow::EpochRun;
 use super::intake::{Fates, SourceCounts, Taken};

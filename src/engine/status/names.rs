@@ -1,4 +1,4 @@
-//! Where a relation belongs: which statement of the rules it is a step of, by its name, and what it reads.
+//! What a relation is called by whoever wrote the rules, and what it reads.
 
 use std::sync::Arc;
 
