@@ -12,6 +12,7 @@ mod intake;
 mod lanes;
 mod overlap;
 mod interval;
+mod ipc_stream;
 mod kinds;
 mod lookup;
 mod record_columns;
