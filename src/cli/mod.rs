@@ -13,11 +13,14 @@ mod pause;
 mod replay;
 mod run;
 mod service;
+mod shell;
 mod simulate;
+mod sql;
 mod state;
 mod test;
 mod trace;
 mod why;
+mod worker_client;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -45,7 +48,9 @@ enum Command {
     Resume(pause::PauseArgs),
     // Boxed: it has many options.
     Run(Box<run::RunArgs>),
+    Shell(shell::ShellArgs),
     Simulate(simulate::SimulateArgs),
+    Sql(sql::SqlArgs),
     State(state::StateArgs),
     Test(test::TestArgs),
     Why(why::WhyArgs),
@@ -147,7 +152,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Replay(args) => replay::run(args),
         Command::Resume(args) => pause::run(args, pause::Wish::Resume),
         Command::Run(args) => run::run(args),
+        Command::Shell(args) => shell::run(args),
         Command::Simulate(args) => simulate::run(args),
+        Command::Sql(args) => sql::run(args),
         Command::State(args) => state::run(args),
         Command::Test(args) => test::run(args),
         Command::Why(args) => why::run(args),
