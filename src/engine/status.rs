@@ -1,6 +1,8 @@
 //! What a running pipeline says of itself: one snapshot, shared by the HTTP pages, the terminal and the summary.
 
 mod lag;
+mod names;
+mod written;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,17 +13,20 @@ use serde::Serialize;
 
 use self::lag::Newest;
 pub use self::lag::PartitionLag;
+use self::names::{definition, inputs};
+use super::cells::PlacedRows;
 use super::dataflow::EpochRun;
 use super::intake::{Fates, SourceCounts, Taken};
 use super::interval::{Interval, RunningInterval, StageClock};
 use super::kinds::{self, Kinds};
 use super::lookup::Lookup;
+use super::newest::NewestRows;
 use super::refused::{NewestRefused, RefusedRecord, refused_records};
 use super::worker::{Command, LoggedControl};
 use crate::catalog::RelationKind;
 use crate::metrics;
 use crate::operators::StateSize;
-use crate::plan::{OperatorPlan, Pipeline, Relation, SinkPlan};
+use crate::plan::{OperatorPlan, Pipeline, SinkPlan};
 use crate::stream::{PartitionStatus, RecordBatchBytes, SourcePartition, Watermark};
 
 /// Rates are taken over at least this time.
@@ -171,6 +176,8 @@ pub struct StatusBoard {
     lookups: Arc<Mutex<Vec<Lookup>>>,
     interval: RunningInterval,
     refused: NewestRefused,
+    rows: NewestRows,
+    placed: PlacedRows,
 }
 
 impl StatusBoard {
@@ -310,7 +317,8 @@ impl StatusKeeper {
         };
         status.sinks = pipeline.sinks.iter().map(sink).collect();
         let n_relations = pipeline.relations.len();
-        let board = StatusBoard::default();
+        let (rows, placed) = (NewestRows::of(pipeline), PlacedRows::of(pipeline));
+        let board = StatusBoard { rows, placed, ..StatusBoard::default() };
         board.show(status);
         Self {
             board,
@@ -486,28 +494,6 @@ impl StatusKeeper {
             status.epoch = epoch;
         });
     }
-}
-
-/// The statement that a relation is a step of.
-fn definition(relation: &Relation) -> &str {
-    if let Some((table, reader)) = relation.name.strip_prefix("changes(").and_then(|n| n.split_once(')')) {
-        // A sink whose changes settle has CHANGES of its own.
-        return reader.strip_prefix(" of ").unwrap_or(table);
-    }
-    match relation.name.rsplit_once('.') {
-        Some((definition, step)) if step.trim_end_matches(|c: char| c.is_ascii_digit()) == relation.operator.word() => {
-            definition
-        }
-        _ => &relation.name,
-    }
-}
-
-/// The names of the relations that a relation reads, each once.
-fn inputs(pipeline: &Pipeline, relation: &Relation) -> Vec<Arc<str>> {
-    let mut ids: Vec<usize> = relation.inputs.iter().flat_map(|i| &i.segment.leaves).copied().collect();
-    ids.sort_unstable();
-    ids.dedup();
-    ids.into_iter().filter_map(|id| pipeline.relations.get(id)).map(|r| r.name.clone()).collect()
 }
 
 #[cfg(test)]
