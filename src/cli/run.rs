@@ -1,6 +1,7 @@
 //! `curb run`: a pack as a service, Kafka to Kafka, exactly once.
 
 pub(super) mod config;
+mod registry;
 pub(super) mod topics;
 
 use std::collections::BTreeMap;
@@ -16,10 +17,12 @@ use clap::builder::BoolishValueParser;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::config::{ConfigFile, environment_properties, parse_property};
-use super::load::{Loaded, audit_options, load, missing_files};
+use self::registry::{RegistryArgs, schema_registry};
+use super::load::{Loaded, audit_options, load_with_keys, missing_files, pseudonym_keys};
 use super::service::{Service, on_thread, panicked, source_failure};
 use super::{Failure, LogForm, OutputForm};
 use crate::engine::{AuditOptions, EmitFrom, Ended, SourceCounts, Status, StatusBoard, WorkerOptions};
+use crate::format::SchemaRegistry;
 use crate::kafka::{self, Connection, Settings};
 use crate::local::SnapshotDir;
 use crate::server::{self, ServerHandle};
@@ -75,6 +78,11 @@ pub(super) struct RunArgs {
     /// The time zone, instead of the pack's own
     #[arg(long, value_name = "ZONE", env = "CURB_TIME_ZONE")]
     time_zone: Option<Tz>,
+    /// A file with the keys of `pseudonym`, a line `id = key` each in hexadecimal digits or Base64, and `active = id`
+    #[arg(long, value_name = "FILE", env = "CURB_PSEUDONYM_KEYS")]
+    pseudonym_keys: Option<PathBuf>,
+    #[command(flatten)]
+    schema_registry: RegistryArgs,
     /// A configuration file in TOML
     #[arg(long, value_name = "FILE", env = "CURB_CONFIG")]
     config: Option<PathBuf>,
@@ -96,6 +104,7 @@ struct RunSettings {
     until_caught_up: bool,
     audit: Option<AuditOptions>,
     emit_from: EmitFrom,
+    registry: Option<Arc<SchemaRegistry>>,
 }
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
@@ -104,7 +113,8 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let signals = runtime.block_on(async { Signals::new() })?;
     let file = args.config.as_deref().map_or_else(|| Ok(ConfigFile::default()), ConfigFile::read);
     let file = file.map_err(Failure::Configuration)?;
-    let loaded = load(&args.pack, args.time_zone, OutputForm::Text)?;
+    let keys = pseudonym_keys(args.pseudonym_keys.as_deref().or(file.pseudonym_keys.as_deref()))?;
+    let loaded = load_with_keys(&args.pack, args.time_zone, OutputForm::Text, keys)?;
     let settings = settings(args, file, &loaded)?;
     need_files(&loaded)?;
     let outcome = runtime.block_on(serve(loaded, settings, signals));
@@ -133,6 +143,7 @@ fn settings(args: &RunArgs, file: ConfigFile, loaded: &Loaded) -> Result<RunSett
     if let EmitFrom::Timestamp(_) = emit_from {
         need_emit_times(loaded)?;
     }
+    let registry = schema_registry(&args.schema_registry, &file.schema_registry, &loaded.catalog)?;
     let shards = args.shards.or(file.shards);
     if shards == Some(0) {
         return Err(Failure::Usage(anyhow!("a pipeline needs at least one shard")));
@@ -162,6 +173,7 @@ fn settings(args: &RunArgs, file: ConfigFile, loaded: &Loaded) -> Result<RunSett
         until_caught_up: args.until_caught_up,
         audit,
         emit_from,
+        registry,
     })
 }
 
@@ -215,6 +227,7 @@ async fn serve(loaded: Loaded, settings: RunSettings, mut signals: Signals) -> R
     options.upkeep.snapshots = settings.state_dir.as_deref().map(|dir| SnapshotDir::new(dir, pipeline_name));
     options.emit_from = settings.emit_from;
     options.audit = settings.audit.clone();
+    options.registry = settings.registry.clone();
     let (http, name) = (settings.http.clone(), settings.kafka.pipeline.clone());
     let connecting = on_thread("connect", move || connect(settings))?;
     let connected = tokio::select! {

@@ -58,6 +58,8 @@ pub struct Status {
     pub restarts: u64,
     /// How many output records were left out because their topic does not take them.
     pub undeliverable: u64,
+    /// What records wait for, as a schema registry that cannot be reached; none if they do not.
+    pub waits_for: Option<String>,
     /// Every relation, inputs before what reads them.
     pub relations: Vec<RelationStatus>,
     /// Every source, in the order of the relations.
@@ -418,6 +420,11 @@ impl StatusKeeper {
     /// Counts an output record that was left out.
     pub(super) fn undeliverable(&self) {
         self.board.update(|status| status.undeliverable += 1);
+    }
+
+    /// Shows what records wait for.
+    pub(super) fn waits_for(&self, what: Option<String>) {
+        self.board.update(|status| status.waits_for = what);
     }
 
     /// Counts a restore after a failed epoch.

@@ -84,7 +84,7 @@ fn every_option_of_a_table_is_kept() {
     );
     assert_eq!(table.kind, RelationKind::Table);
     assert_eq!(table.key, [1, 0]);
-    assert_eq!((table.topic.as_deref(), table.path, table.format), (Some("a.b"), None, Format::Json));
+    assert_eq!((table.topic.as_deref(), table.path, table.format.format), (Some("a.b"), None, Format::Json));
     assert_eq!((table.event_time, table.valid_from), (Some(2), Some(1)));
     assert_eq!((table.watermark_delay_ms, table.idle_timeout_ms), (60_000, 2_000));
     assert_eq!((table.retention_ms, table.max_future_ms), (Some(259_200_000), 14_400_000));

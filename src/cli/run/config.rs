@@ -21,8 +21,21 @@ pub(in crate::cli) struct ConfigFile {
     pub(super) state_dir: Option<PathBuf>,
     pub(super) create_topics: Option<bool>,
     pub(super) audit: Option<bool>,
+    pub(super) pseudonym_keys: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) schema_registry: RegistrySection,
     #[serde(default)]
     kafka: KafkaSection,
+}
+
+/// Where the schemas of records are.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RegistrySection {
+    pub(super) url: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]
