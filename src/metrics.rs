@@ -3,7 +3,13 @@
 //! Units are seconds, bytes, rows and records. Labels are names from the pack or words from a fixed list, never a key or a
 //! device. Where measurements go is decided by the recorder that `server/` installs; without one they cost nothing.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+mod kafka;
+mod process;
+
+pub use kafka::{KafkaClient, KafkaTotals, set_kafka_client, set_transaction_state};
+pub use process::{AllocatorUse, ProcessUse, ask_allocator_by, set_allocator, set_process};
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
@@ -14,8 +20,23 @@ pub const BUCKETS_SECONDS: [f64; 30] = [
     0.08, 0.1, 0.125, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0,
 ];
 
+/// The histogram whose values are hours and days as often as milliseconds: devices send late.
+pub const EVENT_LATENCY: &str = "curb_event_latency_seconds";
+
+/// The upper bounds of the buckets of [`EVENT_LATENCY`], in seconds, up to a week.
+pub const EVENT_LATENCY_BUCKETS_SECONDS: [f64; 22] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0,
+    21_600.0, 86_400.0, 259_200.0, 604_800.0,
+];
+
 /// Says what each measurement means, for whoever reads the exposition.
 pub fn describe() {
+    describe_pipeline();
+    kafka::describe();
+    process::describe();
+}
+
+fn describe_pipeline() {
     describe_gauge!("curb_build_info", "The version of the program, as a label");
     describe_counter!(
         "curb_records_consumed_total",
@@ -66,6 +87,46 @@ pub fn describe() {
     describe_counter!("curb_restarts_total", "Epochs dropped, after which the state was restored");
     describe_gauge!("curb_waiting_for_schemas", "1 while records wait for a schema registry that does not answer");
     describe_gauge!("curb_loaded", "1 if all tables have been read to the end noted at start");
+    describe_gauge!(
+        "curb_pack_info",
+        "1; the pipeline, the worker's number, the shards and a hash of the rules, as labels"
+    );
+    describe_gauge!("curb_pack_objects", "Sources, relations and sinks of the pack");
+    describe_counter!(
+        "curb_records_rejected_total",
+        "Records that could not be used, by source and reason: unreadable, encoding, no_value, key, null, type, schema, future"
+    );
+    describe_histogram!(
+        "curb_event_latency_seconds",
+        "From a record's event time to the commit of what follows from it, without the first load; of at most 256 records of \
+         a source and epoch. It shows how fresh data is, not how fast the program"
+    );
+    describe_gauge!("curb_partition_lag_records", "Records of a partition of a source that have not been read");
+    describe_gauge!(
+        "curb_consumer_lag_seconds",
+        "How old the newest record read is of the partition of a source that is most behind; 0 if all is read"
+    );
+    describe_gauge!(
+        "curb_worker_phase",
+        "1 for what the worker is doing: starting, restoring, loading, running or stopped"
+    );
+    describe_gauge!("curb_loop_age_seconds", "How long ago the worker's loop last came round");
+    describe_gauge!("curb_last_commit_timestamp_seconds", "When an epoch was last committed, since the Unix epoch");
+    describe_histogram!("curb_snapshot_duration_seconds", "How long it took to write the local snapshot of a shard");
+    describe_gauge!(
+        "curb_snapshot_timestamp_seconds",
+        "When the oldest of the local snapshots was written that this run wrote, since the Unix epoch"
+    );
+    describe_gauge!(
+        "curb_snapshot_behind_bytes",
+        "Bytes of logged state behind the local snapshots: what a restart reads"
+    );
+    describe_counter!("curb_http_requests_total", "Requests over HTTP that were answered, by address and status code");
+    describe_histogram!("curb_http_request_duration_seconds", "From a request over HTTP to its answer");
+    describe_histogram!("curb_transaction_duration_seconds", "From the begin of a transaction to its end, by result");
+    describe_counter!("curb_rebalances_total", "Assignments and revocations of partitions by the group");
+    describe_gauge!("curb_assigned_partitions", "Partitions that the group has given to this worker, of all topics");
+    describe_gauge!("curb_paused_partitions", "Partitions that are not read at the moment, while tables are loaded");
 }
 
 /// The version of the program.
@@ -141,16 +202,27 @@ pub fn observe_latencies(latencies_ms: impl Iterator<Item = u64>) {
     latencies_ms.for_each(|ms| seconds.record(ms as f64 / 1000.0));
 }
 
+/// The target of spans that are for a collector of traces, and not for the log. Their fields are numbers and names of the
+/// program.
+pub const SPAN_TARGET: &str = "curb::trace";
+
+/// The field of a span that names the spans which led to it, as a list of `traceparent`s.
+pub const LINKS_FIELD: &str = "curb.links";
+
 /// Measures a stage of an epoch (`poll`, `decode`, `execute`, `encode`, `commit`) until it is dropped.
 pub struct StageTimer {
     stage: &'static str,
     started: Instant,
+    /// Within the span of an epoch, that of its stage.
+    _span: Option<tracing::span::EnteredSpan>,
 }
 
 impl StageTimer {
     /// Begins now.
     pub fn start(stage: &'static str) -> Self {
-        Self { stage, started: Instant::now() }
+        let is_traced = tracing::Span::current().metadata().is_some_and(|m| m.target() == SPAN_TARGET);
+        let span = || tracing::info_span!(target: SPAN_TARGET, "stage", otel.name = stage).entered();
+        Self { stage, started: Instant::now(), _span: is_traced.then(span) }
     }
 }
 
@@ -218,4 +290,153 @@ pub fn set_loaded(loaded: bool) {
 /// Whether records wait for a schema registry that does not answer.
 pub fn set_waiting_for_schemas(waits: bool) {
     gauge!("curb_waiting_for_schemas").set(f64::from(u8::from(waits)));
+/// What a running pipeline is; all of it in labels that never change while it runs.
+pub struct PackInfo<'a> {
+    /// The pipeline's name.
+    pub pipeline: &'a str,
+    /// The number of the worker.
+    pub instance: u32,
+    /// The number of shards.
+    pub n_shards: u32,
+    /// The hash of the text of all rules, in hex.
+    pub pack_sha256: &'a str,
+    /// The numbers of its sources, relations and sinks.
+    pub n_sources: usize,
+    /// Relations, sources and sinks among them.
+    pub n_relations: usize,
+    /// Sinks.
+    pub n_sinks: usize,
+}
+
+/// What runs here.
+pub fn set_pack_info(info: &PackInfo<'_>) {
+    // As many digits as tell two versions apart for a reader.
+    let rules = info.pack_sha256.get(..12).unwrap_or(info.pack_sha256).to_owned();
+    let (pipeline, instance, shards) = (info.pipeline.to_owned(), info.instance.to_string(), info.n_shards.to_string());
+    gauge!("curb_pack_info", "pipeline" => pipeline, "instance" => instance, "shards" => shards, "rules" => rules)
+        .set(1.0);
+    for (kind, n) in [("source", info.n_sources), ("relation", info.n_relations), ("sink", info.n_sinks)] {
+        gauge!("curb_pack_objects", "kind" => kind).set(n as f64);
+    }
+}
+
+/// A record of a source was rejected; `reason` is a word of a fixed list.
+pub fn count_rejected(source: &str, reason: &'static str, n_records: u64) {
+    counter!("curb_records_rejected_total", "source" => source.to_string(), "reason" => reason).increment(n_records);
+}
+
+/// From the event times of records of a source to the commit of what follows from them, in milliseconds.
+pub fn observe_event_latencies(source: &str, latencies_ms: impl Iterator<Item = u64>) {
+    let seconds = histogram!(EVENT_LATENCY, "source" => source.to_string());
+    latencies_ms.for_each(|ms| seconds.record(ms as f64 / 1000.0));
+}
+
+/// Records of a partition of a source that are in its topic but have not been read.
+pub fn set_partition_lag(source: &str, partition: i32, n_records: i64) {
+    let labels = [("source", source.to_string()), ("partition", partition.to_string())];
+    gauge!("curb_partition_lag_records", &labels).set(n_records as f64);
+}
+
+/// How old the newest record read is of the partition of a source that is most behind, in milliseconds.
+pub fn set_lag_ms(source: &str, lag_ms: i64) {
+    gauge!("curb_consumer_lag_seconds", "source" => source.to_string()).set(lag_ms as f64 / 1000.0);
+}
+
+/// Which of `phases` the worker is in.
+pub fn set_phase(phases: &[&'static str], phase: &'static str) {
+    for known in phases {
+        gauge!("curb_worker_phase", "phase" => *known).set(f64::from(u8::from(*known == phase)));
+    }
+}
+
+/// How long ago the worker's loop last came round.
+pub fn set_loop_age(age: Duration) {
+    gauge!("curb_loop_age_seconds").set(age.as_secs_f64());
+}
+
+/// An epoch was committed now.
+pub fn note_commit() {
+    gauge!("curb_last_commit_timestamp_seconds").set(since_unix_epoch(SystemTime::now()));
+}
+
+/// How long it took to write a snapshot, and when the oldest one was written.
+pub fn observe_snapshot(duration: Duration, oldest: SystemTime) {
+    histogram!("curb_snapshot_duration_seconds").record(duration.as_secs_f64());
+    gauge!("curb_snapshot_timestamp_seconds").set(since_unix_epoch(oldest));
+}
+
+/// Bytes of logged state behind the snapshots.
+pub fn set_snapshot_behind(n_bytes: u64) {
+    gauge!("curb_snapshot_behind_bytes").set(n_bytes as f64);
+}
+
+/// How long a transaction took that ended with `result`, as [`count_transaction`] names it.
+pub fn observe_transaction(result: &'static str, duration: Duration) {
+    histogram!("curb_transaction_duration_seconds", "result" => result).record(duration.as_secs_f64());
+}
+
+/// The group has `assigned` partitions to this worker, or `revoked` them.
+pub fn count_rebalance(kind: &'static str, n_partitions: usize) {
+    counter!("curb_rebalances_total", "kind" => kind).increment(1);
+    gauge!("curb_assigned_partitions").set(n_partitions as f64);
+}
+
+/// Partitions that are not read at the moment.
+pub fn set_paused_partitions(n_partitions: usize) {
+    gauge!("curb_paused_partitions").set(n_partitions as f64);
+}
+
+/// A request over HTTP was answered; `route` is an address of the program without what varies in it.
+pub fn observe_request(route: &'static str, code: u16, duration: Duration) {
+    counter!("curb_http_requests_total", "route" => route, "code" => code.to_string()).increment(1);
+    histogram!("curb_http_request_duration_seconds", "route" => route).record(duration.as_secs_f64());
+}
+
+fn since_unix_epoch(at: SystemTime) -> f64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// The names in the calls of the macros `kinds` in this file.
+    fn named(kinds: &[&str]) -> BTreeSet<String> {
+        let text = include_str!("metrics.rs");
+        let text = &text[..text.find("#[cfg(test)]").unwrap()];
+        let text = &[text, include_str!("metrics/kafka.rs"), include_str!("metrics/process.rs")].concat();
+        let mut found = BTreeSet::new();
+        for kind in kinds {
+            for (at, _) in text.match_indices(&format!("{kind}!(")) {
+                let before = text[..at].chars().next_back().unwrap();
+                let rest = text[at + kind.len() + 2..].trim_start();
+                let name = match rest.strip_prefix('"') {
+                    Some(rest) => rest.split('"').next().unwrap(),
+                    None if rest.starts_with("EVENT_LATENCY") => super::EVENT_LATENCY,
+                    None => panic!("{kind} without a name"),
+                };
+                if !(before.is_alphanumeric() || before == '_') {
+                    found.insert(name.to_owned());
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn every_measurement_says_what_it_means_and_has_a_name_of_the_usual_form() {
+        let used = named(&["counter", "gauge", "histogram"]);
+        let described = named(&["describe_counter", "describe_gauge", "describe_histogram"]);
+        assert!(used.len() > 50, "{used:?}");
+        assert_eq!(used, described);
+        for name in &used {
+            assert!(name.starts_with("curb_") || name.starts_with("process_"), "{name}");
+        }
+        for name in named(&["counter"]) {
+            assert!(name.ends_with("_total"), "{name}");
+        }
+        for name in named(&["histogram"]) {
+            assert!(name.ends_with("_seconds"), "{name}");
+        }
+    }
 }

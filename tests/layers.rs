@@ -29,7 +29,7 @@ const LAYERS: [(&str, u8); 17] = [
 ];
 
 /// Crates that one folder alone may name.
-const CONFINED: [(&str, &str); 9] = [
+const CONFINED: [(&str, &str); 15] = [
     ("rdkafka", "kafka"),
     ("rdkafka_sys", "kafka"),
     ("axum", "server"),
@@ -38,7 +38,13 @@ const CONFINED: [(&str, &str); 9] = [
     ("indicatif", "cli"),
     ("metrics_exporter_prometheus", "server"),
     ("mimalloc", "main"),
+    ("opentelemetry", "cli"),
+    ("opentelemetry_http", "cli"),
+    ("opentelemetry_otlp", "cli"),
+    ("opentelemetry_sdk", "cli"),
     ("sqllogictest", "testing"),
+    ("tracing_opentelemetry", "cli"),
+    ("tracing_subscriber", "cli"),
 ];
 
 /// Lines of a file outside its tests.

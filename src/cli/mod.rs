@@ -7,6 +7,7 @@ mod demo;
 mod docs;
 mod explain;
 mod load;
+mod log;
 mod pause;
 mod replay;
 mod run;
@@ -14,14 +15,14 @@ mod service;
 mod simulate;
 mod state;
 mod test;
+mod trace;
 mod why;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use tracing_subscriber::EnvFilter;
 
 /// SQL rules over Kafka topics, exactly once.
 #[derive(Debug, Parser)]
@@ -130,12 +131,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match &cli.command {
-        Command::Run(args) => log_to_stderr("info", args.log_format),
+    let _spans = match &cli.command {
+        Command::Run(args) => log::to_stderr("info", args.log_format),
         // The crashes that a test is put through are no news.
-        Command::Test(_) => log_to_stderr("off", LogForm::Text),
-        _ => log_to_stderr("warn", LogForm::Text),
-    }
+        Command::Test(_) => log::to_stderr("off", LogForm::Text),
+        _ => log::to_stderr("warn", LogForm::Text),
+    };
     let outcome = match &cli.command {
         Command::Check(args) => check::run(args),
         Command::Demo(args) => demo::run(args),
@@ -159,17 +160,6 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             failure.exit_code()
         }
     }
-}
-
-/// Log lines go to stderr, from `level` on; `CURB_LOG` chooses otherwise.
-fn log_to_stderr(level: &str, form: LogForm) {
-    let filter = EnvFilter::try_from_env("CURB_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    // A second call in one process keeps the first subscriber.
-    let _ = match form {
-        LogForm::Text => subscriber.with_ansi(io::stderr().is_terminal()).try_init(),
-        LogForm::Json => subscriber.json().flatten_event(true).try_init(),
-    };
 }
 
 /// Prints data. A reader that has closed the pipe has seen enough.

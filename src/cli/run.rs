@@ -20,11 +20,12 @@ use self::config::{ConfigFile, environment_properties, parse_property};
 use self::registry::{RegistryArgs, schema_registry};
 use super::load::{Loaded, audit_options, load_with_keys, missing_files, pseudonym_keys};
 use super::service::{Service, on_thread, panicked, source_failure};
-use super::{Failure, LogForm, OutputForm};
+use super::{Failure, LogForm, OutputForm, log};
 use crate::engine::{AuditOptions, EmitFrom, Ended, SourceCounts, Status, StatusBoard, WorkerOptions};
 use crate::format::SchemaRegistry;
 use crate::kafka::{self, Connection, Settings};
 use crate::local::SnapshotDir;
+use crate::metrics::{self, PackInfo};
 use crate::server::{self, ServerHandle};
 use crate::stream::{OutputTopic, ShardCount, SourceError};
 
@@ -228,6 +229,11 @@ async fn serve(loaded: Loaded, settings: RunSettings, mut signals: Signals) -> R
     options.emit_from = settings.emit_from;
     options.audit = settings.audit.clone();
     options.registry = settings.registry.clone();
+    if settings.http.is_some() {
+        server::collect_measurements().map_err(|e| Failure::Configuration(e.into()))?;
+    }
+    let instance = settings.kafka.instance;
+    log::speak_as(pipeline_name, &settings.kafka.worker());
     let (http, name) = (settings.http.clone(), settings.kafka.pipeline.clone());
     let connecting = on_thread("connect", move || connect(settings))?;
     let connected = tokio::select! {
@@ -236,6 +242,15 @@ async fn serve(loaded: Loaded, settings: RunSettings, mut signals: Signals) -> R
     };
     let (connection, n_shards) = connected.map_err(source_failure)?;
     options.n_shards = n_shards;
+    metrics::set_pack_info(&PackInfo {
+        pipeline: &name,
+        instance,
+        n_shards: n_shards.0,
+        pack_sha256: &loaded.pack_sha256,
+        n_sources: loaded.catalog.sources.len(),
+        n_relations: pipeline.relations.len(),
+        n_sinks: pipeline.sinks.len(),
+    });
     let mut service = Service::start(pipeline, connection, options)?;
     // Kept until the service has ended: a probe must be answered while the last epoch is committed.
     let _http = http.map(|address| serve_http(&address, &name, &service)).transpose()?;

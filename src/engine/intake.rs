@@ -20,6 +20,9 @@ use crate::operators::LookupJoinSpec;
 use crate::plan::{OperatorPlan, Pipeline, Relation, RelationId};
 use crate::stream::{ChangeBatch, RecordBatchBytes};
 
+/// The event times of so many rows of a source and epoch are measured at most.
+const EVENT_TIMES_MAX: usize = 256;
+
 /// What became of the records of a source; the last four add up to the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SourceCounts {
@@ -91,6 +94,8 @@ pub(super) struct TakenRecords {
     pub(super) relation: RelationId,
     pub(super) raw: RecordBatchBytes,
     pub(super) rejected: Vec<Rejected>,
+    /// The event times of some of the rows, in milliseconds: enough to see how they are spread.
+    pub(super) event_ms: Vec<i64>,
 }
 
 impl Taken {
@@ -158,11 +163,11 @@ impl Intake {
             let Some(source) = self.sources.get_mut(&name) else {
                 return Err(failed("the pipeline does not read it".into()));
             };
-            let (rows, rejected) = source.decode(&raw, watermarks).map_err(failed)?;
+            let (rows, rejected, event_ms) = source.decode(&raw, watermarks).map_err(failed)?;
             if let Some(place) = taken.rows.get_mut(source.relation) {
                 *place = Some(rows);
             }
-            taken.records.push(TakenRecords { relation: source.relation, raw, rejected });
+            taken.records.push(TakenRecords { relation: source.relation, raw, rejected, event_ms });
         }
         Ok(taken)
     }
@@ -243,11 +248,12 @@ impl IntakeSource {
         &mut self,
         raw: &RecordBatchBytes,
         watermarks: &mut Watermarks,
-    ) -> Result<(ChangeBatch, Vec<Rejected>), String> {
+    ) -> Result<(ChangeBatch, Vec<Rejected>, Vec<i64>), String> {
         let decoder = self.file_decoder.as_mut().filter(|_| raw.is_whole).unwrap_or(&mut self.decoder);
         let decoded = decoder.decode(raw).map_err(|e| e.to_string())?;
         let meta = |record: &u32| raw.records.get(*record as usize);
         let sequence: Vec<u64> = decoded.record.iter().map(|r| meta(r).map_or(0, |m| m.sequence)).collect();
+        let mut event_ms = Vec::new();
         if let Some(times) = self.event_time.map(|c| decoded.rows.column(c)) {
             let times = times
                 .as_primitive_opt::<TimestampMillisecondType>()
@@ -261,6 +267,9 @@ impl IntakeSource {
             for (partition, event_ms) in greatest {
                 watermarks.observe(self.relation, partition, event_ms);
             }
+            let step = times.len().div_ceil(EVENT_TIMES_MAX).max(1);
+            event_ms
+                .extend((0..times.len()).step_by(step).filter(|row| times.is_valid(*row)).map(|row| times.value(row)));
         }
         let rows = self.in_schema(&decoded, raw)?;
         let mut rejected = decoded.rejected;
@@ -270,7 +279,7 @@ impl IntakeSource {
             }
         }
         let rows = ChangeBatch { weights: decoded.weights.into(), ..ChangeBatch::stream(rows, sequence) };
-        Ok((rows, rejected))
+        Ok((rows, rejected, event_ms))
     }
 }
 

@@ -145,7 +145,8 @@ mod tests {
             raw.push(meta, None, Some(value));
         }
         let rejected = (1..values.len() as u32).map(|record| Rejected { record, reason: reason.to_owned() }).collect();
-        let taken = Taken { rows: vec![], records: vec![TakenRecords { relation: 0, raw, rejected }] };
+        let taken =
+            Taken { rows: vec![], records: vec![TakenRecords { relation: 0, raw, rejected, event_ms: vec![] }] };
         let fates = [Fates { counts: SourceCounts::default(), late: vec![0] }];
         refused_records(&pipeline(private), &taken, &fates, 7)
     }

@@ -3,10 +3,11 @@
 //! A snapshot is a header and the slices of all logged operators of a shard. It is made beside the worker, from the older
 //! snapshot and what the log holds since. It may be lost or damaged at any time: then the log is read.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use serde::{Deserialize, Serialize};
@@ -268,6 +269,7 @@ impl Snapshots {
                 }
             }
         }
+        metrics::set_snapshot_behind(self.shards.iter().map(|shard| shard.n_new).sum());
         if self.is_busy || self.not_before.is_some_and(|instant| Instant::now() < instant) {
             return;
         }
@@ -295,15 +297,17 @@ fn work(
     done: &Sender<Done>,
 ) {
     let mut noted: Option<Instant> = None;
-    let mut sizes = std::collections::BTreeMap::new();
+    let mut written = BTreeMap::new();
     for Task { shard, log_began_ms } in tasks {
         let started = Instant::now();
         let n_bytes = match write(pipeline, n_shards, dir, follower.as_mut(), shard, log_began_ms) {
             Ok(n_bytes) => {
                 let n_bytes = n_bytes.unwrap_or_default();
                 metrics::count_snapshot("written");
-                sizes.insert(shard, n_bytes);
-                metrics::set_snapshot_bytes(sizes.values().sum());
+                written.insert(shard, (n_bytes, SystemTime::now()));
+                metrics::set_snapshot_bytes(written.values().map(|(n_bytes, _)| n_bytes).sum());
+                let oldest = written.values().map(|(_, at)| *at).min().unwrap_or_else(SystemTime::now);
+                metrics::observe_snapshot(started.elapsed(), oldest);
                 tracing::debug!(shard, n_bytes, elapsed_ms = started.elapsed().as_millis() as u64, "wrote a snapshot");
                 Some(n_bytes)
             }

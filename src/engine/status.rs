@@ -1,5 +1,7 @@
 //! What a running pipeline says of itself: one snapshot, shared by the HTTP pages, the terminal and the summary.
 
+mod lag;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,6 +9,8 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use self::lag::Newest;
+pub use self::lag::PartitionLag;
 use super::dataflow::EpochRun;
 use super::intake::{Fates, SourceCounts, Taken};
 use super::interval::{Interval, RunningInterval, StageClock};
@@ -17,7 +21,7 @@ use crate::catalog::RelationKind;
 use crate::metrics;
 use crate::operators::StateSize;
 use crate::plan::{OperatorPlan, Pipeline, Relation, SinkPlan};
-use crate::stream::{PartitionStatus, SourcePartition, Watermark};
+use crate::stream::{PartitionStatus, RecordBatchBytes, SourcePartition, Watermark};
 
 /// Rates are taken over at least this time.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
@@ -41,6 +45,22 @@ pub enum Phase {
     Running,
     /// It has ended.
     Stopped,
+}
+
+impl Phase {
+    /// All phases, in the order in which a worker comes to them.
+    pub const ALL: [Self; 5] = [Self::Starting, Self::Restoring, Self::Loading, Self::Running, Self::Stopped];
+
+    /// The phase in one word, as measurements name it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Restoring => "restoring",
+            Self::Loading => "loading",
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 /// A pipeline at a moment.
@@ -68,6 +88,8 @@ pub struct Status {
     pub sinks: Vec<SinkStatus>,
     /// From a record's Kafka timestamp to the commit of what follows from it, without the records of the first load.
     pub latency: LatencyStatus,
+    /// How far every partition of every source is behind its end, where that is known.
+    pub partitions: Vec<PartitionLag>,
 }
 
 /// A relation at a moment.
@@ -229,6 +251,7 @@ pub(super) struct StatusKeeper {
     rows_then: Vec<[u64; 2]>,
     /// The relation of each sink, and the column that its option `count_by` names.
     counted_by: Vec<(usize, Option<usize>)>,
+    newest: Newest,
 }
 
 /// What a committed epoch adds to the status.
@@ -281,6 +304,7 @@ impl StatusKeeper {
             rates_since: Instant::now(),
             rows_then: vec![[0; 2]; n_relations],
             counted_by: pipeline.sinks.iter().map(|s| (s.relation, s.count_by)).collect(),
+            newest: Newest::default(),
         }
     }
 
@@ -374,9 +398,15 @@ impl StatusKeeper {
         });
     }
 
+    /// Takes note of how new the records of a source were that an epoch took in.
+    pub(super) fn read(&mut self, source: &Arc<str>, records: &RecordBatchBytes) {
+        self.newest.read(source, records);
+    }
+
     /// Shows how far each source is behind its topics.
     pub(super) fn lags(&self, partitions: &BTreeMap<SourcePartition, PartitionStatus>) {
         self.board.update(|status| {
+            status.partitions = self.newest.behind(partitions);
             for source in &mut status.sources {
                 let own = partitions.iter().filter(|(p, _)| p.relation == source.name);
                 source.lag = own.map(|(_, s)| s.end.map(|end| (end - s.position).max(0))).sum();
@@ -428,7 +458,8 @@ impl StatusKeeper {
     }
 
     /// Counts a restore after a failed epoch.
-    pub(super) fn restarted(&self) {
+    pub(super) fn restarted(&mut self) {
+        self.newest = Newest::default();
         self.board.update(|status| {
             status.restarts += 1;
             status.restored = false;
@@ -475,6 +506,7 @@ mod tests {
     use crate::catalog::resolve;
     use crate::dialect::{Pack, parse};
     use crate::plan::plan;
+    use crate::stream::RecordMeta;
 
     const RULES: &str = "
         CREATE STREAM passages (passage_id VARCHAR NOT NULL, at TIMESTAMP WITH TIME ZONE NOT NULL)
@@ -541,6 +573,34 @@ mod tests {
         keeper.sample(Duration::from_secs(1), &sizes);
         assert_eq!(rate(&keeper), 0.0);
         keeper.sample_if_due(|| panic!("not a second has passed"));
+    }
+
+    #[test]
+    fn a_source_is_as_late_as_the_newest_record_of_its_partition_that_is_most_behind() {
+        let mut keeper = keeper();
+        let source: Arc<str> = "passages".into();
+        let lag = |keeper: &StatusKeeper| keeper.board().snapshot().lag_ms("passages", 10_000);
+        assert_eq!(lag(&keeper), None);
+        let at = |partition, position| {
+            let status = PartitionStatus { position, end: Some(5), caught_up: false, idle: false };
+            (SourcePartition { relation: "passages".into(), partition }, status)
+        };
+        keeper.lags(&BTreeMap::from([at(0, 5), at(1, 5)]));
+        assert_eq!(lag(&keeper), Some(0));
+        keeper.lags(&BTreeMap::from([at(0, 5), at(1, 4)]));
+        assert_eq!(lag(&keeper), None, "nothing was read that would tell");
+        let mut records = RecordBatchBytes::default();
+        for (partition, ms) in [(0, 1), (1, 7_000), (1, 9_000), (1, 8_000), (0, 2)] {
+            let timestamp_ms = Some(ms);
+            let meta = RecordMeta { partition, offset: 0, timestamp_ms, sequence: 0, key: None, value: None };
+            records.push(meta, None, None);
+        }
+        keeper.read(&source, &records);
+        keeper.lags(&BTreeMap::from([at(0, 5), at(1, 4)]));
+        assert_eq!(lag(&keeper), Some(1_000));
+        keeper.lags(&BTreeMap::from([at(0, 1), at(1, 4)]));
+        assert_eq!(lag(&keeper), Some(9_998));
+        assert_eq!(keeper.board().snapshot().partitions[1].lag, 1);
     }
 
     #[test]

@@ -7,10 +7,12 @@
 mod accounting;
 mod control;
 mod failure;
+mod loaded;
 mod options;
 mod overlapped;
 mod pending;
 mod preparing;
+mod span;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,8 +23,10 @@ use self::control::Control;
 pub use self::control::{Command, EmitFrom, LoggedControl};
 pub use self::failure::WorkerError;
 use self::failure::{Remedy, remedy};
+use self::loaded::{is_loaded, is_read_to_noted_end};
 use self::pending::{Computed, Pending, write_outputs};
 pub use self::preparing::SchemaError;
+use self::span::epoch_span;
 use super::audit::AuditTrail;
 use super::dataflow::{Dataflow, EpochTimes};
 use super::delta::{DeltaCodec, EpochRecord, Logged};
@@ -254,6 +258,8 @@ impl Worker {
         }
         let Some(polled) = self.prepared()? else { return Ok(Progress::Going) };
         fail_point::reach("poll.done");
+        let span = epoch_span(&polled);
+        let entered = span.enter();
         let started = Instant::now();
         let end_of_input = polled.end_of_input;
         let progress = if end_of_input { Progress::EndOfInput } else { Progress::Going };
@@ -262,7 +268,8 @@ impl Worker {
         let Some(computed) = self.compute(taken, end_of_input)? else { return Ok(progress) };
         let epoch = self.encode(&computed)?;
         fail_point::reach("encode.done");
-        self.pending = Some(Pending::new(epoch, computed, progress));
+        drop(entered);
+        self.pending = Some(Pending::new(epoch, computed, progress, span));
         self.commit()?;
         metrics::observe_epoch(started.elapsed());
         Ok(progress)
@@ -280,6 +287,7 @@ impl Worker {
         } else {
             Vec::new()
         };
+        metrics::set_paused_partitions(self.partitions.keys().filter(|p| paused.contains(&p.relation)).count());
         let polled = self.ends.source.poll(self.limit(), self.poll_wait(), &paused)?;
         self.note_partitions(&polled);
         Ok(polled)
@@ -351,6 +359,7 @@ impl Worker {
         if is_idle && !self.dataflow.is_due(&self.pipeline, &times) {
             self.status.watermarks(self.dataflow.pass(&self.pipeline, &times));
             self.status.sample_if_due(|| self.dataflow.state_sizes());
+            self.ends.sink.serve();
             return Ok(None);
         }
         let _timer = self.status.time("execute");
@@ -391,17 +400,18 @@ impl Worker {
 
     /// Makes the pending epoch visible as a whole, then takes it into account.
     fn commit(&mut self) -> Result<(), WorkerError> {
+        let Some(pending) = &mut self.pending else { return Ok(()) };
+        let _entered = pending.span.clone().entered();
         let timer = self.status.time("commit");
         let begun = Instant::now();
-        let Some(pending) = &mut self.pending else { return Ok(()) };
         if pending.is_in_doubt && self.ends.sink.outcome(&pending.sealed)? == Outcome::NotCommitted {
             pending.is_in_doubt = false;
         }
         if !pending.is_in_doubt {
-            self.ends.sink.commit(&pending.sealed).inspect_err(|e| metrics::count_transaction(e.result()))?;
+            self.ends.sink.commit(&pending.sealed).inspect_err(|e| pending.failed(e.result()))?;
         }
         drop(timer);
-        metrics::count_transaction("commit");
+        pending.committed();
         let Some(committed) = self.pending.take() else { return Ok(()) };
         self.n_committed = committed.sealed.number;
         self.pipeline_is_logged = true;
@@ -477,17 +487,6 @@ impl Worker {
             std::thread::sleep(left.min(Duration::from_millis(50)));
         }
     }
-}
-
-/// Whether all tables have been read to the end noted at start.
-fn is_loaded(pipeline: &Pipeline, partitions: &BTreeMap<SourcePartition, PartitionStatus>) -> bool {
-    let mut tables = pipeline.relations.iter().filter(|r| matches!(r.operator, OperatorPlan::SourceTable(..)));
-    tables.all(|r| is_read_to_noted_end(partitions, &r.name))
-}
-
-fn is_read_to_noted_end(partitions: &BTreeMap<SourcePartition, PartitionStatus>, source: &Arc<str>) -> bool {
-    let mut own = partitions.iter().filter(|(p, _)| p.relation == *source).peekable();
-    own.peek().is_some() && own.all(|(_, status)| status.caught_up)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{ClientConfig, ClientContext};
+use rdkafka::{ClientConfig, ClientContext, Statistics};
 use tracing::{debug, error, info, warn};
 
 use crate::stream::SourceError;
@@ -28,6 +28,9 @@ impl ClientContext for PlainContext {
     fn error(&self, error: KafkaError, reason: &str) {
         self.connection.error(&error, reason);
     }
+
+    /// What clients that ask little have to tell is of no interest.
+    fn stats(&self, _: Statistics) {}
 }
 
 impl ConsumerContext for PlainContext {}

@@ -7,10 +7,12 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, TopicPartitionList};
+use rdkafka::{ClientContext, Statistics, TopicPartitionList};
 use tracing::{error, info};
 
 use super::client::ConnectionLog;
+use super::statistics::Reported;
+use crate::metrics;
 
 /// The consumer that holds the membership and fetches the sources.
 pub(super) type GroupConsumer = BaseConsumer<Membership>;
@@ -28,6 +30,7 @@ pub(super) struct Assignment {
 #[derive(Default)]
 pub(super) struct Membership {
     pub(super) connection: ConnectionLog,
+    reported: Reported,
     assignment: Mutex<Assignment>,
 }
 
@@ -53,6 +56,10 @@ impl ClientContext for Membership {
     fn error(&self, error: KafkaError, reason: &str) {
         self.connection.error(&error, reason);
     }
+
+    fn stats(&self, statistics: Statistics) {
+        self.reported.show("source", &statistics);
+    }
 }
 
 impl ConsumerContext for Membership {
@@ -65,12 +72,15 @@ impl ConsumerContext for Membership {
         let is_assigned = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         let listed =
             partitions.elements().iter().map(|p| (p.topic().to_owned(), p.partition())).collect::<BTreeSet<_>>();
-        {
+        let number = {
             let mut assignment = self.lock();
             assignment.number += 1;
             assignment.partitions = if is_assigned { listed.clone() } else { BTreeSet::new() };
-        }
-        info!(assigned = is_assigned, n_partitions = listed.len(), "group changed its assignment");
+            assignment.number
+        };
+        let (kind, n_partitions) = if is_assigned { ("assigned", listed.len()) } else { ("revoked", 0) };
+        metrics::count_rebalance(kind, n_partitions);
+        info!(kind, n_partitions = listed.len(), generation = number, "group changed its assignment");
         let done = if is_assigned { consumer.assign(&TopicPartitionList::new()) } else { consumer.unassign() };
         if let Err(error) = done {
             error!(%error, "could not answer the group's assignment");

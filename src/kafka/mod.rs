@@ -26,6 +26,7 @@ mod state_admin;
 mod state_keeper;
 mod state_log;
 mod state_reader;
+mod statistics;
 mod topics;
 
 #[cfg(test)]

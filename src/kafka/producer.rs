@@ -11,7 +11,7 @@ use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext};
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, Message, TopicPartitionList};
+use rdkafka::{ClientContext, Message, Statistics, TopicPartitionList};
 use tracing::{info, warn};
 
 use crate::stream::SourceError;
@@ -19,6 +19,7 @@ use crate::stream::SourceError;
 use super::client::{ANSWER_TIMEOUT, ConnectionLog, create};
 use super::failure::{Remedy, TransactionError, remedy};
 use super::settings::Settings;
+use super::statistics::Reported;
 
 /// How long the broker may take to end the transactions of earlier lives of this worker.
 const INIT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -41,6 +42,7 @@ pub(super) struct DeliveryFailure {
 #[derive(Default)]
 pub(super) struct WriterContext {
     connection: ConnectionLog,
+    reported: Reported,
     failures: Mutex<Vec<DeliveryFailure>>,
 }
 
@@ -58,6 +60,10 @@ impl ClientContext for WriterContext {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.connection.error(&error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.reported.show("sink", &statistics);
     }
 }
 

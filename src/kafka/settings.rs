@@ -21,6 +21,8 @@ const MAX_POLL_INTERVAL_MS: u64 = 600_000;
 const PREFETCH_KBYTES: u64 = 16 * 1024;
 /// How soon partitions that are added to a topic are found.
 const METADATA_REFRESH_MS: u64 = 30_000;
+/// How often clients say how they are.
+const STATISTICS_INTERVAL_MS: u64 = 5_000;
 /// The demo broker answers a fetch that finds nothing only when its wait is over, not when a record comes.
 pub(super) const DEMO_FETCH_WAIT_MS: u32 = 5;
 
@@ -166,6 +168,9 @@ impl Settings {
         let debug = self.properties.contains_key("debug");
         config.set_log_level(if debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
         config.set("client.id", self.client_id(role));
+        if !self.properties.contains_key("statistics.interval.ms") && matches!(role, "source" | "sink") {
+            config.set("statistics.interval.ms", STATISTICS_INTERVAL_MS.to_string());
+        }
         // A broker that is back must be found soon: an open transaction waits for it.
         if !self.properties.contains_key("reconnect.backoff.max.ms") {
             config.set("reconnect.backoff.max.ms", "2000");

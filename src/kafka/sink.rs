@@ -236,14 +236,26 @@ impl Sink for KafkaSink {
         self.replace_producer(&mut writer)?;
         match self.transact(&writer, epoch, &header, &mut undeliverable) {
             Ok(()) => {
-                debug!(epoch = epoch.number, elapsed_ms = started.elapsed().as_millis() as u64, "committed");
+                metrics::observe_transaction("commit", started.elapsed());
+                debug!(
+                    epoch = epoch.number,
+                    transactional_id = self.session.settings.worker(),
+                    elapsed_ms = started.elapsed().as_millis() as u64,
+                    "committed"
+                );
                 self.session.committed(positions);
                 self.note_undeliverable(undeliverable);
                 Ok(())
             }
             Err(failure) => {
                 let failed = self.recover(&mut writer, failure, started.elapsed());
-                warn!(epoch = epoch.number, error = %failed, "epoch not committed");
+                metrics::observe_transaction(failed.result(), started.elapsed());
+                warn!(
+                    epoch = epoch.number,
+                    transactional_id = self.session.settings.worker(),
+                    error = %failed,
+                    "epoch not committed"
+                );
                 // What was left out of a transaction in doubt is left out of it when it turns out to be committed.
                 self.in_doubt = undeliverable;
                 Err(failed)
@@ -285,6 +297,12 @@ impl Sink for KafkaSink {
         let partitions = self.session.partitions();
         let partitions = partitions.iter().map(|(t, n)| (t.as_str(), *n));
         limit.saturating_sub(EpochHeader::size_bound(partitions) + 1024).max(1024)
+    }
+
+    fn serve(&mut self) {
+        if let Some(producer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).ready() {
+            producer.poll(Duration::ZERO);
+        }
     }
 
     fn take_undeliverable(&mut self) -> Vec<Undeliverable> {

@@ -41,7 +41,7 @@ mod using;
 #[cfg(test)]
 mod tests;
 mod time_columns;
-
+mod timestamps;
 mod working_days;
 
 pub use definitions::plan;

@@ -56,6 +56,7 @@ pub(super) fn session(zone: Tz, keys: &Arc<PseudonymKeys>) -> SessionContext {
         ctx.register_udf(function);
     }
     ctx.register_udf(crate::functions::pseudonym(keys.clone()));
+    super::timestamps::register(&ctx);
     ctx.register_udf(ScalarUDF::from(Arrival { signature: Signature::nullary(Volatility::Volatile) }));
     for mark in crate::functions::bucket_marks(zone) {
         ctx.register_udf(mark);

@@ -3,10 +3,11 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::ServeError;
-use crate::engine::Status;
+use super::process::process_use;
+use crate::engine::{Phase, Status};
 use crate::metrics;
 
 /// How often measurements are summed up; until then each is kept by itself.
@@ -30,8 +31,8 @@ impl Exposition {
         }
     }
 
-    /// All measurements as text, with `status` as it is now.
-    pub(super) fn render(&self, status: &Status, now_ms: i64) -> String {
+    /// All measurements as text, with `status` as it is now and a loop that last came round so long ago.
+    pub(super) fn render(&self, status: &Status, since_last_turn: Option<Duration>, now_ms: i64) -> String {
         // A stalled worker must show by a growing lag, so what depends on the clock is set here and not by the worker.
         for relation in &status.relations {
             if let Some(watermark_ms) = relation.watermark_ms {
@@ -44,13 +45,33 @@ impl Exposition {
                 metrics::set_lag(&source.name, lag);
             }
         }
+        for behind in &status.partitions {
+            metrics::set_partition_lag(&behind.source, behind.partition, behind.lag);
+        }
+        for source in &status.sources {
+            if let Some(lag_ms) = status.lag_ms(&source.name, now_ms) {
+                metrics::set_lag_ms(&source.name, lag_ms);
+            }
+        }
         metrics::set_loaded(status.loaded);
+        metrics::set_phase(&Phase::ALL.map(Phase::word), status.phase.word());
+        if let Some(age) = since_last_turn {
+            metrics::set_loop_age(age);
+        }
+        if let Some(process) = process_use() {
+            metrics::set_process(&process);
+        }
+        metrics::set_allocator();
         self.handle.render()
     }
 }
 
 fn install() -> Result<PrometheusHandle, String> {
-    let builder = PrometheusBuilder::new().set_buckets(&metrics::BUCKETS_SECONDS).map_err(|e| e.to_string())?;
+    let event_latency = Matcher::Full(metrics::EVENT_LATENCY.to_owned());
+    let builder = PrometheusBuilder::new()
+        .set_buckets(&metrics::BUCKETS_SECONDS)
+        .and_then(|b| b.set_buckets_for_metric(event_latency, &metrics::EVENT_LATENCY_BUCKETS_SECONDS))
+        .map_err(|e| e.to_string())?;
     let handle = builder.install_recorder().map_err(|e| e.to_string())?;
     metrics::describe();
     metrics::set_build_info(env!("CARGO_PKG_VERSION"));

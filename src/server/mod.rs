@@ -10,7 +10,9 @@ mod control;
 mod exposition;
 mod health;
 mod history;
+mod observed;
 mod pages;
+mod process;
 
 #[cfg(test)]
 mod tests;
@@ -55,6 +57,11 @@ pub enum ServeError {
     /// Another recorder of measurements was installed in this process.
     #[error("could not collect measurements: {0}")]
     Measurements(String),
+}
+
+/// Begins to collect measurements, so that also those are seen that come before the server runs.
+pub fn collect_measurements() -> Result<(), ServeError> {
+    Exposition::installed().map(|_| ())
 }
 
 /// Serves the status of `pipeline` on `address`, whose port may be 0 for any free one. It listens when this returns.

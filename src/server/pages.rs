@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -16,6 +16,7 @@ use super::answer::{Circumstances, StatusAnswer, alive, ready};
 use super::assets::ASSETS;
 use super::exposition::Exposition;
 use super::history::History;
+use super::observed::observed;
 use crate::engine::StatusBoard;
 
 /// Prometheus asks for this type.
@@ -67,7 +68,7 @@ pub(super) fn router(served: Served) -> Router {
     for asset in ASSETS {
         router = router.route(asset.path, get(async || ([(header::CONTENT_TYPE, asset.content_type)], asset.text)));
     }
-    router.merge(super::control::routes()).layer(map_response(secured)).with_state(served)
+    router.merge(super::control::routes()).layer(map_response(secured)).layer(from_fn(observed)).with_state(served)
 }
 
 async fn secured(mut response: Response) -> Response {
@@ -86,7 +87,7 @@ async fn readyz(State(served): State<Served>) -> Response {
 }
 
 async fn measurements(State(served): State<Served>) -> Response {
-    let text = served.exposition.render(&served.board.snapshot(), now_ms());
+    let text = served.exposition.render(&served.board.snapshot(), served.board.since_last_turn(), now_ms());
     ([(header::CONTENT_TYPE, EXPOSITION_TYPE)], text).into_response()
 }
 

@@ -10,8 +10,8 @@ use super::health::{Level, judge};
 use super::history::{History, Lately, STEP, STEPS_MAX};
 use super::{ServeError, ServerHandle, serve};
 use crate::engine::{
-    Interval, LatencyStatus, Phase, RefusedRecord, RelationStatus, SinkStatus, SourceCounts, SourceStatus, Status,
-    StatusBoard,
+    Interval, LatencyStatus, PartitionLag, Phase, RefusedRecord, RelationStatus, SinkStatus, SourceCounts,
+    SourceStatus, Status, StatusBoard,
 };
 
 fn any_port() -> SocketAddr {
@@ -62,6 +62,7 @@ fn status(phase: Phase) -> Status {
         sources: vec![SourceStatus { name: "passages".into(), counts, lag: Some(40) }],
         sinks: vec![SinkStatus { name: "helmet_rates".into(), rows: 7, ..SinkStatus::default() }],
         latency: LatencyStatus { n_records: 10, p50_ms: 4, p99_ms: 9, max_ms: 11 },
+        partitions: vec![PartitionLag { source: "passages".into(), partition: 3, lag: 40, newest_ms: Some(1_000) }],
         ..Status::default()
     }
 }
@@ -156,6 +157,8 @@ fn measurements_have_base_units_explicit_buckets_and_the_state_of_now() {
     let (server, _board) = served(Phase::Running);
     crate::metrics::count_transaction("commit");
     crate::metrics::observe_latencies([3, 30].into_iter());
+    crate::metrics::observe_event_latencies("passages", [90_000_000].into_iter());
+    crate::metrics::count_rejected("passages", "type", 2);
     drop(crate::metrics::StageTimer::start("decode"));
     let (code, text) = get(&server, "/metrics");
     assert_eq!(code, 200);
@@ -167,6 +170,15 @@ fn measurements_have_base_units_explicit_buckets_and_the_state_of_now() {
         "curb_e2e_latency_seconds_bucket{le=\"60\"}",
         "curb_stage_duration_seconds_bucket{stage=\"decode\",le=\"0.01\"}",
         "curb_consumer_lag_records{source=\"passages\"} 40",
+        "curb_partition_lag_records{source=\"passages\",partition=\"3\"} 40",
+        "curb_event_latency_seconds_bucket{source=\"passages\",le=\"86400\"} 0",
+        "curb_event_latency_seconds_bucket{source=\"passages\",le=\"259200\"} 1",
+        "curb_records_rejected_total{source=\"passages\",reason=\"type\"} 2",
+        "curb_worker_phase{phase=\"running\"} 1",
+        "curb_worker_phase{phase=\"restoring\"} 0",
+        "# TYPE process_cpu_seconds_total counter",
+        "process_open_fds ",
+        "process_resident_memory_bytes ",
         "curb_state_bytes{relation=\"passages\"} 300",
         "curb_relation_watermark_timestamp_seconds{relation=\"passages\"} 1700000000",
         "curb_build_info{version=",
@@ -176,6 +188,8 @@ fn measurements_have_base_units_explicit_buckets_and_the_state_of_now() {
     let lag =
         text.lines().find(|l| l.starts_with("curb_relation_watermark_lag_seconds{relation=\"passages\"}")).unwrap();
     assert!(lag.rsplit(' ').next().unwrap().parse::<f64>().unwrap() > 0.0, "{lag}");
+    let lag = text.lines().find(|l| l.starts_with("curb_consumer_lag_seconds{source=\"passages\"}")).unwrap();
+    assert!(lag.rsplit(' ').next().unwrap().parse::<f64>().unwrap() > 1.7e9, "{lag}");
 }
 
 #[test]

@@ -163,6 +163,9 @@ pub trait Sink: Send {
         usize::MAX
     }
 
+    /// Hears what a client has to tell while nothing is committed. Must be called now and then, or that piles up.
+    fn serve(&mut self) {}
+
     /// Takes the records that were left out of committed epochs since the last call. None vanishes unsaid.
     fn take_undeliverable(&mut self) -> Vec<Undeliverable> {
         Vec::new()

@@ -47,7 +47,10 @@ fn taken(n_records: u64) -> Taken {
         };
         raw.push(meta, None, Some(b"{}"));
     }
-    Taken { rows: Vec::new(), records: vec![TakenRecords { relation: 0, raw, rejected: Vec::new() }] }
+    Taken {
+        rows: Vec::new(),
+        records: vec![TakenRecords { relation: 0, raw, rejected: Vec::new(), event_ms: Vec::new() }],
+    }
 }
 
 /// A run in which the windows, in order of declaration, refused these records.

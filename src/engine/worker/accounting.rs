@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::super::delta::{EpochRecord, PartitionRecord};
 use super::super::intake::SourceCounts;
+use super::super::refusal::reason_word;
 use super::super::restore::logged_pipeline;
 use super::super::status::CommittedEpoch;
 use super::Worker;
@@ -64,6 +65,16 @@ impl Worker {
             latencies_ms: &mut latencies_ms(),
         });
         metrics::observe_latencies(latencies_ms());
+        metrics::note_commit();
+        for records in &computed.taken.records {
+            let Some(relation) = self.pipeline.relations.get(records.relation) else { continue };
+            self.status.read(&relation.name, &records.raw);
+            let ages_ms = records.event_ms.iter().map(|ms| now_ms.saturating_sub(*ms).max(0) as u64);
+            metrics::observe_event_latencies(&relation.name, ages_ms.filter(|_| is_live));
+            let mut reasons: BTreeMap<&'static str, u64> = BTreeMap::new();
+            records.rejected.iter().for_each(|r| *reasons.entry(reason_word(&r.reason)).or_default() += 1);
+            reasons.iter().for_each(|(reason, n)| metrics::count_rejected(&relation.name, reason, *n));
+        }
         self.status.refused(&self.pipeline, &computed.taken, &computed.fates, now_ms);
         self.status.sample_if_due(|| self.dataflow.state_sizes());
     }

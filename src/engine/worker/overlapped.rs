@@ -8,8 +8,9 @@ use super::super::epoch::OpenEpoch;
 use super::super::intake::{SourceCounts, Taken, fates};
 use super::super::overlap::{Edges, ReadEpoch, RunEpoch, run_overlapped};
 use super::super::status::CommittedEpoch;
+use super::loaded::is_loaded;
 use super::pending::{Computed, write_outputs};
-use super::{Ended, Worker, WorkerError, is_loaded};
+use super::{Ended, Worker, WorkerError};
 use crate::metrics::{self, StageTimer};
 
 impl Worker {

@@ -9,6 +9,9 @@ use super::super::epoch::OpenEpoch;
 use super::super::intake::{Fates, Taken};
 use super::super::refusal::encode_refusals;
 use super::{Progress, WorkerError};
+use tracing::Span;
+
+use crate::metrics;
 use crate::plan::Pipeline;
 use crate::stream::{OutputTopic, SealedEpoch};
 
@@ -33,13 +36,29 @@ pub(super) struct Pending {
     pub(super) is_in_doubt: bool,
     /// How often its commit was aborted.
     pub(super) n_failed: u32,
+    /// What a collector of traces is told of the epoch; it ends when the epoch is let go of.
+    pub(super) span: Span,
 }
 
 impl Pending {
     /// An epoch that is committed next.
-    pub(super) fn new(epoch: OpenEpoch, computed: Computed, progress: Progress) -> Self {
+    pub(super) fn new(epoch: OpenEpoch, computed: Computed, progress: Progress, span: Span) -> Self {
         let sink_rows = epoch.rows().clone();
-        Self { sealed: epoch.seal(), sink_rows, computed, progress, is_in_doubt: false, n_failed: 0 }
+        let sealed = epoch.seal();
+        span.record("curb.epoch", sealed.number).record("curb.rows_written", sink_rows.values().sum::<u64>());
+        Self { sealed, sink_rows, computed, progress, is_in_doubt: false, n_failed: 0, span }
+    }
+
+    /// An attempt to commit it has ended with `result`.
+    pub(super) fn failed(&self, result: &'static str) {
+        metrics::count_transaction(result);
+        self.span.record("curb.result", result).record("otel.status_code", "ERROR");
+    }
+
+    /// It is committed.
+    pub(super) fn committed(&self) {
+        metrics::count_transaction("commit");
+        self.span.record("curb.result", "commit").record("otel.status_code", "OK");
     }
 }
 

@@ -429,6 +429,8 @@ CREATE SINK forgiven WITH (topic = 'forgiven', format = 'json') AS
     FROM bags;
 CREATE SINK left_out WITH (topic = 'left-out', format = 'json') AS SELECT id, to_date(v) AS day FROM bags;
 CREATE SINK marked WITH (topic = 'marked', format = 'json') AS SELECT id FROM marks WHERE to_date(v) IS NOT NULL;
+CREATE SINK instants WITH (topic = 'instants', format = 'json') AS
+    SELECT id, to_timestamp(v) AS t, to_timestamp_millis(v, '%Y-%m-%dT%H:%M:%SZ', '%d/%m/%Y') AS m, to_timestamp(n) AS s FROM bags;
 ";
     let test = "
 statement ok
@@ -443,6 +445,14 @@ a  12    5     1     2     2024-03-01T02:00:00
 b  NULL  NULL  NULL  0     2024-03-01T00:00:00
 c  NULL  0     7     NULL  NULL
 d  NULL  NULL  NULL  NULL  NULL
+
+query TPPP
+SELECT id, t, m, s FROM instants ORDER BY id
+----
+a  NULL  NULL  1970-01-01T08:00:02+08:00
+b  NULL  NULL  1970-01-01T08:00:00+08:00
+c  2024-03-01T08:00:00+08:00  2024-03-01T00:00:00+08:00  NULL
+d  2024-03-02T08:00:00+08:00  2024-03-02T00:00:00+08:00  NULL
 
 # An expression that fails all the same leaves out its own row, whichever neighbours it came with.
 query T rowsort
