@@ -290,6 +290,8 @@ pub fn set_loaded(loaded: bool) {
 /// Whether records wait for a schema registry that does not answer.
 pub fn set_waiting_for_schemas(waits: bool) {
     gauge!("curb_waiting_for_schemas").set(f64::from(u8::from(waits)));
+}
+
 /// What a running pipeline is; all of it in labels that never change while it runs.
 pub struct PackInfo<'a> {
     /// The pipeline's name.

@@ -452,11 +452,6 @@ impl StatusKeeper {
         self.board.update(|status| status.undeliverable += 1);
     }
 
-    /// Shows what records wait for.
-    pub(super) fn waits_for(&self, what: Option<String>) {
-        self.board.update(|status| status.waits_for = what);
-    }
-
     /// Counts a restore after a failed epoch.
     pub(super) fn restarted(&mut self) {
         self.newest = Newest::default();

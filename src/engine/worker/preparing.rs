@@ -96,6 +96,6 @@ impl Worker {
 
     fn show_waiting(&self, reason: Option<String>) {
         metrics::set_waiting_for_schemas(reason.is_some());
-        self.status.waits_for(reason);
+        self.status.board().waits_for(reason);
     }
 }

@@ -238,7 +238,7 @@ fn cell(of: &Type, value: &Value, kind: &Kind) -> Result<Cell<'static>, String> 
         Value::EnumNumber(number) => match (of.as_enum(), kind) {
             (Some(symbols), Kind::Text) => match symbols.get_value(*number) {
                 Some(symbol) => Ok(Cell::Text(Cow::Owned(symbol.name().to_owned()))),
-                None => Err(format!("number {number}, which enum `{}` does not have", symbols.full_name())),
+                None => Err(format!("a number that enum `{}` does not have", symbols.full_name())),
             },
             _ => integer((*number).into()),
         },
