@@ -26,10 +26,6 @@ const OPTIONS_OF: [(&str, &[Format], &str); 8] = [
     ("auto_register", &[Format::AvroConfluent, Format::ProtobufConfluent], "a format with a schema registry"),
 ];
 
-/// The formats that rows are written in.
-const OF_SINKS: [Format; 5] =
-    [Format::Json, Format::Csv, Format::AvroConfluent, Format::ProtobufConfluent, Format::DebeziumJson];
-
 impl OptionReader<'_> {
     /// The format with its options; JSON unless another is given.
     pub(super) fn format(&mut self) -> FormatSpec {
@@ -98,8 +94,9 @@ impl OptionReader<'_> {
         if spec.format.is_changelog() && self.owner == Owner::SourceStream {
             refuse("tells changes of rows, but events are what is in", "Declare a `TABLE` with a primary key.".into());
         }
-        if self.owner == Owner::Sink && !OF_SINKS.contains(&spec.format) {
-            let others = OF_SINKS.map(|f| format!("'{}'", f.name())).join(", ");
+        if self.owner == Owner::Sink && !spec.format.is_written() {
+            let others = Format::ALL.iter().filter(|(_, f)| f.is_written()).map(|(name, _)| format!("'{name}'"));
+            let others = others.collect::<Vec<_>>().join(", ");
             refuse("is not written by", format!("Sinks write {others}."));
         }
         if spec.format.needs_schema_file() && self.owner != Owner::Sink && spec.schema_file.is_none() {

@@ -69,11 +69,15 @@ fn read(format: &mut FormatSpec, folder: &Path, span: Span) -> Result<(), Box<Di
         let hint = format!("Paths are relative to the folder of the pack: `{}` must be there.", path.display());
         Box::new(Diagnostic::new(codes::SCHEMA_FILE, span, message).hint(hint))
     };
-    let size = fs::metadata(&path).map_err(|e| refused(format!("cannot be read: {e}")))?.len();
+    let unreadable = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::NotFound => refused("does not exist".to_owned()),
+        _ => refused(format!("cannot be read: {e}")),
+    };
+    let size = fs::metadata(&path).map_err(unreadable)?.len();
     if size > FILE_BYTES_MAX {
         return Err(refused(format!("has more than {FILE_BYTES_MAX} bytes")));
     }
-    let bytes = fs::read(&path).map_err(|e| refused(format!("cannot be read: {e}")))?;
+    let bytes = fs::read(&path).map_err(unreadable)?;
     format.schema = Some(Arc::from(bytes));
     Ok(())
 }

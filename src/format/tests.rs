@@ -247,6 +247,7 @@ proptest! {
                 });
                 let text = if format == Format::Avro { avro.unwrap() } else { PROTO.to_owned() };
                 spec.schema = Some(Arc::from(text.into_bytes()));
+                spec.message = Some("Row".into());
             }
             let schema = case.rows.schema();
             let mut decoder = decoder(&schema, &case.key, true, &spec, &registry).unwrap();

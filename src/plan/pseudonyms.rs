@@ -1,6 +1,8 @@
 //! `pseudonym(value)` becomes `pseudonym(value, 'id of the active key')`, so that the key is part of what an operator means:
 //! another key is another operator, and state of one is never taken for that of the other.
 
+use std::collections::BTreeSet;
+
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -12,9 +14,7 @@ use crate::functions::{PSEUDONYM, PseudonymKeys};
 
 /// Names the key of every pseudonym. A plan with pseudonyms is refused where there are no keys.
 pub(super) fn with_key_ids(plan: LogicalPlan, keys: &PseudonymKeys) -> Result<LogicalPlan> {
-    if !makes_pseudonyms(&plan) {
-        return Ok(plan);
-    }
+    let Some(ids) = ids_of_pseudonyms(&plan) else { return Ok(plan) };
     let Some(active) = keys.active() else {
         return refuse(
             "C0457",
@@ -22,6 +22,13 @@ pub(super) fn with_key_ids(plan: LogicalPlan, keys: &PseudonymKeys) -> Result<Lo
             "Give it with --pseudonym-keys FILE, CURB_PSEUDONYM_KEYS, or `pseudonym_keys` in the --config file.",
         );
     };
+    if let Some(id) = ids.iter().find(|id| !keys.has(id)) {
+        return refuse(
+            "C0458",
+            format!("`pseudonym` names key '{id}', which is not in the file of keys"),
+            format!("Its keys are {}; without an id the active one, '{active}', is used.", keys.ids()),
+        );
+    }
     let with_ids = |node: LogicalPlan| {
         let names = NamePreserver::new(&node);
         node.map_expressions(|expr| {
@@ -43,16 +50,24 @@ pub(super) fn with_key_ids(plan: LogicalPlan, keys: &PseudonymKeys) -> Result<Lo
     Ok(plan.transform_up_with_subqueries(with_ids)?.data)
 }
 
-fn makes_pseudonyms(plan: &LogicalPlan) -> bool {
-    let mut found = false;
+/// The ids of keys that pseudonyms of a plan name; none where there are no pseudonyms.
+fn ids_of_pseudonyms(plan: &LogicalPlan) -> Option<BTreeSet<String>> {
+    let mut found = None;
     let _ = plan.apply_with_subqueries(|node| {
         let _ = node.apply_expressions(|e| {
             e.apply(|e| {
-                found |= matches!(e, Expr::ScalarFunction(call) if call.func.name() == PSEUDONYM);
-                Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+                if let Expr::ScalarFunction(call) = e
+                    && call.func.name() == PSEUDONYM
+                {
+                    let ids: &mut BTreeSet<String> = found.get_or_insert_default();
+                    if let Some(Expr::Literal(id, _)) = call.args.get(1) {
+                        ids.extend(id.try_as_str().flatten().map(str::to_owned));
+                    }
+                }
+                Ok(TreeNodeRecursion::Continue)
             })
         });
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        Ok(TreeNodeRecursion::Continue)
     });
     found
 }

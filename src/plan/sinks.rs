@@ -159,8 +159,8 @@ fn check_format(
     let Some(relation) = builder.relations.last() else { return Ok(()) };
     match RecordEncoder::new(&relation.schema, key, builder.zone, &options.topic, &options.format) {
         Ok(_) => Ok(()),
-        // What JSON cannot write has a code of its own, where it is found otherwise.
-        Err(_) if options.format == FormatSpec::default() => Ok(()),
+        // What JSON cannot write has a code of its own, where it is found otherwise; so have formats that are only read.
+        Err(_) if options.format == FormatSpec::default() || !format.is_written() => Ok(()),
         Err(reason) => refuse(
             "C0456",
             format!("sink `{sink}` cannot be written in format '{}': {reason}", format.name()),

@@ -414,7 +414,7 @@ fn options_that_do_not_exist_or_apply_are_named_with_what_was_meant() {
         1 | CREATE STREAM s (at TIMESTAMP) WITH (compression = 'zstd')
           |                                      ^^^^^^^^^^^
           |
-          = hint: It takes `topic`, `path`, `format`, `event_time`, `watermark_delay`, `idle_timeout`, `unique_for`, `max_future`, `partitioned_by`.
+          = hint: It takes `topic`, `path`, `format`, `delimiter`, `null_literal`, `schema_file`, `message`, `missing_columns`, `event_time`, `watermark_delay`, `idle_timeout`, `unique_for`, `max_future`, `partitioned_by`.
     "#]],
     );
     check(
