@@ -29,10 +29,11 @@ const LAYERS: [(&str, u8); 17] = [
 ];
 
 /// Crates that one folder alone may name.
-const CONFINED: [(&str, &str); 15] = [
+const CONFINED: [(&str, &str); 16] = [
     ("rdkafka", "kafka"),
     ("rdkafka_sys", "kafka"),
     ("axum", "server"),
+    ("tokio_rustls", "server"),
     ("clap", "cli"),
     ("anyhow", "cli"),
     ("indicatif", "cli"),

@@ -24,8 +24,8 @@ use self::interrupt::stop_on_signal;
 use self::screen::Screen;
 use self::world::{PIPELINE, World, WorldSettings};
 use super::Failure;
-use crate::engine::StatusBoard;
-use crate::server::{ServeError, ServerHandle, serve};
+use crate::engine::{Queries, StatusBoard};
+use crate::server::{HttpOptions, ServeError, ServerHandle, serve_with};
 
 /// Where HTTP is served unless told otherwise.
 const HTTP_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8642);
@@ -68,7 +68,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), Failure> {
 fn show<W: Write>(args: &DemoArgs, stop: &AtomicBool, screen: &mut Screen<W>) -> Result<Outcome, Failure> {
     let started = Instant::now();
     let mut world = World::start(WorldSettings { rate: args.rate, seed: args.seed })?;
-    let server = serve_http(args.http, world.board())?;
+    let server = serve_http(args.http, world.board(), Some(&world.queries()))?;
     let (began_at, time_zone, http) = (world.began_at(), world.time_zone(), server.address());
     let mut view = View { screen, rates: Rates::new(started), first_action: None, shown_at: None, is_closed: false };
     view.open(http)?;
@@ -138,9 +138,14 @@ impl<W: Write> View<'_, W> {
 }
 
 /// Serves HTTP where asked; where nothing was asked and the usual port is taken, on a free one.
-fn serve_http(asked: Option<SocketAddr>, board: &StatusBoard) -> Result<ServerHandle, Failure> {
-    let served = match (asked, serve(asked.unwrap_or(HTTP_DEFAULT), PIPELINE, board.clone())) {
-        (None, Err(ServeError::Bind { .. })) => serve(SocketAddr::new(HTTP_DEFAULT.ip(), 0), PIPELINE, board.clone()),
+fn serve_http(
+    asked: Option<SocketAddr>,
+    board: &StatusBoard,
+    queries: Option<&Queries>,
+) -> Result<ServerHandle, Failure> {
+    let at = |address| serve_with(&HttpOptions::at(address), PIPELINE, board.clone(), queries.cloned());
+    let served = match (asked, at(asked.unwrap_or(HTTP_DEFAULT))) {
+        (None, Err(ServeError::Bind { .. })) => at(SocketAddr::new(HTTP_DEFAULT.ip(), 0)),
         (_, served) => served,
     };
     served.map_err(|e| Failure::Configuration(e.into()))

@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod docs;
 mod explain;
+mod http_args;
 mod load;
 mod log;
 mod pause;

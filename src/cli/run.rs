@@ -18,15 +18,18 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::config::{ConfigFile, environment_properties, parse_property};
 use self::registry::{RegistryArgs, schema_registry};
+use super::http_args::HttpArgs;
 use super::load::{Loaded, audit_options, load_with_keys, missing_files, pseudonym_keys};
 use super::service::{Service, on_thread, panicked, source_failure};
 use super::{Failure, LogForm, OutputForm, log};
-use crate::engine::{AuditOptions, EmitFrom, Ended, SourceCounts, Status, StatusBoard, WorkerOptions};
+use crate::engine::{
+    AuditOptions, EmitFrom, Ended, Queries, QueryLimits, SourceCounts, Status, StatusBoard, WorkerOptions,
+};
 use crate::format::SchemaRegistry;
 use crate::kafka::{self, Connection, Settings};
 use crate::local::SnapshotDir;
 use crate::metrics::{self, PackInfo};
-use crate::server::{self, ServerHandle};
+use crate::server::{self, HttpOptions, ServerHandle};
 use crate::stream::{OutputTopic, ShardCount, SourceError};
 
 /// The number of shards of a pipeline that is started for the first time, unless one is given.
@@ -63,6 +66,8 @@ pub(super) struct RunArgs {
     /// Serve the console page, health, measurements and status at this address
     #[arg(long, value_name = "ADDR", env = "CURB_HTTP")]
     http: Option<String>,
+    #[command(flatten)]
+    http_options: HttpArgs,
     /// Make topics that are missing
     #[arg(long, env = "CURB_CREATE_TOPICS", value_parser = BoolishValueParser::new())]
     create_topics: bool,
@@ -100,7 +105,7 @@ struct RunSettings {
     kafka: Settings,
     state_dir: Option<PathBuf>,
     shards: Option<u32>,
-    http: Option<String>,
+    http: HttpOptions,
     create_topics: bool,
     until_caught_up: bool,
     audit: Option<AuditOptions>,
@@ -149,6 +154,7 @@ fn settings(args: &RunArgs, file: ConfigFile, loaded: &Loaded) -> Result<RunSett
     if shards == Some(0) {
         return Err(Failure::Usage(anyhow!("a pipeline needs at least one shard")));
     }
+    let http = args.http_options.options(args.http.as_deref(), &file)?;
     let pipeline = needed(args.pipeline.clone().or(file.pipeline), "pipeline", "--pipeline NAME")?;
     let audit = (args.audit || file.audit.unwrap_or(false)).then(|| audit_options(loaded));
     let mut outputs = topics::outputs(&loaded.catalog)?;
@@ -169,7 +175,7 @@ fn settings(args: &RunArgs, file: ConfigFile, loaded: &Loaded) -> Result<RunSett
         },
         state_dir,
         shards,
-        http: args.http.clone().or(file.http),
+        http,
         create_topics: args.create_topics || file.create_topics.unwrap_or(false),
         until_caught_up: args.until_caught_up,
         audit,
@@ -229,7 +235,7 @@ async fn serve(loaded: Loaded, settings: RunSettings, mut signals: Signals) -> R
     options.emit_from = settings.emit_from;
     options.audit = settings.audit.clone();
     options.registry = settings.registry.clone();
-    if settings.http.is_some() {
+    if settings.http.address.is_some() || settings.http.health.is_some() {
         server::collect_measurements().map_err(|e| Failure::Configuration(e.into()))?;
     }
     let instance = settings.kafka.instance;
@@ -242,6 +248,7 @@ async fn serve(loaded: Loaded, settings: RunSettings, mut signals: Signals) -> R
     };
     let (connection, n_shards) = connected.map_err(source_failure)?;
     options.n_shards = n_shards;
+    let asked = pipeline.clone();
     metrics::set_pack_info(&PackInfo {
         pipeline: &name,
         instance,
@@ -253,7 +260,9 @@ async fn serve(loaded: Loaded, settings: RunSettings, mut signals: Signals) -> R
     });
     let mut service = Service::start(pipeline, connection, options)?;
     // Kept until the service has ended: a probe must be answered while the last epoch is committed.
-    let _http = http.map(|address| serve_http(&address, &name, &service)).transpose()?;
+    let is_served = http.address.is_some() || http.health.is_some();
+    let queries = Queries::new(loaded.catalog, asked, n_shards.0, service.status_board(), QueryLimits::default());
+    let _http = is_served.then(|| serve_http(&http, &name, &service, queries)).transpose()?;
     let notes = note_progress(service.status_board());
     let ended = tokio::select! {
         ended = service.ended() => Some(ended),
@@ -294,12 +303,15 @@ async fn end(service: &mut Service, signals: &mut Signals) -> Result<(), Failure
     }
 }
 
-/// Serves health, measurements and status.
-fn serve_http(address: &str, pipeline: &str, service: &Service) -> Result<ServerHandle, Failure> {
-    let socket = address.parse().map_err(|_| {
-        Failure::Usage(anyhow!("--http {address}: not an address; write one as 127.0.0.1:8642 or 0.0.0.0:8642"))
-    })?;
-    server::serve(socket, pipeline, service.status_board()).map_err(|e| Failure::Configuration(e.into()))
+/// Serves health, measurements, status, and answers to SQL.
+fn serve_http(
+    options: &HttpOptions,
+    pipeline: &str,
+    service: &Service,
+    queries: Queries,
+) -> Result<ServerHandle, Failure> {
+    let board = service.status_board();
+    server::serve_with(options, pipeline, board, Some(queries)).map_err(|e| Failure::Configuration(e.into()))
 }
 
 fn note_end(ended: Ended, status: &Status) {

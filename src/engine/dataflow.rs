@@ -4,6 +4,7 @@ mod epoch_run;
 mod forget;
 mod outputs;
 mod reached;
+mod recompute;
 mod whole;
 
 use std::collections::BTreeSet;
@@ -16,6 +17,7 @@ pub(super) use self::epoch_run::{RelationRun, Turn, Upstream};
 pub(super) use self::forget::Gone;
 use self::outputs::{fully_refused, join};
 use self::reached::{context, is_due, of_all};
+pub(super) use self::recompute::Recomputation;
 use crate::fail_point;
 use crate::operators::{EpochContext, Operator, OperatorError, Output, StateSize};
 use crate::plan::{Distribution, Input, OperatorPlan, Pipeline, Relation, RelationId};
@@ -124,68 +126,6 @@ impl Dataflow {
         let (n_shards, n_threads) = (self.n_shards, self.n_threads);
         let shards = self.shards.iter_mut().zip(&mut self.reached).enumerate();
         shards.map(move |(id, (shards, reached))| Cell { id, shards, reached, n_shards, n_threads })
-    }
-
-    /// Computes the derived state anew from the contents of the logged operators, part by part. Nothing leaves.
-    ///
-    /// Operators whose state is logged and whose relation is a stream keep what was restored: streams have no contents,
-    /// so that no row reaches them, and timers wait for the first epoch.
-    pub fn recompute(&mut self, pipeline: &Pipeline, watermarks: &[Watermark]) -> Result<(), DataflowError> {
-        let times = EpochTimes {
-            before: watermarks.to_vec(),
-            after: watermarks.to_vec(),
-            recomputes: true,
-            ..EpochTimes::default()
-        };
-        for (relation, shards) in pipeline.relations.iter().zip(&mut self.shards) {
-            shards.iter_mut().flatten().try_for_each(|shard| shard.restored()).map_err(|e| failed(relation, e))?;
-        }
-        let mut has_contents = vec![false; pipeline.relations.len()];
-        for part in 0.. {
-            let mut changes: Vec<ChangeBatch> = Vec::with_capacity(pipeline.relations.len());
-            let mut is_last = true;
-            for (id, relation) in pipeline.relations.iter().enumerate() {
-                let contents = self.contents(id, relation, part).map_err(|e| failed(relation, e))?;
-                is_last &= contents.is_none();
-                has_contents[id] |= contents.is_some();
-                changes.push(match contents {
-                    // Rows that nothing upstream can bring back, or that have not been handed on yet, stand beside those that
-                    // are derived again.
-                    contents if matches!(relation.operator, OperatorPlan::FrozenRows(_) | OperatorPlan::Pace(_)) => {
-                        let derived = self.derive(pipeline, id, &changes, &times)?;
-                        let both: Vec<ChangeBatch> = contents.into_iter().chain([derived]).collect();
-                        let both = ChangeBatch::concat(&relation.schema, &both).and_then(ChangeBatch::consolidate);
-                        both.map_err(|e| failed(relation, e.into()))?
-                    }
-                    Some(contents) => contents,
-                    None if has_contents[id] => ChangeBatch::empty(relation.schema.clone()),
-                    None => self.derive(pipeline, id, &changes, &times)?,
-                });
-            }
-            if is_last {
-                break;
-            }
-        }
-        self.reached = of_all(pipeline, &self.shards, &times);
-        Ok(())
-    }
-
-    /// What a relation makes of its inputs at a restore.
-    fn derive(
-        &mut self,
-        pipeline: &Pipeline,
-        id: RelationId,
-        changes: &[ChangeBatch],
-        times: &EpochTimes,
-    ) -> Result<ChangeBatch, DataflowError> {
-        let relation = &pipeline.relations[id];
-        let inputs = inputs(relation, None, &|leaf| changes.get(leaf)).map_err(|e| failed(relation, e))?;
-        if inputs.iter().all(ChangeBatch::is_empty) {
-            return Ok(ChangeBatch::empty(relation.schema.clone()));
-        }
-        let ctx = context(pipeline, id, times, &|_| None);
-        let Some(mut cell) = self.cells().nth(id) else { return Ok(ChangeBatch::empty(relation.schema.clone())) };
-        Ok(cell.run_shards(relation, inputs, &ctx, false).map_err(|e| failed(relation, e))?.changes)
     }
 
     /// Whether any operator has something to do at these watermarks without input.

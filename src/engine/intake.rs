@@ -198,6 +198,10 @@ impl IntakeSource {
                 columns.len() - 1
             })
         });
+        // What is said of a record that cannot be used names no value of it: one that landed in another column may be private.
+        if definition.columns.iter().any(|c| c.private) {
+            columns.iter_mut().for_each(|column| column.private = true);
+        }
         let names = definition.key.iter().filter_map(|k| definition.columns.get(*k));
         // A stream's key is decoded only where something uses it.
         let key = names.filter_map(|c| place(&c.name)).collect();

@@ -2,6 +2,7 @@
 //!
 //! The engine knows the ports of `stream/` only; `run`, `replay` and tests are one loop with different ends.
 
+mod adhoc;
 mod audit;
 mod dataflow;
 mod delta;
@@ -12,6 +13,7 @@ mod lanes;
 mod overlap;
 mod interval;
 mod kinds;
+mod lookup;
 mod record_columns;
 mod record_files;
 mod refusal;
@@ -29,6 +31,7 @@ mod upkeep;
 mod watermark;
 mod worker;
 
+pub use adhoc::{Answer, AsOf, Queries, QueryError, QueryLimits, QueryTrouble, ReadableRelation};
 pub use audit::{AuditOptions, AuditRecord, AuditedEpoch, AuditedRow, BrokenTrail, GENESIS, read_trail};
 pub use dataflow::{Dataflow, DataflowError, EpochRun, EpochTimes, Reached};
 pub use delta::{DeltaCodec, DeltaError, EpochRecord, Logged, LoggedPipeline, LoggedRelation, PartitionRecord};

@@ -15,6 +15,7 @@ use super::dataflow::EpochRun;
 use super::intake::{Fates, SourceCounts, Taken};
 use super::interval::{Interval, RunningInterval, StageClock};
 use super::kinds::{self, Kinds};
+use super::lookup::Lookup;
 use super::refused::{NewestRefused, RefusedRecord, refused_records};
 use super::worker::{Command, LoggedControl};
 use crate::catalog::RelationKind;
@@ -169,6 +170,7 @@ pub struct StatusBoard {
     status: Arc<Mutex<Status>>,
     last_turn: Arc<Mutex<Option<Instant>>>,
     commands: Arc<Mutex<Vec<Command>>>,
+    lookups: Arc<Mutex<Vec<Lookup>>>,
     interval: RunningInterval,
     refused: NewestRefused,
 }
@@ -177,6 +179,11 @@ impl StatusBoard {
     /// The status now.
     pub fn snapshot(&self) -> Status {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the worker is doing.
+    pub(super) fn phase(&self) -> Phase {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).phase
     }
 
     /// Whether all tables have been read to the end noted at start.
@@ -202,6 +209,16 @@ impl StatusBoard {
     /// Takes what was asked of the worker.
     pub(super) fn take_commands(&self) -> Vec<Command> {
         std::mem::take(&mut *self.commands.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Asks the worker for rows; it gives them before the next epoch.
+    pub(super) fn look_up(&self, lookup: Lookup) {
+        self.lookups.lock().unwrap_or_else(PoisonError::into_inner).push(lookup);
+    }
+
+    /// Takes what was asked for.
+    pub(super) fn take_lookups(&self) -> Vec<Lookup> {
+        std::mem::take(&mut *self.lookups.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Notes that the worker's loop has come round.

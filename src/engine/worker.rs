@@ -8,6 +8,7 @@ mod accounting;
 mod control;
 mod failure;
 mod loaded;
+mod lookups;
 mod options;
 mod overlapped;
 mod pending;
@@ -189,6 +190,7 @@ impl Worker {
             if self.is_restored && self.pending.is_none() {
                 let commands = self.status.board().take_commands();
                 commands.iter().for_each(|command| self.control.obey(&self.pipeline, command));
+                self.answer_lookups();
             }
             match self.advance() {
                 Ok(Progress::EndOfInput) => return Ok(Ended::EndOfInput),

@@ -47,6 +47,20 @@ pub fn plan(catalog: &Catalog) -> std::result::Result<Pipeline, Vec<Diagnostic>>
     Err(findings)
 }
 
+/// The columns of every source and of every definition that can be planned, by name: all that are declared.
+pub fn definition_schemas(catalog: &Catalog) -> BTreeMap<String, arrow::datatypes::SchemaRef> {
+    let mut findings = Vec::new();
+    let rewritten = rewrite(catalog, &mut findings);
+    let ordered = in_order(catalog, rewritten, &mut findings);
+    let followed: BTreeSet<TableRead> = ordered.iter().flat_map(|r| &r.followed).cloned().collect();
+    let ctx = session::session(catalog.time_zone);
+    let mut private = PrivateColumns::default();
+    let planned = read_definitions(&ctx, catalog, ordered, &followed, &mut private, &mut findings);
+    let of_query = |p: Planned| (p.definition.name.to_string(), Arc::new(p.plan.schema().as_arrow().clone()));
+    let sources = catalog.sources.iter().map(|s| (s.name.to_string(), s.schema()));
+    sources.chain(planned.into_iter().map(of_query)).collect()
+}
+
 /// The names that a query may read.
 fn relation_names(catalog: &Catalog) -> Vec<String> {
     let sources = catalog.sources.iter().map(|s| s.name.to_string());

@@ -6,6 +6,7 @@
 //! 3. `cut`: aggregates, joins and windows become relations; the stateless rest is compiled into segments.
 
 mod arrival;
+mod batch;
 mod bucket_marks;
 mod bucket_names;
 mod builder;
@@ -21,6 +22,7 @@ mod forgiving;
 mod interval_product;
 mod leaf;
 mod lineage;
+mod look;
 mod nodes;
 mod order;
 mod pipeline;
@@ -44,10 +46,13 @@ mod time_columns;
 mod timestamps;
 mod working_days;
 
-pub use definitions::plan;
+pub use batch::{BatchQuery, batch_finding, batch_session, batch_session_in, read_batch_query};
+pub use definitions::{definition_schemas, plan};
 pub use error::{UNKNOWN_COLUMN, UNKNOWN_RELATION};
 pub use explain::{explain, mermaid, unbounded};
 pub use interval_product::IntervalProducts;
+pub use look::{Look, LookError, Wanted, plan_look, reduced};
 pub use pipeline::{Distribution, Input, OperatorPlan, Pipeline, Relation, RelationId, SinkPlan};
+pub use private::check_batch_query;
 pub use retention::{Expiry, Retention};
 pub use segment::Segment;

@@ -8,6 +8,8 @@
 //!
 //! Plans are looked at as they are written, before the optimiser makes others of them.
 
+mod query;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -22,6 +24,8 @@ use super::rewrite::normalise;
 use super::table_read::{ReadBy, TableRead};
 use crate::catalog::{QueryDefinition, QueryRole, RelationKind, SinkOptions, SourceDefinition};
 use crate::dialect::{Diagnostic, Span};
+
+pub use query::check_batch_query;
 
 /// Functions whose result does not tell the values of their arguments.
 const DECLASSIFYING: [&str; 16] = [

@@ -4,23 +4,28 @@ use std::num::ParseIntError;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use axum::extract::DefaultBodyLimit;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
-use axum::middleware::{from_fn, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use chrono::Utc;
 
+use super::access::{Access, guard};
 use super::answer::{Circumstances, StatusAnswer, alive, ready};
 use super::assets::ASSETS;
 use super::exposition::Exposition;
 use super::history::History;
 use super::observed::observed;
-use crate::engine::StatusBoard;
+use crate::engine::{Queries, StatusBoard};
 
 /// Prometheus asks for this type.
 const EXPOSITION_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Bytes of a request's body.
+const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// No script but our own runs, nothing is loaded from elsewhere, and no other page may show this one in a frame.
 const SECURITY_HEADERS: [(HeaderName, &str); 4] = [
@@ -43,6 +48,9 @@ pub(super) struct Served {
     pub(super) exposition: Exposition,
     pub(super) history: Arc<Mutex<History>>,
     pub(super) began: Instant,
+    pub(super) access: Arc<Access>,
+    /// Who answers SQL; none where there is only a status.
+    pub(super) queries: Option<Queries>,
 }
 
 impl Served {
@@ -68,7 +76,24 @@ pub(super) fn router(served: Served) -> Router {
     for asset in ASSETS {
         router = router.route(asset.path, get(async || ([(header::CONTENT_TYPE, asset.content_type)], asset.text)));
     }
-    router.merge(super::control::routes()).layer(map_response(secured)).layer(from_fn(observed)).with_state(served)
+    router
+        .merge(super::control::routes())
+        .merge(super::sql::routes())
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn_with_state(served.clone(), guard))
+        .layer(map_response(secured))
+        .layer(from_fn(observed))
+        .with_state(served)
+}
+
+/// What probes and Prometheus ask for, and nothing else.
+pub(super) fn health_router(served: Served) -> Router {
+    Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(measurements))
+        .layer(map_response(secured))
+        .with_state(served)
 }
 
 async fn secured(mut response: Response) -> Response {

@@ -1,5 +1,7 @@
 //! Tests of the server against a status that is written down, over plain TCP.
 
+mod security;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};

@@ -22,10 +22,10 @@ use datafusion::sql::parser::{DFParser, Statement as DataFusionStatement};
 use datafusion::sql::sqlparser::ast::{Insert, Statement, TableObject};
 use tokio::runtime::Runtime;
 
-use super::session::batch_session;
 use crate::catalog::{Catalog, SourceDefinition};
 use crate::dialect::SourceFile;
 use crate::format::json::Encoder;
+use crate::plan::batch_session;
 
 /// The column of a record that deletes its key.
 const TOMBSTONE: &str = "_tombstone";

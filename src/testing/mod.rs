@@ -3,7 +3,6 @@
 
 mod derivation;
 mod generator;
-mod session;
 mod simulation;
 mod slt;
 

@@ -56,9 +56,9 @@ fn a_usual_port_that_is_taken_is_replaced_but_one_that_was_asked_for_is_an_error
     // It may be taken by another program already, which serves as well.
     let _taken = TcpListener::bind(HTTP_DEFAULT);
     let board = StatusBoard::default();
-    let server = serve_http(None, &board).unwrap_or_else(|failure| panic!("{failure:?}"));
+    let server = serve_http(None, &board, None).unwrap_or_else(|failure| panic!("{failure:?}"));
     assert_ne!(server.address().port(), HTTP_DEFAULT.port());
-    assert!(matches!(serve_http(Some(server.address()), &board), Err(Failure::Configuration(_))));
+    assert!(matches!(serve_http(Some(server.address()), &board, None), Err(Failure::Configuration(_))));
 }
 
 #[test]

@@ -13,10 +13,11 @@ use chrono_tz::Tz;
 use super::devices::{self, Roadside};
 use super::pack;
 use super::tally::Tally;
+use crate::catalog::Catalog;
 use crate::cli::Failure;
 use crate::cli::load::Loaded;
 use crate::cli::run::topics;
-use crate::engine::{Ended, Ends, Status, StatusBoard, Worker, WorkerError, WorkerOptions};
+use crate::engine::{Ended, Ends, Queries, QueryLimits, Status, StatusBoard, Worker, WorkerError, WorkerOptions};
 use crate::kafka::{DemoBroker, DemoProducer, DemoReader, Settings, connect};
 use crate::plan::Pipeline;
 use crate::stream::{OutputTopic, ShardCount, SourceError};
@@ -50,6 +51,7 @@ pub(super) struct WorldSettings {
 /// A running demo.
 pub(super) struct World {
     pipeline: Arc<Pipeline>,
+    catalog: Catalog,
     board: StatusBoard,
     reader: DemoReader,
     tally: Tally,
@@ -75,10 +77,15 @@ impl World {
             simulated: true,
             ..Settings::default()
         };
-        Self::start_parts(settings, Arc::new(pipeline), kafka).map_err(Failure::Failed)
+        Self::start_parts(settings, catalog, Arc::new(pipeline), kafka).map_err(Failure::Failed)
     }
 
-    fn start_parts(settings: WorldSettings, pipeline: Arc<Pipeline>, mut kafka: Settings) -> anyhow::Result<Self> {
+    fn start_parts(
+        settings: WorldSettings,
+        catalog: Catalog,
+        pipeline: Arc<Pipeline>,
+        mut kafka: Settings,
+    ) -> anyhow::Result<Self> {
         let broker = DemoBroker::start()?;
         kafka.brokers = broker.brokers()?;
         create_topics(&broker, &kafka)?;
@@ -99,6 +106,7 @@ impl World {
         let (worker, board) = start_worker(pipeline.clone(), kafka, stop_worker.clone())?;
         let mut world = Self {
             pipeline,
+            catalog,
             board,
             reader,
             tally: Tally::new(),
@@ -116,6 +124,12 @@ impl World {
 
     pub(super) fn board(&self) -> &StatusBoard {
         &self.board
+    }
+
+    /// Who answers SQL about the worker.
+    pub(super) fn queries(&self) -> Queries {
+        let (catalog, pipeline) = (self.catalog.clone(), self.pipeline.clone());
+        Queries::new(catalog, pipeline, N_SHARDS, self.board.clone(), QueryLimits::default())
     }
 
     pub(super) fn tally(&self) -> &Tally {

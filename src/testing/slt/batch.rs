@@ -24,7 +24,7 @@ use super::Wrong;
 use super::column::Column;
 use super::contents::Side;
 use crate::dialect::parse_query;
-use crate::testing::session::batch_session;
+use crate::plan::batch_session;
 
 /// A table that a query reads.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,7 +128,7 @@ fn wrong(error: &DataFusionError) -> Wrong {
 }
 
 /// Rows as text: null is NULL, an empty text `(empty)`, instants have the pack's offset.
-fn shown(batch: &RecordBatch) -> Result<Answer, Wrong> {
+pub(super) fn shown(batch: &RecordBatch) -> Result<Answer, Wrong> {
     let options = FormatOptions::new()
         .with_display_error(false)
         .with_null("NULL")

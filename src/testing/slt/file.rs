@@ -14,11 +14,11 @@ use super::report::{DiffLine, Failure, FileReport};
 use super::running::Variant;
 use super::script::{Check, CheckKind, Expected, Script};
 use super::step::{Step, parse_steps};
-use super::taps::{catalog, is_sink, plan_taps, reduced};
+use super::taps::{catalog, is_sink, plan_taps};
 use super::world::{Plans, World, count_partitions};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, QueryDefinition, QueryRole};
 use crate::dialect::{Diagnostic, Pack, parse_query, render_lines};
-use crate::plan::{Pipeline, plan};
+use crate::plan::{Pipeline, plan, reduced};
 
 /// A pack resolved and planned, or what is wrong with it.
 pub(super) type Compiled = Result<(Catalog, Arc<Pipeline>), Vec<Diagnostic>>;
@@ -64,7 +64,9 @@ fn run(pack: &Pack, compiled: &Compiled, path: &Path, completes: bool, report: &
     let n_partitions = count_partitions(steps.iter());
     let whole = whole.clone();
     let asked: Vec<String> = script.relations().into_iter().chain(steered(&steps)).collect();
-    let is_sink_asked = |name: &str| asked.iter().any(|asked| asked == name);
+    let is_sink_asked = |query: &QueryDefinition| {
+        matches!(query.role, QueryRole::Sink(_)) && asked.iter().any(|asked| *asked == *query.name)
+    };
     // What a source counts, and what it refuses, depends on all that read it.
     let is_reducible = !script.has_sides() && asked.iter().any(|name| catalog.find(name).is_some_and(is_sink));
     let needed = match is_reducible {
@@ -182,7 +184,7 @@ fn run_check(world: &mut World<'_>, batch: &Batch, check: &Check) -> Result<(), 
     }
 }
 
-fn statement(world: &mut World<'_>, sql: &str) -> Result<u64, Wrong> {
+pub(super) fn statement(world: &mut World<'_>, sql: &str) -> Result<u64, Wrong> {
     let mut n_records = 0;
     for step in parse_steps(sql)? {
         n_records += world.take(&step)?;
@@ -190,7 +192,7 @@ fn statement(world: &mut World<'_>, sql: &str) -> Result<u64, Wrong> {
     Ok(n_records)
 }
 
-fn query(world: &mut World<'_>, batch: &Batch, sql: &str) -> Result<Answer, Wrong> {
+pub(super) fn query(world: &mut World<'_>, batch: &Batch, sql: &str) -> Result<Answer, Wrong> {
     // A query that cannot be read ends the epoch as any other does.
     world.advance()?;
     let query = parse_query(sql).map_err(|finding| Wrong(finding.message.clone()))?;

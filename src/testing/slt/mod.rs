@@ -4,6 +4,8 @@
 //! same rows are expected each time. `script.rs` reads a file and `step.rs` its statements, `world.rs` does the steps with
 //! the pipelines of `running.rs`, `batch.rs` answers the queries, and `file.rs` compares.
 
+#[cfg(test)]
+mod asked;
 mod batch;
 mod column;
 mod contents;

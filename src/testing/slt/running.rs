@@ -135,6 +135,12 @@ impl Running {
         Ok(())
     }
 
+    /// The worker, if it has not been dropped.
+    #[cfg(test)]
+    pub(super) fn running_worker(&self) -> Option<&Worker> {
+        self.worker.as_ref()
+    }
+
     /// Everything committed so far.
     pub(super) fn collected(&self) -> BTreeMap<OutputTopic, Vec<Collected>> {
         self.sink.kept.collected()

@@ -4,12 +4,12 @@
 //! columns are decoded, and for how long rows are kept; so what is looked into runs beside it, over the records that the
 //! pipeline under test accepted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::catalog::{Catalog, Definition, QueryRole, resolve};
 use crate::dialect::{Diagnostic, Pack, SourceFile, parse, render_lines};
-use crate::plan::{Pipeline, plan};
+use crate::plan::{Pipeline, plan, reduced};
 
 /// The code that says that a sink writes a table without a key.
 const NO_KEY: &str = "C0446";
@@ -41,7 +41,7 @@ pub(super) fn plan_taps(pack: &Pack, relations: &[String]) -> Result<Option<Taps
         let lines: String = relations.iter().zip(&is_counted).enumerate().map(|(n, (r, c))| line(n, r, *c)).collect();
         let mut tapped = pack.clone();
         tapped.files.push(SourceFile { path: "(relations that a test looks into)".into(), text: lines });
-        match catalog(&tapped).and_then(|c| plan(&reduced(&c, |sink| sink.starts_with(TAP)))).map(Arc::new) {
+        match catalog(&tapped).and_then(|c| plan(&reduced(&c, |query| query.name.starts_with(TAP)))).map(Arc::new) {
             Ok(pipeline) => {
                 let tap = |(n, (relation, is_counted)): (usize, (&String, &bool))| {
                     (relation.clone(), Tap { sink: name(n).into(), is_counted: *is_counted })
@@ -60,35 +60,6 @@ pub(super) fn plan_taps(pack: &Pack, relations: &[String]) -> Result<Option<Taps
             }
         }
     }
-}
-
-/// A catalog with some of its sinks, and what they need.
-pub(super) fn reduced(catalog: &Catalog, keeps: impl Fn(&str) -> bool) -> Catalog {
-    // The functions of working days read it without naming it.
-    let mut wanted: BTreeSet<String> = ["calendar".to_owned()].into();
-    // What a query names stands before it or behind it: looked through until nothing is added.
-    loop {
-        let n_before = wanted.len();
-        for query in &catalog.queries {
-            let is_kept = matches!(query.role, QueryRole::Sink(_)) && keeps(&query.name);
-            if is_kept || wanted.contains(&*query.name) {
-                wanted.insert(query.name.to_string());
-                wanted.extend(words(&query.query.to_string()));
-            }
-        }
-        if wanted.len() == n_before {
-            break;
-        }
-    }
-    let queries = catalog.queries.iter().filter(|q| wanted.contains(&*q.name)).cloned().collect();
-    Catalog { queries, ..catalog.clone() }
-}
-
-/// The words of a query, whatever they stand for: more than the relations that it names, never fewer.
-fn words(sql: &str) -> impl Iterator<Item = String> {
-    let words = sql.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty());
-    // Quoted names keep their capitals.
-    words.flat_map(|word| [word.to_owned(), word.to_lowercase()])
 }
 
 /// Resolves a pack, or says what is wrong.

@@ -35,7 +35,7 @@ pub(super) struct Plans {
 pub(super) struct World<'a> {
     plans: &'a Plans,
     batch: &'a Batch,
-    tested: Running,
+    pub(super) tested: Running,
     tapped: Option<Running>,
     /// Records that the pipeline under test has not handled yet, with their offsets.
     unread: Vec<(i64, TopicRecord)>,

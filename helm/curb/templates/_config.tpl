@@ -1,0 +1,70 @@
+{{/* The configuration file of the worker. Nothing secret is in it: secrets are named by the file that holds them. */}}
+{{- define "curb.config" -}}
+{{- $v := .Values -}}
+brokers = {{ $v.kafka.bootstrapServers | quote }}
+pipeline = {{ include "curb.pipeline" . | quote }}
+state_dir = "/var/lib/curb"
+{{- if $v.pipeline.shards }}
+shards = {{ int $v.pipeline.shards }}
+{{- end }}
+create_topics = {{ $v.pipeline.createTopics }}
+audit = {{ $v.pipeline.audit }}
+health = {{ printf "%s:%d" $v.health.host (int $v.health.port) | quote }}
+http = {{ printf "%s:%d" (ternary $v.health.host "127.0.0.1" $v.console.enabled) (int $v.console.port) | quote }}
+{{- if $v.console.auth.existingSecret }}
+http_token_file = "/etc/curb/secrets/console-token/token"
+{{- end }}
+{{- with $v.console.auth.userHeader }}
+http_user_header = {{ . | quote }}
+{{- end }}
+{{- if $v.console.tls.existingSecret }}
+http_tls_cert = "/etc/curb/secrets/console-tls/tls.crt"
+http_tls_key = "/etc/curb/secrets/console-tls/tls.key"
+{{- end }}
+{{- if $v.pseudonymKeys.existingSecret }}
+pseudonym_keys = "/etc/curb/secrets/pseudonym/keys"
+{{- end }}
+{{- with $v.schemaRegistry }}
+{{- if .url }}
+
+[schema_registry]
+url = {{ .url | quote }}
+{{- if .user }}
+user = {{ .user | quote }}
+{{- end }}
+{{- if .existingSecret }}
+password_file = "/etc/curb/secrets/schema-registry/password"
+{{- end }}
+{{- end }}
+{{- end }}
+
+[kafka.properties]
+"security.protocol" = {{ include "curb.securityProtocol" . | quote }}
+{{- with $v.kafka.sasl.mechanism }}
+"sasl.mechanism" = {{ . | quote }}
+{{- end }}
+{{- with $v.kafka.tls }}
+{{- if and .enabled .existingSecret }}
+"ssl.ca.location" = "/etc/curb/secrets/tls/ca.crt"
+{{- if .clientCertificate }}
+"ssl.certificate.location" = "/etc/curb/secrets/tls/tls.crt"
+"ssl.key.location" = "/etc/curb/secrets/tls/tls.key"
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $name, $value := $v.kafka.properties }}
+{{ $name | quote }} = {{ toString $value | quote }}
+{{- end }}
+{{- $hasKeyPassword := and $v.kafka.tls.enabled $v.kafka.tls.clientCertificate $v.kafka.tls.keyPasswordKey }}
+{{- if or $v.kafka.sasl.mechanism $hasKeyPassword }}
+
+[kafka.property_files]
+{{- if $v.kafka.sasl.mechanism }}
+"sasl.username" = "/etc/curb/secrets/sasl/username"
+"sasl.password" = "/etc/curb/secrets/sasl/password"
+{{- end }}
+{{- if $hasKeyPassword }}
+"ssl.key.password" = "/etc/curb/secrets/tls/key-password"
+{{- end }}
+{{- end }}
+{{- end -}}
