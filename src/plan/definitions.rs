@@ -53,7 +53,7 @@ pub fn definition_schemas(catalog: &Catalog) -> BTreeMap<String, arrow::datatype
     let rewritten = rewrite(catalog, &mut findings);
     let ordered = in_order(catalog, rewritten, &mut findings);
     let followed: BTreeSet<TableRead> = ordered.iter().flat_map(|r| &r.followed).cloned().collect();
-    let ctx = session::session(catalog.time_zone);
+    let ctx = session::session(catalog.time_zone, &catalog.pseudonym_keys);
     let mut private = PrivateColumns::default();
     let planned = read_definitions(&ctx, catalog, ordered, &followed, &mut private, &mut findings);
     let of_query = |p: Planned| (p.definition.name.to_string(), Arc::new(p.plan.schema().as_arrow().clone()));
