@@ -7,7 +7,6 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::Failure;
-use super::run::config::ConfigFile;
 use crate::server::{AccessOptions, HttpOptions, TlsFiles};
 
 #[derive(Debug, Default, Args)]
@@ -34,24 +33,22 @@ pub(super) struct HttpArgs {
 }
 
 impl HttpArgs {
-    /// The settings, of which those of the file are the weaker. `http` is the flag of that name.
-    pub(super) fn options(&self, http: Option<&str>, file: &ConfigFile) -> Result<HttpOptions, Failure> {
+    /// The settings. `http` is the flag of that name.
+    pub(super) fn options(&self, http: Option<&str>) -> Result<HttpOptions, Failure> {
         let address =
             |given: Option<&str>, flag: &str, port: u16| given.map(|text| parse(text, flag, port)).transpose();
-        let path = |flag: &Option<PathBuf>, key: &Option<PathBuf>| flag.clone().or_else(|| key.clone());
-        let tls_cert = path(&self.http_tls_cert, &file.http_tls_cert);
-        let tls = match (tls_cert, path(&self.http_tls_key, &file.http_tls_key)) {
+        let tls = match (self.http_tls_cert.clone(), self.http_tls_key.clone()) {
             (None, None) => None,
             (Some(certificates), Some(key)) => Some(TlsFiles { certificates, key }),
             _ => return Err(Failure::Usage(anyhow!("--http-tls-cert and --http-tls-key go together: give both"))),
         };
         Ok(HttpOptions {
-            address: address(http.or(file.http.as_deref()), "--http", 8642)?,
-            health: address(self.health.as_deref().or(file.health.as_deref()), "--health", 8643)?,
+            address: address(http, "--http", 8642)?,
+            health: address(self.health.as_deref(), "--health", 8643)?,
             access: AccessOptions {
-                token_file: path(&self.http_token_file, &file.http_token_file),
-                admin_token_file: path(&self.http_admin_token_file, &file.http_admin_token_file),
-                user_header: self.http_user_header.clone().or_else(|| file.http_user_header.clone()),
+                token_file: self.http_token_file.clone(),
+                admin_token_file: self.http_admin_token_file.clone(),
+                user_header: self.http_user_header.clone(),
             },
             tls,
         })
@@ -68,20 +65,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_win_over_the_file_and_half_of_a_pair_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("curb.toml");
-        std::fs::write(&path, "http = '0.0.0.0:1'\nhealth = '0.0.0.0:2'\nhttp_token_file = '/a'\n").unwrap();
-        let file = ConfigFile::read(&path).unwrap();
-        let args = HttpArgs { http_token_file: Some("/b".into()), ..HttpArgs::default() };
-        let options = args.options(Some("127.0.0.1:3"), &file).unwrap();
+    fn half_of_a_pair_is_refused_and_so_is_what_is_no_address() {
+        let args =
+            HttpArgs { http_token_file: Some("/b".into()), health: Some("0.0.0.0:2".into()), ..HttpArgs::default() };
+        let options = args.options(Some("127.0.0.1:3")).unwrap();
         assert_eq!((options.address.unwrap().port(), options.health.unwrap().port()), (3, 2));
         assert_eq!(options.access.token_file, Some("/b".into()));
-        assert_eq!(HttpArgs::default().options(None, &file).unwrap().address.unwrap().port(), 1);
         let half = HttpArgs { http_tls_key: Some("/k".into()), ..HttpArgs::default() };
-        let refused = half.options(None, &file).unwrap_err();
+        let refused = half.options(None).unwrap_err();
         assert!(refused.error().unwrap().to_string().contains("go together"));
-        let refused = HttpArgs::default().options(Some("here"), &file).unwrap_err();
+        let refused = HttpArgs::default().options(Some("here")).unwrap_err();
         assert!(refused.error().unwrap().to_string().contains("--http here: not an address"));
     }
 }

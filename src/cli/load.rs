@@ -84,15 +84,32 @@ fn read(
     form: OutputForm,
     keys: Option<PseudonymKeys>,
 ) -> Result<(Loaded, Pack), Failure> {
-    let pack = Pack::read(path).map_err(|e| Failure::Configuration(e.into()))?;
-    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
-    match compile(&pack, folder, time_zone, keys) {
+    let Read { pack, compiled } = examine_with_keys(path, time_zone, keys).map_err(Failure::Configuration)?;
+    match compiled {
         Ok(loaded) => Ok((loaded, pack)),
         Err(diagnostics) => {
             print_findings(&diagnostics, &pack, form)?;
             Err(Failure::Refused)
         }
     }
+}
+
+/// A pack that was read, and what it says or what is wrong with it.
+pub(super) struct Read {
+    pub(super) pack: Pack,
+    pub(super) compiled: Result<Loaded, Vec<Diagnostic>>,
+}
+
+/// Reads and plans a pack, and prints nothing.
+pub(super) fn examine(path: &Path, time_zone: Option<Tz>) -> anyhow::Result<Read> {
+    examine_with_keys(path, time_zone, None)
+}
+
+fn examine_with_keys(path: &Path, time_zone: Option<Tz>, keys: Option<PseudonymKeys>) -> anyhow::Result<Read> {
+    let pack = Pack::read(path)?;
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+    let compiled = compile(&pack, folder, time_zone, keys);
+    Ok(Read { pack, compiled })
 }
 
 /// What the audit trail of a pack says of all its rows.

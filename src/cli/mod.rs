@@ -3,16 +3,20 @@
 //! Data goes to stdout, everything else to stderr. The exit code says what kind of failure it was.
 
 mod check;
+mod config;
 mod demo;
 mod docs;
+mod doctor;
 mod explain;
 mod http_args;
 mod load;
 mod log;
 mod pause;
+mod registry_args;
 mod replay;
 mod run;
 mod service;
+mod settings;
 mod simulate;
 mod state;
 mod test;
@@ -25,6 +29,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use self::settings::Refused;
+
 /// SQL rules over Kafka topics, exactly once.
 #[derive(Debug, Parser)]
 #[command(name = "curb", version, propagate_version = true)]
@@ -36,8 +42,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::CheckArgs),
+    Config(config::ConfigArgs),
     Demo(demo::DemoArgs),
     Docs(docs::DocsArgs),
+    // Boxed: it has many options.
+    Doctor(Box<doctor::DoctorArgs>),
     Explain(explain::ExplainArgs),
     Pause(pause::PauseArgs),
     Replay(replay::ReplayArgs),
@@ -124,34 +133,46 @@ impl From<io::Error> for Failure {
 
 /// Runs the command that `args` name, program first, and returns the exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
-        Ok(cli) => cli,
-        Err(error) => {
+    let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    let variables: Vec<(String, String)> = variables.collect();
+    let (cli, configuration) = match settings::parse::<Cli>(args.into_iter().collect(), &variables) {
+        Ok(parsed) => parsed,
+        Err(Refused::Usage(error)) => {
             // Help and version arrive here too. When not even that can be printed, the exit code is left.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
+        Err(Refused::Configuration(error)) => return end(Err(Failure::Configuration(error))),
     };
     let _spans = match &cli.command {
-        Command::Run(args) => log::to_stderr("info", args.log_format),
+        Command::Run(args) => log::to_stderr("info", args.settings.log_format),
+        // What goes wrong is what it reports.
+        Command::Doctor(_) => log::to_stderr("off", LogForm::Text),
         // The crashes that a test is put through are no news.
         Command::Test(_) => log::to_stderr("off", LogForm::Text),
         _ => log::to_stderr("warn", LogForm::Text),
     };
     let outcome = match &cli.command {
         Command::Check(args) => check::run(args),
+        Command::Config(args) => config::run(args, &configuration),
         Command::Demo(args) => demo::run(args),
         Command::Docs(args) => docs::run(args),
+        Command::Doctor(args) => doctor::run(args, &configuration),
         Command::Explain(args) => explain::run(args),
         Command::Pause(args) => pause::run(args, pause::Wish::Pause),
         Command::Replay(args) => replay::run(args),
         Command::Resume(args) => pause::run(args, pause::Wish::Resume),
-        Command::Run(args) => run::run(args),
+        Command::Run(args) => run::run(args, &configuration),
         Command::Simulate(args) => simulate::run(args),
-        Command::State(args) => state::run(args),
+        Command::State(args) => state::run(args, &configuration),
         Command::Test(args) => test::run(args),
-        Command::Why(args) => why::run(args),
+        Command::Why(args) => why::run(args, &configuration),
     };
+    end(outcome)
+}
+
+/// Says what went wrong, and with which exit code the program ends.
+fn end(outcome: Result<(), Failure>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

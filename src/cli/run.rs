@@ -1,27 +1,22 @@
 //! `curb run`: a pack as a service, Kafka to Kafka, exactly once.
 
-pub(super) mod config;
-mod registry;
 pub(super) mod topics;
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use chrono_tz::Tz;
 use clap::Args;
-use clap::builder::BoolishValueParser;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::config::{ConfigFile, environment_properties, parse_property};
-use self::registry::{RegistryArgs, schema_registry};
-use super::http_args::HttpArgs;
 use super::load::{Loaded, audit_options, load_with_keys, missing_files, pseudonym_keys};
+use super::registry_args::schema_registry;
 use super::service::{Service, on_thread, panicked, source_failure};
-use super::{Failure, LogForm, OutputForm, log};
+use super::settings::{Configuration, SettingsArgs};
+use super::{Failure, OutputForm, log};
+use crate::catalog::Catalog;
 use crate::engine::{
     AuditOptions, EmitFrom, Ended, Queries, QueryLimits, SourceCounts, Status, StatusBoard, WorkerOptions,
 };
@@ -41,63 +36,14 @@ const RUNNING_NOTE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Run a pack as a service: from Kafka topics to Kafka topics, exactly once
 ///
-/// Settings come from the configuration file, then from CURB_* variables, then from flags; the last one wins.
-/// A variable CURB_KAFKA_SASL_PASSWORD sets the Kafka property sasl.password, and so on.
+/// Settings come from the configuration file, then from CURB_* variables, then from flags; the last one wins, and `curb config
+/// show` tells which it was. A variable CURB_KAFKA_SASL_PASSWORD sets the Kafka property sasl.password, and so on.
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// The pack: a folder of .sql files, or one file
     pack: PathBuf,
-    /// Bootstrap servers of the cluster, separated by commas
-    #[arg(long, value_name = "HOST:PORT", env = "CURB_BROKERS")]
-    brokers: Option<String>,
-    /// The name of the pipeline: its consumer group, its transactional ids, and the topic NAME.state
-    #[arg(long, value_name = "NAME", env = "CURB_PIPELINE")]
-    pipeline: Option<String>,
-    /// The number of this worker; a new worker of the same number replaces the old one [default: 0]
-    #[arg(long, value_name = "N", env = "CURB_INSTANCE")]
-    instance: Option<u32>,
-    /// A folder of this worker's own for snapshots of its state, so that a restart reads only the end of the state topic.
-    /// It may be lost at any time: the state topic alone restores everything
-    #[arg(long, value_name = "DIR", env = "CURB_STATE_DIR")]
-    state_dir: Option<PathBuf>,
-    /// The number of shards, fixed at the first start [default: that of the state topic, or 8]
-    #[arg(long, value_name = "N", env = "CURB_SHARDS")]
-    shards: Option<u32>,
-    /// Serve the console page, health, measurements and status at this address
-    #[arg(long, value_name = "ADDR", env = "CURB_HTTP")]
-    http: Option<String>,
     #[command(flatten)]
-    http_options: HttpArgs,
-    /// Make topics that are missing
-    #[arg(long, env = "CURB_CREATE_TOPICS", value_parser = BoolishValueParser::new())]
-    create_topics: bool,
-    /// Write an audit trail of all rows to the topic NAME.audit, for `curb why`
-    #[arg(long, env = "CURB_AUDIT", value_parser = BoolishValueParser::new())]
-    audit: bool,
-    /// Stop with exit code 0 when everything that was in the topics at start has been processed and committed
-    #[arg(long, env = "CURB_UNTIL_CAUGHT_UP", value_parser = BoolishValueParser::new())]
-    until_caught_up: bool,
-    /// What the first load of a new pipeline may emit: earliest (all of it), now (nothing: every row counts as written), or a
-    /// timestamp (rows whose `emit_time` is at or after it) [default: earliest]
-    #[arg(long, value_name = "earliest|now|TIMESTAMP", env = "CURB_EMIT_FROM", value_parser = parse_emit_from)]
-    emit_from: Option<EmitFrom>,
-    /// The time zone, instead of the pack's own
-    #[arg(long, value_name = "ZONE", env = "CURB_TIME_ZONE")]
-    time_zone: Option<Tz>,
-    /// A file with the keys of `pseudonym`, a line `id = key` each in hexadecimal digits or Base64, and `active = id`
-    #[arg(long, value_name = "FILE", env = "CURB_PSEUDONYM_KEYS")]
-    pseudonym_keys: Option<PathBuf>,
-    #[command(flatten)]
-    schema_registry: RegistryArgs,
-    /// A configuration file in TOML
-    #[arg(long, value_name = "FILE", env = "CURB_CONFIG")]
-    config: Option<PathBuf>,
-    /// A property of the Kafka client librdkafka, for instance security.protocol=ssl
-    #[arg(short = 'X', value_name = "PROPERTY=VALUE", value_parser = parse_property)]
-    properties: Vec<(String, String)>,
-    /// How to log
-    #[arg(long, value_enum, default_value_t, env = "CURB_LOG_FORMAT")]
-    pub(super) log_format: LogForm,
+    pub(super) settings: SettingsArgs,
 }
 
 /// The settings of a run, from all places.
@@ -113,15 +59,13 @@ struct RunSettings {
     registry: Option<Arc<SchemaRegistry>>,
 }
 
-pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &RunArgs, configuration: &Configuration) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     // Before anything that takes time: a large pack takes a moment to plan, and who is told to end then ends well.
     let signals = runtime.block_on(async { Signals::new() })?;
-    let file = args.config.as_deref().map_or_else(|| Ok(ConfigFile::default()), ConfigFile::read);
-    let file = file.map_err(Failure::Configuration)?;
-    let keys = pseudonym_keys(args.pseudonym_keys.as_deref().or(file.pseudonym_keys.as_deref()))?;
-    let loaded = load_with_keys(&args.pack, args.time_zone, OutputForm::Text, keys)?;
-    let settings = settings(args, file, &loaded)?;
+    let keys = pseudonym_keys(args.settings.pseudonym_keys.as_deref())?;
+    let loaded = load_with_keys(&args.pack, args.settings.time_zone, OutputForm::Text, keys)?;
+    let settings = settings(&args.settings, configuration, &loaded)?;
     need_files(&loaded)?;
     let outcome = runtime.block_on(serve(loaded, settings, signals));
     // Threads that wait for the cluster have nothing left to say.
@@ -129,70 +73,46 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     outcome
 }
 
-fn settings(args: &RunArgs, file: ConfigFile, loaded: &Loaded) -> Result<RunSettings, Failure> {
-    let needed = |given: Option<String>, name: &str, flag: &str| {
-        given.filter(|text| !text.trim().is_empty()).ok_or_else(|| {
-            let (variable, key) = (format!("CURB_{}", name.to_uppercase()), name);
-            Failure::Usage(anyhow!("no {name} given: use {flag}, {variable}, or `{key}` in the --config file"))
-        })
-    };
-    let mut properties: BTreeMap<String, String> = file.properties().map_err(Failure::Configuration)?;
-    let variables = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    properties.extend(environment_properties(variables));
-    properties.extend(args.properties.iter().cloned());
-    let state_dir = args.state_dir.clone().or_else(|| file.state_dir.clone());
-    if let Some(dir) = &state_dir {
+fn settings(args: &SettingsArgs, configuration: &Configuration, loaded: &Loaded) -> Result<RunSettings, Failure> {
+    if let Some(dir) = &args.state_dir {
         let made = std::fs::create_dir_all(dir);
         made.with_context(|| format!("state directory `{}`", dir.display())).map_err(Failure::Configuration)?;
     }
-    let emit_from = args.emit_from.unwrap_or_default();
-    if let EmitFrom::Timestamp(_) = emit_from {
+    if let EmitFrom::Timestamp(_) = args.emit_from {
         need_emit_times(loaded)?;
     }
-    let registry = schema_registry(&args.schema_registry, &file.schema_registry, &loaded.catalog)?;
-    let shards = args.shards.or(file.shards);
-    if shards == Some(0) {
-        return Err(Failure::Usage(anyhow!("a pipeline needs at least one shard")));
-    }
-    let http = args.http_options.options(args.http.as_deref(), &file)?;
-    let pipeline = needed(args.pipeline.clone().or(file.pipeline), "pipeline", "--pipeline NAME")?;
-    let audit = (args.audit || file.audit.unwrap_or(false)).then(|| audit_options(loaded));
-    let mut outputs = topics::outputs(&loaded.catalog)?;
-    if audit.is_some() {
-        outputs.insert(OutputTopic::Audit, kafka::audit_topic(&pipeline));
-    }
+    let audit = args.audit.then(|| audit_options(loaded));
     Ok(RunSettings {
-        kafka: Settings {
-            brokers: needed(args.brokers.clone().or(file.brokers), "brokers", "--brokers HOST:PORT")?,
-            pipeline,
-            instance: args.instance.or(file.instance).unwrap_or(0),
-            properties,
-            sources: topics::sources(&loaded.catalog)?,
-            outputs,
-            private_sinks: topics::private_sinks(&loaded.catalog),
-            shards: shards.unwrap_or(DEFAULT_SHARDS),
-            simulated: false,
-        },
-        state_dir,
-        shards,
-        http,
-        create_topics: args.create_topics || file.create_topics.unwrap_or(false),
+        kafka: kafka_settings(args, configuration, &loaded.catalog)?,
+        state_dir: args.state_dir.clone(),
+        shards: args.shards,
+        http: args.http_options.options(args.http.as_deref())?,
+        create_topics: args.create_topics,
         until_caught_up: args.until_caught_up,
         audit,
-        emit_from,
-        registry,
+        emit_from: args.emit_from,
+        registry: schema_registry(&args.schema_registry, &loaded.catalog)?,
     })
 }
 
-/// Reads `earliest`, `now` or an instant.
-fn parse_emit_from(text: &str) -> Result<EmitFrom, String> {
-    match text {
-        "earliest" => Ok(EmitFrom::Earliest),
-        "now" => Ok(EmitFrom::Now),
-        other => chrono::DateTime::parse_from_rfc3339(other)
-            .map(|at| EmitFrom::Timestamp(at.timestamp_millis()))
-            .map_err(|_| "write earliest, now, or a timestamp as 2026-01-31T00:00:00+08:00".to_owned()),
+/// What a worker of these settings reads and writes, and where.
+pub(super) fn kafka_settings(
+    args: &SettingsArgs,
+    configuration: &Configuration,
+    catalog: &Catalog,
+) -> Result<Settings, Failure> {
+    let cluster = args.kafka(configuration)?;
+    let mut outputs = topics::outputs(catalog)?;
+    if args.audit {
+        outputs.insert(OutputTopic::Audit, cluster.audit_topic());
     }
+    Ok(Settings {
+        sources: topics::sources(catalog)?,
+        outputs,
+        private_sinks: topics::private_sinks(catalog),
+        shards: args.shards.unwrap_or(DEFAULT_SHARDS),
+        ..cluster
+    })
 }
 
 /// Refuses to compare rows with a timestamp where no sink says of which time they are, and names the sinks that do not.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use self::trail::Audited;
 use super::load::{Loaded, load_with_keys, pseudonym_keys};
-use super::state::PipelineArgs;
+use super::settings::{Configuration, PipelineArgs};
 use super::{Failure, OutputForm, print};
 use crate::catalog::SourceDefinition;
 use crate::engine::read_files;
@@ -40,7 +40,7 @@ pub(super) struct WhyArgs {
     /// The pack: a folder of .sql files, or one file
     pack: PathBuf,
     /// Look into files, as `curb replay` reads them, instead of topics
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["brokers", "pipeline"])]
+    #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
     /// The audit trail of the replay, curb-audit.ndjson: it is checked, and must hold the row
     #[arg(long, value_name = "FILE", requires = "from")]
@@ -61,7 +61,7 @@ pub(super) struct WhyArgs {
     output: OutputForm,
 }
 
-pub(super) fn run(args: &WhyArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &WhyArgs, configuration: &Configuration) -> Result<(), Failure> {
     let Loaded { catalog, pipeline, pack_sha256 } =
         load_with_keys(&args.pack, args.time_zone, args.output, pseudonym_keys(args.pseudonym_keys.as_deref())?)?;
     let pipeline = Arc::new(pipeline);
@@ -75,7 +75,7 @@ pub(super) fn run(args: &WhyArgs) -> Result<(), Failure> {
         }
         None => {
             let (history, audited) =
-                trail::in_topics(&pipeline, &catalog.sources, args.pipeline.settings()?, &args.id)?;
+                trail::in_topics(&pipeline, &catalog.sources, args.pipeline.settings(configuration)?, &args.id)?;
             (history, Some(audited))
         }
     };

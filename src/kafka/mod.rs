@@ -13,10 +13,12 @@ mod end_offsets;
 mod epoch_header;
 mod failure;
 mod history;
+mod inspection;
 mod membership;
 mod outgoing;
 mod partition_progress;
 mod producer;
+mod properties;
 mod record_queue;
 mod session;
 mod settings;
@@ -35,6 +37,11 @@ mod tests;
 pub use connect::{Connection, connect, shards};
 pub use demo::{DemoBroker, DemoProducer, DemoReader, DemoRecord};
 pub use history::{HistoryRecord, TopicEnds, read_topic};
+pub use inspection::{
+    ClockOffset, ClusterFacts, GroupFacts, GroupMember, Inspection, Operation, Operations, PartitionFacts, ServerFacts,
+    ServerFault, ServerInfo, TopicFacts, TopicFault, TransactionFault, Unanswered, inspect_servers,
+};
+pub use properties::{property_fault, property_names};
 pub use settings::{Settings, SourceTopic, audit_topic};
 pub use sink::KafkaSink;
 pub use source::KafkaSource;

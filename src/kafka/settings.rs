@@ -27,7 +27,7 @@ const STATISTICS_INTERVAL_MS: u64 = 5_000;
 pub(super) const DEMO_FETCH_WAIT_MS: u32 = 5;
 
 /// Properties that exactly-once rests on; they cannot be set from outside.
-const OWN_PROPERTIES: [&str; 21] = [
+pub(super) const OWN_PROPERTIES: [&str; 21] = [
     "allow.auto.create.topics",
     "auto.offset.reset",
     "bootstrap.servers",

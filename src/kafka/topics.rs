@@ -108,24 +108,27 @@ pub(super) fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT)).operation_timeout(Some(ANSWER_TIMEOUT))
 }
 
+/// How missing topics are made.
+fn new_topics<'a>(settings: &Settings, missing: impl Iterator<Item = &'a String>) -> Vec<NewTopic<'a>> {
+    let (state, audit) = (settings.state_topic(), settings.audit_topic());
+    let new = |name: &'a String| {
+        if *name == state {
+            NewTopic::new(name, settings.shards.try_into().unwrap_or(i32::MAX), BROKER_DEFAULT)
+                .set("cleanup.policy", "delete")
+                .set("retention.ms", "-1")
+                .set("retention.bytes", "-1")
+        } else if *name == audit {
+            // One trail in one order, kept for as long as nobody deletes it.
+            NewTopic::new(name, 1, BROKER_DEFAULT).set("retention.ms", "-1").set("retention.bytes", "-1")
+        } else {
+            NewTopic::new(name, -1, BROKER_DEFAULT)
+        }
+    };
+    missing.map(new).collect()
+}
+
 fn make(settings: &Settings, missing: &[&String]) -> Result<(), SourceError> {
-    let state = settings.state_topic();
-    let new: Vec<NewTopic<'_>> = missing
-        .iter()
-        .map(|name| {
-            if ***name == state {
-                NewTopic::new(name, settings.shards.try_into().unwrap_or(i32::MAX), BROKER_DEFAULT)
-                    .set("cleanup.policy", "delete")
-                    .set("retention.ms", "-1")
-                    .set("retention.bytes", "-1")
-            } else if ***name == settings.audit_topic() {
-                // One trail in one order, kept for as long as nobody deletes it.
-                NewTopic::new(name, 1, BROKER_DEFAULT).set("retention.ms", "-1").set("retention.bytes", "-1")
-            } else {
-                NewTopic::new(name, -1, BROKER_DEFAULT)
-            }
-        })
-        .collect();
+    let new = new_topics(settings, missing.iter().copied());
     let admin = admin(settings)?;
     let made = block_on(admin.create_topics(&new, &options()))
         .map_err(|e| SourceError::Configuration(format!("could not create topics: {e}")))?;
@@ -139,6 +142,18 @@ fn make(settings: &Settings, missing: &[&String]) -> Result<(), SourceError> {
         }
     }
     Ok(())
+}
+
+/// What the cluster has against making topics, by topic; nothing is made.
+pub(super) fn objections(
+    settings: &Settings,
+    missing: &BTreeSet<String>,
+) -> Result<BTreeMap<String, String>, SourceError> {
+    let new = new_topics(settings, missing.iter());
+    let admin = admin(settings)?;
+    let asked = block_on(admin.create_topics(&new, &options().validate_only(true)))
+        .map_err(|e| SourceError::Configuration(format!("could not ask whether topics may be created: {e}")))?;
+    Ok(asked.into_iter().filter_map(Result::err).map(|(topic, code)| (topic, code.to_string())).collect())
 }
 
 /// Checks that the state topic keeps everything, and returns the greatest batch each written topic takes.

@@ -31,7 +31,7 @@ def template(values, *arguments, apis=APIS, kubernetes="1.33", release="rel", na
 
 
 @functools.cache
-def rendered(values, kubernetes="1.33"):
+def rendered(values, kubernetes=KUBERNETES[1]):
     """The resources of a file of values, sorted by kind and name."""
     done = template(values, kubernetes=kubernetes)
     if done.returncode:
@@ -40,10 +40,10 @@ def rendered(values, kubernetes="1.33"):
     return sorted(resources, key=lambda r: (r["kind"], r["metadata"]["name"]))
 
 
-def render_all():
+def render_all(versions):
     """Renders everything at once, so that tests find it done."""
     with ThreadPoolExecutor(max_workers=2) as pool:
-        list(pool.map(lambda pair: rendered(*pair), [(v, k) for v in CI for k in KUBERNETES]))
+        list(pool.map(lambda pair: rendered(*pair), [(v, k) for v in CI for k in versions]))
 
 
 def inline(tmp, **values):

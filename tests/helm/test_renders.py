@@ -2,12 +2,13 @@
 import functools
 import json
 import re
+import tempfile
 import unittest
 
 import jsonschema
 import kubernetes_validate
 import yaml
-from chart import CHART, CI, HERE, KUBERNETES, MINIMAL, ROOT, UPDATES, helm, one, pods, render_all, rendered, template, values_of
+from chart import CHART, CI, HERE, KUBERNETES, MINIMAL, ROOT, UPDATES, helm, inline, one, pods, render_all, rendered, template, values_of
 
 # It reads its schemas again for each resource, megabytes each time.
 kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.utils.schema_contents)
@@ -16,7 +17,7 @@ IDENTITIES = HERE / "identities.json"
 
 
 def setUpModule():
-    render_all()
+    render_all(KUBERNETES[1:2])
 
 
 class Renderings(unittest.TestCase):
@@ -28,6 +29,7 @@ class Renderings(unittest.TestCase):
                 self.assertNotIn("[WARNING]", done.stdout)
 
     def test_kubernetes_accepts_every_resource_and_knows_every_field(self):
+        render_all(KUBERNETES)
         for values in CI:
             for version in KUBERNETES:
                 for resource in rendered(values, version):
@@ -189,6 +191,16 @@ class Meanings(unittest.TestCase):
                     folder, file = path.rsplit("/", 1)
                     self.assertIn(file, [i["path"] for i in mounts[folder]["secret"]["items"]], f"{values.name}: {path}")
 
+    def test_large_numbers_are_written_in_full(self):
+        """Helm reads all numbers as floating-point, and would write 1e+06."""
+        with tempfile.TemporaryDirectory() as tmp:
+            keda = {"enabled": True, "minReplicas": 0, "topics": ["a"], "lagThreshold": 2000000, "cooldownPeriod": 1000000}
+            done = template(inline(tmp, kafka={"properties": {"fetch.message.max.bytes": 10485760}}, keda=keda))
+        resources = [r for r in yaml.safe_load_all(done.stdout) if r]
+        scaled = one(resources, "ScaledObject")["spec"]
+        self.assertEqual((scaled["cooldownPeriod"], scaled["triggers"][0]["metadata"]["lagThreshold"]), (1000000, "2000000"))
+        self.assertIn('"fetch.message.max.bytes" = "10485760"', one(resources, "ConfigMap")["data"]["curb.toml"])
+
     def test_replicas_are_left_to_an_autoscaler(self):
         for name, kind in (("keda", "ScaledObject"), ("hpa", "HorizontalPodAutoscaler")):
             resources = self.resources(name)
@@ -285,6 +297,8 @@ class Meanings(unittest.TestCase):
             done = helm("install", "rel", CHART, "-n", "streaming", "--dry-run=client", "-f", values)
             if done.returncode and "does not know" in done.stderr:
                 continue  # a dry run knows no custom resources
+            if "cluster unreachable" in done.stderr:
+                self.skipTest("Helm 3 asks a cluster even then")
             self.assertEqual(done.returncode, 0, done.stderr)
             notes = done.stdout.split("NOTES:")[1]
             self.assertNotIn("<no value>", notes)

@@ -13,6 +13,9 @@ health = {{ printf "%s:%d" $v.health.host (int $v.health.port) | quote }}
 http = {{ printf "%s:%d" (ternary $v.health.host "127.0.0.1" $v.console.enabled) (int $v.console.port) | quote }}
 {{- if $v.console.auth.existingSecret }}
 http_token_file = "/etc/curb/secrets/console-token/token"
+{{- if $v.console.auth.adminTokenKey }}
+http_admin_token_file = "/etc/curb/secrets/console-token/admin-token"
+{{- end }}
 {{- end }}
 {{- with $v.console.auth.userHeader }}
 http_user_header = {{ . | quote }}
@@ -53,7 +56,8 @@ password_file = "/etc/curb/secrets/schema-registry/password"
 {{- end }}
 {{- end }}
 {{- range $name, $value := $v.kafka.properties }}
-{{ $name | quote }} = {{ toString $value | quote }}
+{{- /* toString would write 10485760 as 1.048576e+07. */}}
+{{ $name | quote }} = {{ ternary $value (toJson $value) (kindIs "string" $value) | quote }}
 {{- end }}
 {{- $hasKeyPassword := and $v.kafka.tls.enabled $v.kafka.tls.clientCertificate $v.kafka.tls.keyPasswordKey }}
 {{- if or $v.kafka.sasl.mechanism $hasKeyPassword }}

@@ -146,7 +146,11 @@ pseudonym:
 {{- if .existingSecret }}
 console-token:
   secret: {{ .existingSecret }}
-  items: {token: {{ .tokenKey | quote }}}
+  items:
+    token: {{ .tokenKey | quote }}
+    {{- if .adminTokenKey }}
+    admin-token: {{ .adminTokenKey | quote }}
+    {{- end }}
 {{- end }}
 {{- end }}
 {{- with .Values.console.tls }}

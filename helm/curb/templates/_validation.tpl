@@ -100,6 +100,9 @@ given at once.
 {{- if and $v.console.enabled (not $v.console.auth.existingSecret) (not $v.console.auth.userHeader) -}}
 {{- $found = append $found "console.enabled is true without authentication: set console.auth.existingSecret to a Secret with a token, or console.auth.userHeader behind a proxy that authenticates; kubectl port-forward reaches the console without any of this" -}}
 {{- end -}}
+{{- if and $v.console.auth.adminTokenKey (not $v.console.auth.existingSecret) -}}
+{{- $found = append $found "console.auth.adminTokenKey is set, but console.auth.existingSecret is not" -}}
+{{- end -}}
 {{- if and $v.console.auth.userHeader (or (not $v.networkPolicy.enabled) (not $v.networkPolicy.consoleFrom)) -}}
 {{- $found = append $found "console.auth.userHeader is trusted from whoever reaches the port: set networkPolicy.enabled=true and networkPolicy.consoleFrom to the proxy's pods" -}}
 {{- end -}}
@@ -126,6 +129,13 @@ given at once.
 {{- $found = append $found "tracing.existingSecret is set, but tracing.endpoint is not" -}}
 {{- end -}}
 
+{{- range $from := list "podLabels" "commonLabels" -}}
+{{- range $label, $_ := index $v $from -}}
+{{- if or (regexMatch "^app\\.kubernetes\\.io/(name|instance|component|part-of|version|managed-by)$" $label) (eq $label "helm.sh/chart") -}}
+{{- $found = append $found (printf "%s sets `%s`: the chart sets it, and the StatefulSet finds its pods by such labels" $from $label) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- range $v.extraEnv -}}
 {{- if has .name (list "CURB_INSTANCE" "CURB_PIPELINE" "CURB_STATE_DIR" "CURB_CONFIG" "CURB_SHARDS") -}}
 {{- $found = append $found (printf "extraEnv sets %s: the pod's identity hangs on it, and the chart sets it" .name) -}}

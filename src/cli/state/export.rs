@@ -10,8 +10,9 @@ use arrow::record_batch::RecordBatch;
 use clap::Args;
 use serde_json::Value;
 
-use super::{PipelineArgs, unreadable};
+use super::{open, unreadable};
 use crate::cli::load::load;
+use crate::cli::settings::{Configuration, PipelineArgs};
 use crate::cli::{Failure, OutputForm, print};
 use crate::engine::{PrivateColumns, StateView};
 use crate::plan::Pipeline;
@@ -39,9 +40,9 @@ pub(super) struct ExportArgs {
     pipeline: PipelineArgs,
 }
 
-pub(super) fn run(args: &ExportArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &ExportArgs, configuration: &Configuration) -> Result<(), Failure> {
     let loaded = load(&args.pack, None, OutputForm::Text)?;
-    let mut topic = args.pipeline.open()?;
+    let mut topic = open(&args.pipeline, configuration)?;
     let n_shards = ShardCount(topic.n_shards());
     let view = StateView::read(&loaded.pipeline, n_shards, &mut topic).map_err(unreadable)?;
     let made = fs::create_dir_all(&args.to).with_context(|| format!("folder `{}`", args.to.display()));

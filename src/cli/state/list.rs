@@ -6,8 +6,9 @@ use chrono::DateTime;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{PipelineArgs, unreadable};
+use super::{open, unreadable};
 use crate::cli::service::source_failure;
+use crate::cli::settings::{Configuration, PipelineArgs};
 use crate::cli::{Failure, OutputForm, print};
 use crate::engine::{StateSummary, summarize};
 use crate::kafka::{StateTopic, TopicPositions};
@@ -25,8 +26,8 @@ pub(super) struct ListArgs {
     output: OutputForm,
 }
 
-pub(super) fn run(args: &ListArgs) -> Result<(), Failure> {
-    let mut topic = args.pipeline.open()?;
+pub(super) fn run(args: &ListArgs, configuration: &Configuration) -> Result<(), Failure> {
+    let mut topic = open(&args.pipeline, configuration)?;
     let summary = summarize(&mut topic).map_err(unreadable)?;
     let committed = topic.committed_positions().map_err(source_failure)?;
     match args.output {

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use clap::Args;
 
-use super::PipelineArgs;
+use super::open;
 use crate::cli::service::source_failure;
+use crate::cli::settings::{Configuration, PipelineArgs};
 use crate::cli::{Failure, print};
 use crate::kafka::StateTopic;
 
@@ -31,9 +32,9 @@ pub(super) struct ResetArgs {
     yes: bool,
 }
 
-pub(super) fn run(args: &ResetArgs) -> Result<(), Failure> {
-    let topic = args.pipeline.open()?;
-    let group = args.pipeline.settings()?.pipeline;
+pub(super) fn run(args: &ResetArgs, configuration: &Configuration) -> Result<(), Failure> {
+    let topic = open(&args.pipeline, configuration)?;
+    let group = args.pipeline.settings(configuration)?.pipeline;
     wait_until_unused(&topic, &group, args.yes)?;
     let ranges = topic.ranges().map_err(source_failure)?;
     let n_records: i64 = ranges.values().map(|r| r.end - r.start).sum();
