@@ -12,15 +12,19 @@ mod http_args;
 mod load;
 mod log;
 mod pause;
+mod registry_args;
 mod replay;
 mod run;
 mod service;
 mod settings;
+mod shell;
 mod simulate;
+mod sql;
 mod state;
 mod test;
 mod trace;
 mod why;
+mod worker_client;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -53,7 +57,9 @@ enum Command {
     Resume(pause::PauseArgs),
     // Boxed: it has many options.
     Run(Box<run::RunArgs>),
+    Shell(shell::ShellArgs),
     Simulate(simulate::SimulateArgs),
+    Sql(sql::SqlArgs),
     State(state::StateArgs),
     Test(test::TestArgs),
     Why(why::WhyArgs),
@@ -169,7 +175,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Replay(args) => replay::run(args),
         Command::Resume(args) => pause::run(args, pause::Wish::Resume),
         Command::Run(args) => run::run(args, &configuration),
+        Command::Shell(args) => shell::run(args),
         Command::Simulate(args) => simulate::run(args),
+        Command::Sql(args) => sql::run(args),
         Command::State(args) => state::run(args, &configuration),
         Command::Test(args) => test::run(args),
         Command::Why(args) => why::run(args, &configuration),
