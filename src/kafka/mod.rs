@@ -36,7 +36,7 @@ mod tests;
 
 pub use connect::{Connection, connect, shards};
 pub use demo::{DemoBroker, DemoProducer, DemoReader, DemoRecord};
-pub use history::{HistoryRecord, TopicEnds, read_topic};
+pub use history::{HistoryRecord, TakeRecord, TopicEnds, read_topic};
 pub use inspection::{
     ClockOffset, ClusterFacts, GroupFacts, GroupMember, Inspection, Operation, Operations, PartitionFacts, ServerFacts,
     ServerFault, ServerInfo, TopicFacts, TopicFault, TransactionFault, Unanswered, inspect_servers,
