@@ -1,6 +1,7 @@
 //! What a running pipeline says of itself: one snapshot, shared by the HTTP pages, the terminal and the summary.
 
 mod lag;
+mod names;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 use self::lag::Newest;
 pub use self::lag::PartitionLag;
+use self::names::{definition, inputs};
 use super::dataflow::EpochRun;
 use super::intake::{Fates, SourceCounts, Taken};
 use super::interval::{Interval, RunningInterval, StageClock};
@@ -21,7 +23,7 @@ use super::worker::{Command, LoggedControl};
 use crate::catalog::RelationKind;
 use crate::metrics;
 use crate::operators::StateSize;
-use crate::plan::{OperatorPlan, Pipeline, Relation, SinkPlan};
+use crate::plan::{OperatorPlan, Pipeline, SinkPlan};
 use crate::stream::{PartitionStatus, RecordBatchBytes, SourcePartition, Watermark};
 
 /// Rates are taken over at least this time.
@@ -486,28 +488,6 @@ impl StatusKeeper {
             status.epoch = epoch;
         });
     }
-}
-
-/// The statement that a relation is a step of.
-fn definition(relation: &Relation) -> &str {
-    if let Some((table, reader)) = relation.name.strip_prefix("changes(").and_then(|n| n.split_once(')')) {
-        // A sink whose changes settle has CHANGES of its own.
-        return reader.strip_prefix(" of ").unwrap_or(table);
-    }
-    match relation.name.rsplit_once('.') {
-        Some((definition, step)) if step.trim_end_matches(|c: char| c.is_ascii_digit()) == relation.operator.word() => {
-            definition
-        }
-        _ => &relation.name,
-    }
-}
-
-/// The names of the relations that a relation reads, each once.
-fn inputs(pipeline: &Pipeline, relation: &Relation) -> Vec<Arc<str>> {
-    let mut ids: Vec<usize> = relation.inputs.iter().flat_map(|i| &i.segment.leaves).copied().collect();
-    ids.sort_unstable();
-    ids.dedup();
-    ids.into_iter().filter_map(|id| pipeline.relations.get(id)).map(|r| r.name.clone()).collect()
 }
 
 #[cfg(test)]
