@@ -106,7 +106,8 @@ fn text(sinks: &[SinkDifference]) -> String {
         let _ = writeln!(text, "{}{by}: {}", sink.sink, counted(sink.rows));
         if let Some(column) = &sink.kind_column {
             let differing = || sink.kinds.iter().filter(|(_, rows)| !rows.is_same());
-            let width = differing().map(|(kind, _)| kind.chars().count()).max().unwrap_or(0).max(column.chars().count());
+            let width =
+                differing().map(|(kind, _)| kind.chars().count()).max().unwrap_or(0).max(column.chars().count());
             let _ = writeln!(text, "  {column:<width$} {:>9} {:>9} {:>9} {:>9}", "added", "removed", "changed", "same");
             for (kind, RowCounts { added, removed, changed, same }) in differing() {
                 let _ = writeln!(text, "  {kind:<width$} {added:>9} {removed:>9} {changed:>9} {same:>9}");
@@ -115,7 +116,8 @@ fn text(sinks: &[SinkDifference]) -> String {
         for difference in &sink.differences {
             let _ = writeln!(text, "  {}", listed(difference));
         }
-        let n_more = (sink.rows.added + sink.rows.removed + sink.rows.changed).saturating_sub(sink.differences.len() as u64);
+        let n_more =
+            (sink.rows.added + sink.rows.removed + sink.rows.changed).saturating_sub(sink.differences.len() as u64);
         if n_more > 0 {
             let _ = writeln!(text, "  .. and {n_more} more (--limit)");
         }

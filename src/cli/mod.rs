@@ -5,6 +5,7 @@
 mod check;
 mod config;
 mod demo;
+mod diff;
 mod docs;
 mod doctor;
 mod explain;
@@ -43,6 +44,7 @@ enum Command {
     Check(check::CheckArgs),
     Config(config::ConfigArgs),
     Demo(demo::DemoArgs),
+    Diff(diff::DiffArgs),
     Docs(docs::DocsArgs),
     // Boxed: it has many options.
     Doctor(Box<doctor::DoctorArgs>),
@@ -53,7 +55,8 @@ enum Command {
     Resume(pause::PauseArgs),
     // Boxed: it has many options.
     Run(Box<run::RunArgs>),
-    Simulate(simulate::SimulateArgs),
+    // Boxed: it has many options.
+    Simulate(Box<simulate::SimulateArgs>),
     State(state::StateArgs),
     Test(test::TestArgs),
     Why(why::WhyArgs),
@@ -155,6 +158,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Config(args) => config::run(args, &configuration),
         Command::Demo(args) => demo::run(args),
+        Command::Diff(args) => diff::run(args),
         Command::Docs(args) => docs::run(args),
         Command::Doctor(args) => doctor::run(args, &configuration),
         Command::Explain(args) => explain::run(args),
@@ -162,7 +166,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Replay(args) => replay::run(args),
         Command::Resume(args) => pause::run(args, pause::Wish::Resume),
         Command::Run(args) => run::run(args, &configuration),
-        Command::Simulate(args) => simulate::run(args),
+        Command::Simulate(args) => simulate::run(args, &configuration),
         Command::State(args) => state::run(args, &configuration),
         Command::Test(args) => test::run(args),
         Command::Why(args) => why::run(args, &configuration),

@@ -47,3 +47,4 @@ pub use sink::KafkaSink;
 pub use source::KafkaSource;
 pub use state_admin::{StateTopic, TopicPositions};
 pub use state_log::KafkaStateLog;
+pub use topics::ensure_topics;

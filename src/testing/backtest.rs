@@ -95,13 +95,8 @@ pub fn backtest(
 ) -> Result<Vec<SinkDifference>, ReplayError> {
     let sides = [(old, options.scratch.join("old")), (new, options.scratch.join("new"))];
     for (pipeline, to) in &sides {
-        let replay = ReplayOptions {
-            from: options.from,
-            to,
-            until_ms: options.until_ms,
-            n_shards: ShardCount(1),
-            audit: None,
-        };
+        let replay =
+            ReplayOptions { from: options.from, to, until_ms: options.until_ms, n_shards: ShardCount(1), audit: None };
         Replay::open((*pipeline).clone(), &replay)?.run()?;
     }
     let names = |pipeline: &Pipeline| pipeline.sinks.iter().map(|s| s.name.clone()).collect::<Vec<_>>();
@@ -261,12 +256,7 @@ fn counts([old, new]: &[Side; 2]) -> RowCounts {
     }
 }
 
-fn compared(
-    name: &str,
-    old: Option<&Written>,
-    new: Option<&Written>,
-    limit: usize,
-) -> io::Result<SinkDifference> {
+fn compared(name: &str, old: Option<&Written>, new: Option<&Written>, limit: usize) -> io::Result<SinkDifference> {
     let mut comparison = Comparison::default();
     let sides = [old, new];
     for (side, written) in sides.iter().enumerate() {

@@ -181,14 +181,17 @@ class DoctorOnKafka(unittest.TestCase):
         self.found(findings, "problem", "pack", "pack.sql:5:", "ride_id")
 
     def test_a_clock_that_goes_wrong(self):
-        library = next((p for p in FAKETIME if os.path.exists(p)), None)
-        self.assertIsNotNone(library, "libfaketime is missing: apt-get install libfaketime")
         rig = self.well()
-        faked = lambda offset: {"LD_PRELOAD": library, "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}  # noqa: E731
-        # Ahead is not tried: what waits until an instant would wait so much longer.
-        findings = self.doctor(rig, code=1, environment=faked("-120s"))
-        self.found(findings, "problem", "clock", "s behind a broker", "time server")
-        findings = self.doctor(rig, code=0, environment=faked("-5s"))
+        source, library = os.path.join(rig.dir, "clock.c"), os.path.join(rig.dir, "clock.so")
+        with open(source, "w", encoding="utf-8") as file:
+            file.write(WRONG_CLOCK)
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+        wrong = lambda seconds: {"LD_PRELOAD": library, "WRONG_BY_S": str(seconds)}  # noqa: E731
+        findings = self.doctor(rig, code=1, environment=wrong(120))
+        self.found(findings, "problem", "clock", "this machine is 120.0 s ahead of a broker", "time server")
+        findings = self.doctor(rig, code=1, environment=wrong(-3600))
+        self.found(findings, "problem", "clock", "this machine is 3600.0 s behind a broker", "time server")
+        findings = self.doctor(rig, code=0, environment=wrong(-5))
         self.found(findings, "warning", "clock", "s behind a broker", "time server")
 
     def test_addresses_and_protocols_that_are_wrong(self):
@@ -226,7 +229,21 @@ class DoctorOnKafka(unittest.TestCase):
         self.assertIn("ok", [f["level"] for f in findings if f["check"] == "registry"])
 
 
-FAKETIME = ["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"]
+# What a program takes for the time, but not how long it waits.
+WRONG_CLOCK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <time.h>
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    static int (*right)(clockid_t, struct timespec *);
+    if (!right) right = (int (*)(clockid_t, struct timespec *)) dlsym(RTLD_NEXT, "clock_gettime");
+    int done = right(clock, now);
+    const char *wrong_by = getenv("WRONG_BY_S");
+    if (clock == CLOCK_REALTIME && wrong_by) now->tv_sec += atol(wrong_by);
+    return done;
+}
+"""
 
 SECURED = """listener.security.protocol.map=PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT
 sasl.enabled.mechanisms=PLAIN

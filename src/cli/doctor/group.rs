@@ -67,10 +67,9 @@ fn of_members(settings: &Settings, topics: &Topics, group: &GroupFacts, findings
         } else if member.instance_id.as_deref() == Some(&settings.worker()) {
             findings.warning(
                 CHECK,
-                &format!(
-                    "{place} runs: a start with the same --instance takes its place, and it ends with exit code 5"
-                ),
-                "that is how a restart works; for a second worker give it another --instance",
+                &format!("{place} is in the group: it runs, or has ended less than a minute ago"),
+                "a start with the same --instance takes its place, and it ends with exit code 5; for a second worker give \
+                 another --instance",
             );
         } else {
             findings.ok(CHECK, &format!("worker {place} runs"));

@@ -115,11 +115,17 @@ fn inspect(settings: &Settings, address: &str) -> Result<Result<ServerInfo, Serv
     }
 }
 
-/// What the client's words mean. It gives one code to all that goes wrong below TLS and the login.
+/// What the client's words mean. It gives one code to all that goes wrong below TLS and the login. A server that says what it
+/// speaks and then breaks the connection, `in state UP`, wants a login first.
 fn classify(code: RDKafkaErrorCode, reason: &str) -> ServerFault {
     let text = reason.to_owned();
-    let is_protocol =
-        ["security.protocol", "PLAINTEXT broker listener", "wrong version number", "packet length too long"];
+    let is_protocol = [
+        "security.protocol",
+        "PLAINTEXT broker listener",
+        "wrong version number",
+        "packet length too long",
+        "in state UP",
+    ];
     if is_protocol.iter().any(|words| reason.contains(words)) {
         return ServerFault::Protocol(text);
     }

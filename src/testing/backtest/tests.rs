@@ -35,7 +35,8 @@ fn differences(old: &Arc<Pipeline>, new: &Arc<Pipeline>, limit: usize) -> BTreeM
     // Of d's two rides one is taken back: what was issued for it is withdrawn.
     rides.extend([ride("r7", "d"), ride("r8", "d"), r#"{"_tombstone":true,"ride_id":"r8"}"#.to_owned()]);
     std::fs::write(dir.path().join("rides.ndjson"), rides.join("\n")).unwrap();
-    std::fs::write(dir.path().join("seen.ndjson"), "{\"ride_id\":\"x\"}\n{\"ride_id\":\"x\"}\n{\"ride_id\":\"y\"}\n").unwrap();
+    std::fs::write(dir.path().join("seen.ndjson"), "{\"ride_id\":\"x\"}\n{\"ride_id\":\"x\"}\n{\"ride_id\":\"y\"}\n")
+        .unwrap();
     let scratch = dir.path().join("scratch");
     let options = BacktestOptions { from: dir.path(), scratch: &scratch, until_ms: None, limit };
     backtest(old, new, &options).unwrap().into_iter().map(|d| (d.sink.clone(), d)).collect()
