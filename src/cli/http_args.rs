@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::Failure;
-use crate::server::{AccessOptions, HttpOptions, TlsFiles};
+use crate::server::{AccessOptions, HttpOptions, TileOptions, TlsFiles};
 
 #[derive(Debug, Default, Args)]
 pub(super) struct HttpArgs {
@@ -30,6 +30,13 @@ pub(super) struct HttpArgs {
     /// The PEM file with the private key of --http-tls-cert
     #[arg(long, value_name = "FILE", env = "CURB_HTTP_TLS_KEY")]
     http_tls_key: Option<PathBuf>,
+    /// Show these tiles below the map of the console, as https://tiles.example/{z}/{x}/{y}.png: the browser then asks that host,
+    /// and no other. Without them the map is a grid of coordinates
+    #[arg(long, value_name = "URL", env = "CURB_CONSOLE_TILES")]
+    console_tiles: Option<String>,
+    /// Whose tiles they are, shown on the map
+    #[arg(long, value_name = "TEXT", env = "CURB_CONSOLE_TILES_ATTRIBUTION", requires = "console_tiles")]
+    console_tiles_attribution: Option<String>,
 }
 
 impl HttpArgs {
@@ -51,6 +58,10 @@ impl HttpArgs {
                 user_header: self.http_user_header.clone(),
             },
             tls,
+            tiles: self.console_tiles.clone().map(|url| TileOptions {
+                url,
+                attribution: self.console_tiles_attribution.clone().unwrap_or_default(),
+            }),
         })
     }
 }

@@ -4,14 +4,17 @@
 
 mod adhoc;
 mod audit;
+mod cells;
 mod dataflow;
 mod delta;
 mod encode;
 mod epoch;
 mod intake;
 mod lanes;
+mod newest;
 mod overlap;
 mod interval;
+mod ipc_stream;
 mod kinds;
 mod lookup;
 mod record_columns;
@@ -33,12 +36,14 @@ mod worker;
 
 pub use adhoc::{Answer, AsOf, Queries, QueryError, QueryLimits, QueryTrouble, ReadableRelation};
 pub use audit::{AuditOptions, AuditRecord, AuditedEpoch, AuditedRow, BrokenTrail, GENESIS, TrailReader, read_trail};
+pub use cells::{MapCell, MapCells, MapLayer};
 pub use dataflow::{Dataflow, DataflowError, EpochRun, EpochTimes, Reached};
 pub use delta::{DeltaCodec, DeltaError, EpochRecord, Logged, LoggedPipeline, LoggedRelation, PartitionRecord};
 pub use encode::EncodeError;
 pub use intake::{IntakeError, SourceCounts};
 pub use interval::{Durations, Interval};
 pub use kinds::Kinds;
+pub use newest::{NewestRow, ROWS_MAX as NEWEST_ROWS_MAX};
 pub use record_columns::header_readers;
 pub use record_files::file_tables;
 pub use refused::RefusedRecord;

@@ -2,6 +2,7 @@
 
 mod lag;
 mod names;
+mod written;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,11 +14,13 @@ use serde::Serialize;
 use self::lag::Newest;
 pub use self::lag::PartitionLag;
 use self::names::{definition, inputs};
+use super::cells::PlacedRows;
 use super::dataflow::EpochRun;
 use super::intake::{Fates, SourceCounts, Taken};
 use super::interval::{Interval, RunningInterval, StageClock};
 use super::kinds::{self, Kinds};
 use super::lookup::Lookup;
+use super::newest::NewestRows;
 use super::refused::{NewestRefused, RefusedRecord, refused_records};
 use super::worker::{Command, LoggedControl};
 use crate::catalog::RelationKind;
@@ -173,6 +176,8 @@ pub struct StatusBoard {
     lookups: Arc<Mutex<Vec<Lookup>>>,
     interval: RunningInterval,
     refused: NewestRefused,
+    rows: NewestRows,
+    placed: PlacedRows,
 }
 
 impl StatusBoard {
@@ -312,7 +317,8 @@ impl StatusKeeper {
         };
         status.sinks = pipeline.sinks.iter().map(sink).collect();
         let n_relations = pipeline.relations.len();
-        let board = StatusBoard::default();
+        let (rows, placed) = (NewestRows::of(pipeline), PlacedRows::of(pipeline));
+        let board = StatusBoard { rows, placed, ..StatusBoard::default() };
         board.show(status);
         Self {
             board,

@@ -161,6 +161,16 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
     ])
 }
 
+/// The corners of a cell as longitude and latitude in degrees; none for what is no cell.
+pub fn cell_ring(cell: &str) -> Option<Vec<[f64; 2]>> {
+    Some(parse(cell)?.boundary().iter().map(|corner| [corner.lng(), corner.lat()]).collect())
+}
+
+/// The cell that holds a WGS84 position in degrees; none outside the ranges.
+pub fn cell_at(lon: f64, lat: f64, resolution: u8) -> Option<String> {
+    Some(cell_of(lon, lat, Resolution::try_from(resolution).ok()?)?.to_string())
+}
+
 /// Reads a cell from text; none if it is not one.
 pub(super) fn parse(text: &str) -> Option<CellIndex> {
     let is_hex = text.bytes().all(|b| b.is_ascii_hexdigit()) && text.len() <= 16;

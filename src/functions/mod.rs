@@ -40,6 +40,7 @@ use datafusion::logical_expr::ScalarUDF;
 
 pub use bucket::{BUCKETS_MAX, Buckets, Hop, TooManyBuckets, Width, WidthError};
 pub use collected::{Collected, aggregates};
+pub use h3::{cell_at, cell_ring};
 pub use hopping::{bucket_marks, hop_end, hop_pane, hop_starts, session_end, session_instant};
 pub use tumble::window_end;
 pub use zone::Zone;

@@ -41,6 +41,8 @@ struct Step {
     n_late: u64,
     n_rejected: u64,
     latency: Quantiles,
+    /// Bytes of state at its end.
+    state_bytes: u64,
     /// Rows in and out of each relation.
     relations: Vec<[u64; 2]>,
     sources: Vec<SourceStep>,
@@ -137,6 +139,7 @@ impl History {
             late: steps.iter().map(|s| s.n_late).collect(),
             rejected: steps.iter().map(|s| s.n_rejected).collect(),
             latency: steps.iter().map(|s| s.latency).collect(),
+            state_bytes: steps.iter().map(|s| s.state_bytes).collect(),
             minute: self.minute(),
             ..HistoryAnswer::default()
         };
@@ -219,6 +222,7 @@ impl Step {
             n_late: grown(sum(before, |c| c.late), sum(after, |c| c.late)),
             n_rejected: grown(sum(before, |c| c.rejected), sum(after, |c| c.rejected)),
             latency,
+            state_bytes: after.relations.iter().map(|r| r.state_bytes as u64).sum(),
             relations: relations.collect(),
             sources: sources.collect(),
             sinks: sinks.collect(),
@@ -251,6 +255,7 @@ pub(super) struct HistoryAnswer {
     rejected: Vec<u64>,
     /// Of the records of each step.
     latency: Vec<Quantiles>,
+    state_bytes: Vec<u64>,
     relations: BTreeMap<Arc<str>, RelationColumns>,
     sources: BTreeMap<Arc<str>, SourceColumns>,
     sinks: BTreeMap<Arc<str>, SinkColumns>,

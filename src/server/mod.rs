@@ -1,5 +1,5 @@
 //! What a worker says over HTTP: `/livez`, `/readyz`, `/metrics`, `/api/status`, and the console page at `/` with its
-//! `/api/history` and `/api/refused`.
+//! `/api/history`, `/api/refused`, `/api/rows` and `/api/map`.
 //!
 //! It reads the shared status and the measurements; `control.rs` alone asks for changes. It runs on a thread of its own, so
 //! that a busy worker cannot keep it from answering, and a stalled one still has a history. Connections come through
@@ -20,8 +20,10 @@ mod process;
 mod rate_limit;
 mod rows;
 mod sql;
+mod tiles;
 mod tls;
 mod watched_file;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -41,10 +43,11 @@ use access::Access;
 use door::{Door, PATIENCE, Peer};
 use exposition::Exposition;
 use pages::Served;
+use tiles::{Tiles, content_security_policy};
 use tls::Tls;
 
 pub use control::REQUEST_HEADER;
-pub use options::{AccessOptions, HttpOptions, TlsFiles};
+pub use options::{AccessOptions, HttpOptions, TileOptions, TlsFiles};
 pub use sql::RICH;
 
 /// A running server; it ends when it is dropped.
@@ -99,6 +102,7 @@ pub fn serve_with(
     let main = options.address.map(bind).transpose()?;
     let health = options.health.map(bind).transpose()?;
     let access = Access::new(&options.access).map_err(ServeError::Files)?;
+    let tiles = options.tiles.as_ref().map(Tiles::new).transpose().map_err(ServeError::Files)?;
     let tls = options.tls.as_ref().map(Tls::new).transpose().map_err(ServeError::Files)?;
     if let Some(address) = options.address
         && !address.ip().to_canonical().is_loopback()
@@ -117,6 +121,8 @@ pub fn serve_with(
         history: Arc::default(),
         began: Instant::now(),
         access: Arc::new(access),
+        policy: content_security_policy(tiles.as_ref()),
+        tiles: tiles.map(Arc::new),
         queries,
     };
     let has_tls = tls.is_some();

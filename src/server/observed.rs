@@ -23,7 +23,7 @@ const ROUTES: [(&str, &str); 14] = [
     ("/api/sql", "/api/sql"),
     ("/api/sinks/", "/api/sinks/{sink}"),
     ("/api/map", "/api/map"),
-    ("/api/actions", "/api/actions"),
+    ("/api/rows", "/api/rows"),
     ("/api/relations", "/api/relations"),
     ("/api/", "/api/{other}"),
     ("/console", "/console"),

@@ -14,6 +14,8 @@ pub struct HttpOptions {
     pub access: AccessOptions,
     /// The certificate of [`HttpOptions::address`]; without it nothing is encrypted.
     pub tls: Option<TlsFiles>,
+    /// What lies below the map of the console; without it the page loads nothing from elsewhere.
+    pub tiles: Option<TileOptions>,
 }
 
 impl HttpOptions {
@@ -41,4 +43,13 @@ pub struct TlsFiles {
     pub certificates: PathBuf,
     /// The private key.
     pub key: PathBuf,
+}
+
+/// Pictures of a map, by square.
+#[derive(Clone, Debug)]
+pub struct TileOptions {
+    /// The address of a picture, with `{z}`, `{x}` and `{y}` in it.
+    pub url: String,
+    /// Whose they are; may be empty.
+    pub attribution: String,
 }

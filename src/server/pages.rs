@@ -7,7 +7,7 @@ use std::time::Instant;
 use axum::extract::DefaultBodyLimit;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
-use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -19,6 +19,7 @@ use super::assets::ASSETS;
 use super::exposition::Exposition;
 use super::history::History;
 use super::observed::observed;
+use super::tiles::Tiles;
 use crate::engine::{Queries, StatusBoard};
 
 /// Prometheus asks for this type.
@@ -27,13 +28,8 @@ const EXPOSITION_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Bytes of a request's body.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
-/// No script but our own runs, nothing is loaded from elsewhere, and no other page may show this one in a frame.
-const SECURITY_HEADERS: [(HeaderName, &str); 4] = [
-    (
-        header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
+/// What every answer says to a browser, beside the Content-Security-Policy.
+const SECURITY_HEADERS: [(HeaderName, &str); 3] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
     // Answers are of the moment, and the page is that of the running program.
@@ -49,6 +45,10 @@ pub(super) struct Served {
     pub(super) history: Arc<Mutex<History>>,
     pub(super) began: Instant,
     pub(super) access: Arc<Access>,
+    /// What the page may load and run.
+    pub(super) policy: HeaderValue,
+    /// What lies below the map; none: nothing but a grid.
+    pub(super) tiles: Option<Arc<Tiles>>,
     /// Who answers SQL; none where there is only a status.
     pub(super) queries: Option<Queries>,
 }
@@ -79,9 +79,10 @@ pub(super) fn router(served: Served) -> Router {
     router
         .merge(super::control::routes())
         .merge(super::sql::routes())
+        .merge(super::written::routes())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn_with_state(served.clone(), guard))
-        .layer(map_response(secured))
+        .layer(map_response_with_state(served.clone(), secured))
         .layer(from_fn(observed))
         .with_state(served)
 }
@@ -92,11 +93,12 @@ pub(super) fn health_router(served: Served) -> Router {
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(measurements))
-        .layer(map_response(secured))
+        .layer(map_response_with_state(served.clone(), secured))
         .with_state(served)
 }
 
-async fn secured(mut response: Response) -> Response {
+async fn secured(State(served): State<Served>, mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, served.policy);
     for (name, value) in SECURITY_HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }

@@ -306,5 +306,8 @@ class Meanings(unittest.TestCase):
             if values_of(values).get("diagnosticMode", {}).get("enabled"):
                 self.assertIn("NO RECORDS ARE HANDLED", notes)
             else:
-                for needed in ("helm -n streaming test rel", "port-forward", "pause SINK"):
+                for needed in ("helm -n streaming test rel", "port-forward", "a sink that must not write"):
                     self.assertIn(needed, notes, values.name)
+            if "console-ingress" in values.name:
+                self.assertIn("curb pause SINK --url https://localhost:8642 --ca-file /etc/curb/secrets/console-tls/tls.crt "
+                              "--token-file /etc/curb/secrets/console-token/admin-token\n", notes)

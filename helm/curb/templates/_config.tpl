@@ -38,6 +38,9 @@ user = {{ .user | quote }}
 {{- if .existingSecret }}
 password_file = "/etc/curb/secrets/schema-registry/password"
 {{- end }}
+{{- if .caSecret }}
+ca_file = "/etc/curb/secrets/schema-registry-ca/ca.crt"
+{{- end }}
 {{- end }}
 {{- end }}
 

@@ -134,6 +134,11 @@ schema-registry:
   secret: {{ .existingSecret }}
   items: {password: {{ .passwordKey | quote }}}
 {{- end }}
+{{- if .caSecret }}
+schema-registry-ca:
+  secret: {{ .caSecret }}
+  items: {ca.crt: {{ .caKey | quote }}}
+{{- end }}
 {{- end }}
 {{- with .Values.pseudonymKeys }}
 {{- if .existingSecret }}

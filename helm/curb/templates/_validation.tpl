@@ -60,8 +60,8 @@ given at once.
 {{- end -}}
 {{- end -}}
 
-{{- if and (or $v.schemaRegistry.user $v.schemaRegistry.existingSecret) (not $v.schemaRegistry.url) -}}
-{{- $found = append $found "schemaRegistry.user or schemaRegistry.existingSecret is set, but schemaRegistry.url is not" -}}
+{{- if and (or $v.schemaRegistry.user $v.schemaRegistry.existingSecret $v.schemaRegistry.caSecret) (not $v.schemaRegistry.url) -}}
+{{- $found = append $found "schemaRegistry.user, existingSecret or caSecret is set, but schemaRegistry.url is not" -}}
 {{- end -}}
 {{- if ne (empty $v.schemaRegistry.user) (empty $v.schemaRegistry.existingSecret) -}}
 {{- $found = append $found "schemaRegistry.user and schemaRegistry.existingSecret belong together: give both or neither" -}}

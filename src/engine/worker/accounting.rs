@@ -75,6 +75,7 @@ impl Worker {
             records.rejected.iter().for_each(|r| *reasons.entry(reason_word(&r.reason)).or_default() += 1);
             reasons.iter().for_each(|(reason, n)| metrics::count_rejected(&relation.name, reason, *n));
         }
+        self.status.written(&computed.run, now_ms);
         self.status.refused(&self.pipeline, &computed.taken, &computed.fates, now_ms);
         self.status.sample_if_due(|| self.dataflow.state_sizes());
     }

@@ -1,37 +1,56 @@
-// Charts over the last minutes, drawn as SVG: lines, stacked bars, and small lines for tables.
+// Charts over the last minutes: lines and stacked bars, drawn by uPlot (vendor/uplot).
 //
 // The legend says what the chart shows at the cursor (pointer or arrow keys), else what is newest. Every chart has a
-// sentence that stands for it and its figures as a table.
+// sentence that stands for it and its figures as a table. Colours are read from the page whenever it is drawn.
 
-import { el, setText, svg, table } from "./dom.js";
+import { el, setText, table } from "./dom.js";
 import { clock, duration, minute } from "./format.js";
 
-const LEFT = 58;
-const RIGHT = 8;
-const TOP = 8;
-const BOTTOM = 22;
+/* global uPlot */
+
 /// Steps that one bar sums up.
 const STEPS_PER_BAR = 5;
 /// A chart shows at least this long, also if nothing is known of it yet.
 const SPAN_MS_MIN = 120_000;
+/// A value of the last steps is one of now.
+const NOW_STEPS = 5;
 /// Rows of the table that stands for a chart.
 const TABLE_ROWS = 20;
 
+const charts = new Set();
+const colour = (name) => getComputedStyle(probe(name)).color;
+const probes = new Map();
+
+/// A colour of the page as a canvas understands it: that of an element that has it.
+function probe(name) {
+  if (!probes.has(name)) {
+    const element = el("i", { hidden: true });
+    element.style.color = `var(--${name})`;
+    document.body.append(element);
+    probes.set(name, element);
+  }
+  return probes.get(name);
+}
+
+window.addEventListener("themechange", () => charts.forEach((chart) => chart.plot?.redraw(false)));
+
 /// What all charts have: a legend, a picture with axes, a cursor, a table.
 class Chart {
-  constructor(root, { label, format, height = 190 }) {
-    Object.assign(this, { label, format, height, cursor: null, lines: [], times: [] });
+  constructor(root, { label, format }) {
+    const top = format === duration ? durationTop : niceTop;
+    Object.assign(this, { label, format, top, lines: [], times: [], shown: [], key: null });
     this.legend = el("ul", { class: "legend" });
-    this.picture = el("div", { class: "picture" });
-    this.svg = svg("svg", { height, role: "img", tabindex: 0 });
+    this.picture = el("div", { class: "picture", role: "img", tabindex: 0 });
+    this.waiting = el("p", { class: "empty" }, "The first figures come in a few seconds.");
+    this.picture.append(this.waiting);
     this.tableBody = el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `${label} as a table` });
     this.details = el("details", {}, el("summary", {}, "As a table"), this.tableBody);
     this.details.addEventListener("toggle", () => this.fillTable());
     root.replaceChildren(this.legend, this.picture, this.details);
-    new ResizeObserver(() => this.draw()).observe(this.picture);
-    this.picture.addEventListener("pointermove", (event) => this.point(event.offsetX));
-    this.picture.addEventListener("pointerleave", () => this.moveCursor(null));
-    this.picture.addEventListener("keydown", (event) => this.key(event));
+    new ResizeObserver(() => this.fit()).observe(this.picture);
+    this.picture.addEventListener("keydown", (event) => this.press(event));
+    this.picture.addEventListener("blur", () => this.moveCursor(null));
+    charts.add(this);
   }
 
   /// Shows lines `{ label, values, tone }` over the steps of a series.
@@ -39,68 +58,70 @@ class Chart {
     Object.assign(this, this.prepare(series, lines));
     const known = this.times.length > 0 ? this.times.at(-1) - this.times[0] : 0;
     this.spanMs = Math.min(series.stepMs * series.stepsMax, Math.max(SPAN_MS_MIN, known));
-    this.gapMs = series.stepMs * 4;
     this.draw();
     if (this.details.open && !this.details.contains(document.activeElement)) this.fillTable();
   }
 
   draw() {
+    if (this.picture.clientWidth === 0 || this.times.length === 0) return;
+    const key = JSON.stringify(this.lines.map((line) => [line.label, line.tone]));
+    const data = this.data();
+    if (this.key !== key) {
+      this.key = key;
+      this.plot?.destroy();
+      this.waiting.remove();
+      this.plot = new uPlot(this.options(), data, this.picture);
+    } else {
+      this.plot.setData(data);
+    }
+    this.picture.setAttribute("aria-label", this.summary());
+    this.showLegend(this.plot.cursor.idx ?? null);
+  }
+
+  fit() {
     const width = this.picture.clientWidth;
-    if (width === 0 || this.times.length === 0) {
-      if (width > 0) this.picture.replaceChildren(el("p", { class: "empty" }, "The first figures come in a few seconds."));
-      return;
-    }
-    const to = this.times.at(-1);
-    this.x = (at) => LEFT + ((at - (to - this.spanMs)) / this.spanMs) * (width - LEFT - RIGHT);
-    const ticks = niceTicks(this.greatest());
-    const high = ticks.at(-1);
-    this.y = (value) => TOP + (1 - value / high) * (this.height - TOP - BOTTOM);
-    const marks = [];
-    for (const tick of ticks) {
-      const y = Math.round(this.y(tick)) + 0.5;
-      marks.push(svg("line", { x1: LEFT, x2: width - RIGHT, y1: y, y2: y, class: tick === 0 ? "axis" : "guide" }),
-        svg("text", { x: LEFT - 8, y: y + 4, class: "tick", "text-anchor": "end" }, this.format(tick)));
-    }
-    const every = (width < 480 ? 2 : 1) * (this.spanMs > 300_000 ? 2 : 1);
-    for (const at of minutes(to - this.spanMs, to, every)) {
-      if (this.x(at) < LEFT + 14) continue;
-      marks.push(svg("text", { x: Math.min(this.x(at), width - 20), y: this.height - 4, class: "tick", "text-anchor": "middle" },
-        minute(at)));
-    }
-    this.rule = svg("line", { y1: TOP, y2: this.height - BOTTOM, class: "cursor", visibility: "hidden" });
-    this.svg.setAttribute("width", width);
-    this.svg.setAttribute("aria-label", this.summary());
-    this.svg.replaceChildren(...marks, ...this.marks(), this.rule);
-    // The picture itself stays, so that it keeps the focus.
-    if (this.svg.parentNode !== this.picture) this.picture.replaceChildren(this.svg);
-    this.moveCursor(this.cursor);
+    if (width === 0) return;
+    if (this.plot) this.plot.setSize({ width, height: this.picture.clientHeight });
+    else this.draw();
   }
 
-  point(x) {
-    if (!this.x || this.times.length === 0) return;
-    const distance = (at) => Math.abs(this.x(at) - x);
-    const nearest = this.times.reduce((best, at) => (distance(at) < distance(best) ? at : best));
-    this.moveCursor(nearest);
+  options() {
+    const font = `11px ${getComputedStyle(document.body).fontFamily}`;
+    const axis = { stroke: () => colour("muted"), font, ticks: { show: false } };
+    const grid = { stroke: () => colour("line"), width: 1 };
+    return {
+      width: this.picture.clientWidth, height: this.picture.clientHeight, legend: { show: false }, padding: [10, 12, 0, 0],
+      cursor: { y: false, drag: { x: false, y: false, setScale: false }, points: { show: this.hasPoints } },
+      scales: {
+        x: { time: true, range: () => [(this.times.at(-1) - this.spanMs) / 1000, this.times.at(-1) / 1000] },
+        y: { range: (u, low, high) => [0, this.top(high)] },
+      },
+      axes: [
+        { ...axis, grid: { show: false }, space: 70, incrs: [60, 120, 300, 600], size: 26,
+          values: (u, ticks) => ticks.map((at) => minute(at * 1000)) },
+        { ...axis, grid, size: 64, gap: 6, space: 38, splits: (u, i, low, high) => [0, 1, 2, 3, 4].map((n) => (n * high) / 4),
+          values: (u, ticks) => ticks.map((tick) => this.format(tick)) },
+      ],
+      series: [{}, ...this.seriesOptions()],
+      hooks: { setCursor: [(u) => this.showLegend(u.cursor.idx ?? null)] },
+    };
   }
 
-  key(event) {
-    const now = this.cursor === null ? this.times.length : this.times.indexOf(this.cursor);
-    const step = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10 }[event.key];
+  press(event) {
+    if (!this.plot) return;
+    const now = this.plot.cursor.idx ?? this.times.length;
+    const step = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -Infinity, End: Infinity }[event.key];
     if (event.key === "Escape") this.moveCursor(null);
     if (!step) return;
     event.preventDefault();
-    this.moveCursor(this.times[Math.min(this.times.length - 1, Math.max(0, now + step))] ?? null);
+    this.moveCursor(Math.min(this.times.length - 1, Math.max(0, now + step)));
   }
 
-  /// Puts the cursor at an instant; nowhere if that is null or has left the chart.
-  moveCursor(at) {
-    const idx = at === null ? -1 : this.times.indexOf(at);
-    this.cursor = idx < 0 ? null : at;
-    if (this.rule) {
-      this.rule.setAttribute("visibility", idx < 0 ? "hidden" : "visible");
-      if (idx >= 0) ["x1", "x2"].forEach((name) => this.rule.setAttribute(name, this.x(at)));
-    }
-    this.showLegend(idx < 0 ? null : idx);
+  /// Puts the cursor on a step; nowhere if that is null.
+  moveCursor(idx) {
+    if (!this.plot) return;
+    const left = idx === null ? -10 : this.plot.valToPos(this.times[idx] / 1000, "x");
+    this.plot.setCursor({ left, top: idx === null ? -10 : 1 });
   }
 
   showLegend(idx) {
@@ -130,33 +151,22 @@ class Chart {
 
 /// Lines over time. A step without a value is a gap.
 export class LineChart extends Chart {
+  hasPoints = true;
+
   prepare(series, lines) {
     return { times: [...series.times], lines };
   }
 
-  greatest() {
-    return Math.max(0, ...this.lines.flatMap((line) => line.values.filter((value) => value !== null)));
+  data() {
+    const whole = (values) => this.times.map((_, i) => values[i] ?? null);
+    return [this.times.map((at) => at / 1000), ...this.lines.map((line) => whole(line.values))];
   }
 
-  marks() {
-    return this.lines.map((line) => svg("path", { d: this.path(line.values), class: `line tone${line.tone}` }));
-  }
-
-  path(values) {
-    let [d, before] = ["", null];
-    this.times.forEach((at, i) => {
-      const value = values[i];
-      if (value === null || value === undefined) {
-        before = null;
-        return;
-      }
-      const begins = before === null || at - before > this.gapMs;
-      d += `${begins ? "M" : "L"}${this.x(at).toFixed(1)} ${this.y(value).toFixed(1)}`;
-      // A lone value would not be seen.
-      if (begins) d += "h0.1";
-      before = at;
-    });
-    return d;
+  seriesOptions() {
+    return this.lines.map((line) => ({
+      stroke: () => colour(`tone${line.tone}`), width: 1.75,
+      points: { show: true, size: 4, width: 0, fill: () => colour(`tone${line.tone}`), filter: alone },
+    }));
   }
 
   legendTime() {
@@ -164,13 +174,14 @@ export class LineChart extends Chart {
   }
 
   legendFigure(line, idx) {
-    const newest = idx ?? line.values.findLastIndex((value) => value !== null);
-    return this.format(line.values[newest] ?? null);
+    if (idx !== null) return this.format(line.values[idx] ?? null);
+    // What is older is not now.
+    return this.format(line.values.slice(-NOW_STEPS).findLast((value) => value !== null && value !== undefined) ?? null);
   }
 
   summary() {
     const parts = this.lines.map((line) => {
-      const values = line.values.filter((value) => value !== null);
+      const values = line.values.filter((value) => value !== null && value !== undefined);
       if (values.length === 0) return `${line.label}: nothing measured`;
       return `${line.label}: now ${this.format(values.at(-1))}, greatest ${this.format(Math.max(...values))}`;
     });
@@ -178,8 +189,16 @@ export class LineChart extends Chart {
   }
 }
 
+/// The steps whose neighbours have no value: no line leads to them.
+function alone(plot, series) {
+  const values = plot.data[series];
+  return values.flatMap((value, i) => (value !== null && (values[i - 1] ?? null) === null && (values[i + 1] ?? null) === null ? [i] : []));
+}
+
 /// Stacked bars of counts over time.
 export class BarChart extends Chart {
+  hasPoints = false;
+
   /// Sums up steps to bars, whose ends stay where they are while time goes on.
   prepare(series, lines) {
     const barMs = series.stepMs * STEPS_PER_BAR;
@@ -195,21 +214,16 @@ export class BarChart extends Chart {
     return { times, lines: bars, barMs };
   }
 
-  greatest() {
-    return Math.max(0, ...this.times.map((_, i) => this.lines.reduce((sum, line) => sum + line.values[i], 0)));
+  /// The highest first, so that each is drawn over by those below it.
+  data() {
+    const base = this.times.map(() => 0);
+    const stacks = this.lines.map((line) => line.values.map((value, i) => (base[i] += value)));
+    return [this.times.map((at) => at / 1000), ...stacks.reverse()];
   }
 
-  marks() {
-    const width = Math.max(1, this.x(this.barMs) - this.x(0) - 1.5);
-    return this.times.flatMap((at, i) => {
-      let base = 0;
-      return this.lines.filter((line) => line.values[i] > 0).map((line) => {
-        const [low, high] = [this.y(base), this.y(base + line.values[i])];
-        base += line.values[i];
-        return svg("rect", { x: Math.max(LEFT, this.x(at) - width), y: high, width, height: Math.max(0.5, low - high),
-          class: `bar tone${line.tone}` });
-      });
-    });
+  seriesOptions() {
+    const paths = uPlot.paths.bars({ size: [0.86, 40, 1], align: -1 });
+    return [...this.lines].reverse().map((line) => ({ fill: () => colour(`tone${line.tone}`), width: 0, paths, points: { show: false } }));
   }
 
   legendTime() {
@@ -226,37 +240,17 @@ export class BarChart extends Chart {
   }
 }
 
-/// A small line without axes, as the neighbour of the figure that it leads to.
-export function sparkline(values, label, tone = 0, width = 120, height = 26) {
-  const known = values.filter((value) => value !== null && value !== undefined);
-  if (known.length < 2) return null;
-  const [low, high] = [Math.min(0, ...known), Math.max(...known)];
-  const x = (i) => 1 + (i / (values.length - 1)) * (width - 2);
-  const y = (value) => (high === low ? height - 2 : height - 2 - ((value - low) / (high - low)) * (height - 4));
-  let d = "";
-  values.forEach((value, i) => {
-    if (value === null || value === undefined) return;
-    const before = values[i - 1];
-    d += `${before === null || before === undefined ? "M" : "L"}${x(i).toFixed(1)} ${y(value).toFixed(1)}`;
-  });
-  return svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, class: "spark", preserveAspectRatio: "none", role: "img",
-    "aria-label": label },
-    svg("path", { d, class: `line tone${tone}`, "vector-effect": "non-scaling-stroke" }));
+/// A round number that is not below the greatest value, at least 4, and whose quarters are round as well.
+function niceTop(greatest) {
+  if (!(greatest > 4)) return 4;
+  const power = 10 ** Math.floor(Math.log10(greatest));
+  const tops = [1, 1.2, 1.6, 2, 2.4, 3.2, 4, 6, 8, 10, 12].map((m) => m * power);
+  return tops.find((top) => top >= greatest * 0.999 && top % 4 === 0) ?? 10 * power;
 }
 
-/// Round numbers from 0 to at least `greatest`.
-function niceTicks(greatest) {
-  if (!(greatest > 0)) return [0, 1];
-  const raw = greatest / 3;
-  const power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((s) => s >= raw * 0.999);
-  return Array.from({ length: Math.ceil(greatest / step - 0.001) + 1 }, (_, i) => i * step);
-}
+const [SECOND, MINUTE, HOUR, DAY] = [1_000, 60_000, 3_600_000, 86_400_000];
+const DURATIONS = [4, 8, 12, 20, 40, 80, 120, 200, 400, 800, ...[1.2, 2, 4, 8, 12, 20, 40, 60].map((n) => n * SECOND),
+  ...[2, 4, 8, 12, 20, 40, 60].map((n) => n * MINUTE), ...[2, 4, 8, 12, 24].map((n) => n * HOUR), ...[2, 4, 8, 12, 20, 40, 80].map((n) => n * DAY)];
 
-/// The full minutes between two instants, every `every` of them.
-function minutes(from, to, every) {
-  const step = every * 60_000;
-  const found = [];
-  for (let at = Math.ceil(from / step) * step; at <= to; at += step) found.push(at);
-  return found;
-}
+/// The same for milliseconds: round in the unit in which they are written.
+const durationTop = (greatest) => DURATIONS.find((top) => top >= greatest * 0.999) ?? niceTop(greatest / DAY) * DAY;

@@ -1,50 +1,100 @@
-// The flow of rows: a box for every rule or every step of it, drawn as SVG, and the details of the chosen one.
+// The flow of rows as boxes and lines, drawn as SVG: the whole of a small pack, else what one box reads and what reads it.
 
-import { el, setText, svg } from "./dom.js";
-import { bytes, count, duration, instant, NONE, perSecond, rate, spaced } from "./format.js";
-import { layout } from "./layout.js";
 import { LineChart } from "./chart.js";
+import { byId, el, setText, svg } from "./dom.js";
+import { perSecond, rate, spaced } from "./format.js";
+import { facts, reach, readers, rules, steps } from "./graph.js";
+import { layout } from "./layout.js";
 import { sum } from "./series.js";
 
 const MARGIN = 10;
+/// As many boxes are shown at first; more of them are found by choosing.
+const BOXES_AT_FIRST = 40;
 
-/// Draws into `root`, shows the details of the chosen box in `detail`.
+/// The graph: `shows` says which nodes, `chosen` is the one whose details are shown.
 export class Flow {
-  constructor(root, detail, series) {
-    this.root = root;
-    this.detail = detail;
-    this.series = series;
-    this.isByStep = false;
-    this.chosen = null;
-    this.drawn = null;
-    this.boxes = new Map();
-    new ResizeObserver(() => this.redraw()).observe(root);
+  constructor(series, onChosen) {
+    Object.assign(this, { series, onChosen, isByStep: false, chosen: null, shown: null, boxes: new Map(), edges: [] });
+    this.root = byId("flow-picture");
+    this.detail = byId("detail");
+    let width = 0;
+    new ResizeObserver(() => {
+      if (this.root.clientWidth === width) return;
+      width = this.root.clientWidth;
+      this.redraw();
+    }).observe(this.root);
   }
 
   /// Shows every step, or one box for each statement.
   showSteps(isByStep) {
-    this.isByStep = isByStep;
-    this.choose(null);
-    this.redraw();
+    if (this.isByStep === isByStep) return;
+    const definition = this.chosen && (this.nodes.get(this.chosen)?.relations[0].definition ?? null);
+    Object.assign(this, { isByStep, chosen: null, shown: null });
+    this.take();
+    const same = [...this.nodes.values()].find((node) => node.id === definition) ?? null;
+    if (same) this.focus(same.id);
+    else this.redraw();
   }
 
   update(status) {
     this.status = status;
     const key = JSON.stringify(status.relations.map((r) => [r.name, r.inputs]));
-    if (this.key !== key) {
-      this.key = key;
-      this.redraw();
-    } else {
-      this.refresh();
+    const isOther = this.key !== key;
+    this.key = key;
+    this.take();
+    if (isOther) this.redraw();
+    else this.refresh();
+  }
+
+  /// Takes the nodes of the status.
+  take() {
+    if (!this.status) return;
+    this.nodes = new Map((this.isByStep ? steps : rules)(this.status).map((node) => [node.id, node]));
+    this.behind = readers(this.nodes);
+    if (this.chosen && !this.nodes.has(this.chosen)) this.chosen = null;
+    if (this.shown && ![...this.shown].every((id) => this.nodes.has(id))) this.shown = null;
+    if (!this.shown && this.nodes.size > BOXES_AT_FIRST) {
+      // The sink that is declared first is what the rules are there for.
+      const first = this.status.sinks.map((sink) => sink.name).find((name) => this.nodes.has(name)) ?? [...this.nodes.keys()][0];
+      this.shown = reach(this.nodes, this.chosen ?? first, BOXES_AT_FIRST);
+      this.centre = this.chosen ?? first;
     }
   }
 
+  /// Shows what a node reads and what reads it, and its details.
+  focus(id) {
+    if (!this.nodes?.has(id)) return;
+    this.chosen = id;
+    this.chart = null;
+    this.shown = null;
+    this.take();
+    this.redraw();
+    this.onChosen(id);
+  }
+
+  /// Shows all nodes.
+  showAll() {
+    this.shown = new Set(this.nodes.keys());
+    this.redraw();
+  }
+
+  /// Adds what a node reads and what reads it.
+  expand(id) {
+    this.shown = new Set([...(this.shown ?? this.nodes.keys()), ...this.hidden(id)]);
+    this.redraw();
+  }
+
+  /// The neighbours of a node that are not shown.
+  hidden(id) {
+    if (!this.shown) return [];
+    return [...this.nodes.get(id).inputs, ...this.behind.get(id)].filter((other) => !this.shown.has(other));
+  }
+
   redraw() {
-    if (!this.status) return;
-    const nodes = this.isByStep ? steps(this.status) : rules(this.status);
+    if (!this.status || this.root.clientWidth === 0) return;
+    const nodes = [...this.nodes.values()].filter((node) => !this.shown || this.shown.has(node.id));
     const size = sizes(this.root.clientWidth, nodes);
     const focused = document.activeElement?.dataset?.node;
-    this.nodes = new Map(nodes.map((node) => [node.id, node]));
     const plan = layout(nodes, size);
     const [width, height] = [plan.width + 2 * MARGIN, plan.height + 2 * MARGIN];
     const picture = svg("svg", { width, height, viewBox: `${-MARGIN} ${-MARGIN} ${width} ${height}`, role: "group",
@@ -55,27 +105,51 @@ export class Flow {
     for (const node of nodes) picture.append(this.box(node, plan.nodes.get(node.id), size));
     this.root.replaceChildren(picture);
     if (focused) this.boxes.get(focused)?.group.focus();
+    this.showBar(nodes.length);
     this.refresh();
+    this.scrollTo(plan.nodes.get(this.chosen ?? this.centre), size);
+  }
+
+  /// Brings a box into sight without moving the page.
+  scrollTo(at, size) {
+    if (!at) return;
+    const { clientWidth, clientHeight } = this.root;
+    this.root.scrollLeft = at.x + size.width / 2 - clientWidth / 2;
+    this.root.scrollTop = at.y + size.height / 2 - clientHeight / 2;
+  }
+
+  showBar(n) {
+    const isWhole = n === this.nodes.size;
+    const text = isWhole ? `All ${n} boxes` : `${n} of ${this.nodes.size} boxes: what ${this.centre} reads, and what reads it`;
+    const more = el("button", { type: "button", class: "plain" }, isWhole ? "Show less" : "Show all");
+    more.addEventListener("click", () => {
+      if (!isWhole) return this.showAll();
+      this.shown = null;
+      this.take();
+      this.redraw();
+    });
+    byId("flow-bar").replaceChildren(el("span", { class: "hint" }, text), ...(this.nodes.size > BOXES_AT_FIRST ? [more] : []));
   }
 
   box(node, at, size) {
-    const label = svg("text", { x: 12, y: 19, class: "name" }, fitted(node.title ?? node.label, size.width - 22));
+    const n = this.hidden(node.id).length;
+    const label = svg("text", { x: 12, y: 19, class: "name" }, fitted(node.title ?? node.label, size.width - (n > 0 ? 46 : 22)));
     const figure = svg("text", { x: size.width - 10, y: size.height - 10, class: "figure", "text-anchor": "end" });
     const what = svg("text", { x: 12, y: size.height - 10, class: "what" }, node.what);
+    const more = n > 0 && svg("text", { x: size.width - 10, y: 19, class: "hidden", "text-anchor": "end" }, `+${n}`);
     const group = svg("g", { class: `box ${node.role}`, transform: `translate(${at.x} ${at.y})`, tabindex: 0,
       role: "button", "data-node": node.id },
-    svg("title", {}, node.label),
+    svg("title", {}, n > 0 ? `${node.label}: ${n} more read it or are read by it` : node.label),
     svg("rect", { class: "body", width: size.width, height: size.height, rx: 6 }),
     svg("path", { class: "edge-mark", d: `M6 0H5A5 5 0 0 0 0 5V${size.height - 5}A5 5 0 0 0 5 ${size.height}H6Z` }),
-    label, what, figure);
+    label, what, figure, more);
     group.addEventListener("click", () => this.choose(node.id));
     group.addEventListener("keydown", (event) => {
       if (event.key === "Enter" || event.key === " ") {
         event.preventDefault();
         this.choose(node.id);
-      } else if (event.key === "Escape") {
-        this.choose(null);
       }
+      if (event.key === "Escape") this.choose(null);
     });
     this.boxes.set(node.id, { group, figure });
     return group;
@@ -83,15 +157,14 @@ export class Flow {
 
   /// Brings figures and edges up to date.
   refresh() {
-    const nodes = this.isByStep ? steps(this.status) : rules(this.status);
-    this.nodes = new Map(nodes.map((node) => [node.id, node]));
-    for (const node of nodes) {
-      const box = this.boxes.get(node.id);
-      if (!box) continue;
+    if (!this.nodes || this.boxes.size === 0) return;
+    for (const [id, box] of this.boxes) {
+      const node = this.nodes.get(id);
+      if (!node) continue;
       setText(box.figure, node.alarm ?? perSecond(node.rate));
-      box.group.classList.toggle("idle", node.rate === 0);
+      box.group.classList.toggle("still", node.rate === 0);
       box.group.classList.toggle("alarm", Boolean(node.alarm));
-      box.group.setAttribute("aria-pressed", String(node.id === this.chosen));
+      box.group.setAttribute("aria-pressed", String(id === this.chosen));
       box.group.setAttribute("aria-label",
         `${spaced(node.label)}, ${node.what}, ${rate(node.rate)} rows per second${node.alarm ? `, ${node.alarm}` : ""}`);
     }
@@ -109,26 +182,38 @@ export class Flow {
   choose(id) {
     this.chosen = this.chosen === id ? null : id;
     this.chart = null;
-    if (this.status) this.refresh();
+    if (!this.status) return;
+    this.refresh();
+    this.onChosen(this.chosen);
   }
 
   showDetail() {
     const node = this.chosen && this.nodes.get(this.chosen);
     this.detail.hidden = !node;
     if (!node) return;
-    if (!this.chart || this.chart.of !== node.id) {
-      const close = el("button", { type: "button", class: "close", "aria-label": "Close the details" }, "×");
-      close.addEventListener("click", () => {
-        this.boxes.get(node.id)?.group.focus();
-        this.choose(null);
-      });
+    const n = this.hidden(node.id).length;
+    if (!this.chart || this.chart.of !== `${node.id}+${n}`) {
+      const button = (text, work, more = {}) => {
+        const made = el("button", { type: "button", class: "plain", ...more }, text);
+        made.addEventListener("click", work);
+        return made;
+      };
       this.facts = el("dl", { class: "facts" });
       const picture = el("div", { class: "detail-chart" });
-      this.detail.replaceChildren(el("h3", {}, node.label), close, this.facts, picture);
-      this.chart = new LineChart(picture, { label: `Rows of ${node.label}`, format: perSecond, height: 130 });
-      this.chart.of = node.id;
+      this.detail.replaceChildren(
+        el("div", { class: "detail-head" }, el("h3", {}, node.label),
+          n > 0 && button(`Show ${n} more neighbour${n > 1 ? "s" : ""}`, () => this.expand(node.id)),
+          this.shown && button("Centre on this", () => this.focus(node.id)),
+          button("×", () => {
+            const box = this.boxes.get(node.id);
+            this.choose(null);
+            box?.group.focus();
+          }, { class: "quiet icon close", "aria-label": "Close the details" })),
+        this.facts, picture);
+      this.chart = new LineChart(picture, { label: `Rows of ${node.label}`, format: perSecond });
+      this.chart.of = `${node.id}+${n}`;
     }
-    this.facts.replaceChildren(...facts(node).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+    this.facts.replaceChildren(...facts(node).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
     const of = (side, relations) => sum(relations.map((r) => this.series.get(`${side}:${r.name}`)));
     this.chart.update(this.series, [
       { label: "in", values: of("in", node.entries), tone: 0 },
@@ -137,91 +222,10 @@ export class Flow {
   }
 }
 
-/// A box for each relation.
-function steps(status) {
-  return status.relations.map((relation) => {
-    const whole = box(status, relation.name, [relation], relation.inputs);
-    if (relation.name === relation.definition) return whole;
-    // The step's name says again what it is a step of, and how it is computed.
-    const number = relation.name.match(/\d+$/)?.[0] ?? "";
-    return { ...whole, title: relation.definition, what: `${spaced(relation.operator)} ${number}`.trim() };
-  });
-}
-
-/// A box for each statement of the rules; its steps are inside.
-function rules(status) {
-  const definitionOf = new Map(status.relations.map((r) => [r.name, r.definition]));
-  const groups = new Map();
-  status.relations.forEach((r) => groups.set(r.definition, [...(groups.get(r.definition) ?? []), r]));
-  return [...groups].map(([name, relations]) => {
-    const inputs = relations.flatMap((r) => r.inputs.map((input) => definitionOf.get(input)));
-    return box(status, name, relations, inputs.filter((input) => input !== name));
-  });
-}
-
-/// What a box shows: `relations` are its steps, in order.
-function box(status, label, relations, inputs) {
-  const own = new Set(relations.map((r) => r.name));
-  // What others read says how much flows: with CHANGES that is the net difference, not the table's own.
-  const read = relations.filter((r) => status.relations.some((other) => !own.has(other.name) && other.inputs.includes(r.name)));
-  const output = read.length === 1 ? read[0] : relations.find((r) => r.name === label) ?? relations.at(-1);
-  const source = status.sources.find((s) => own.has(s.name));
-  const sink = status.sinks.find((s) => own.has(s.name));
-  // The kind is that of what carries the name: CHANGES of a table is a stream.
-  const { kind } = relations.find((r) => r.name === label) ?? output;
-  const role = source ? "source" : sink ? "sink" : kind;
-  const what = source ? `${kind} source` : sink ? `sink` : relations.length > 1 ? `${kind}, ${relations.length} steps`
-    : spaced(output.operator === "select" ? kind : output.operator);
-  return {
-    id: label, label, kind, inputs, relations, output, source, sink, role, what,
-    // Steps that take in what comes from elsewhere.
-    entries: relations.filter((r) => r.inputs.length === 0 || r.inputs.some((input) => !own.has(input))),
-    rate: output.rows_out_per_second,
-    alarm: sink?.paused ? "paused" : source?.lag > 1000 ? `${count(source.lag)} unread` : null,
-  };
-}
-
-function facts(node) {
-  const { output, relations, source, sink } = node;
-  const total = (field) => relations.reduce((n, r) => n + r[field], 0);
-  const found = [
-    ["Kind", `${node.kind}${relations.length > 1 ? `, ${relations.length} steps` : ""}`],
-    ["Computed by", relations.map((r) => spaced(r.operator)).join(" → ")],
-    ["Reads", node.inputs.length > 0 ? [...new Set(node.inputs)].join(", ") : null],
-    ["Rows in", `${count(node.entries.reduce((n, r) => n + r.rows_in, 0))}`],
-    ["Rows out", `${count(output.rows_out)} (${perSecond(output.rows_out_per_second)})`],
-    ["State", `${count(total("state_rows"))} rows, ${bytes(total("state_bytes"))}`],
-    ["Watermark", output.watermark ? instant(Date.parse(output.watermark)) : NONE],
-    ["Behind the clock", output.watermark ? duration(output.watermark_lag_ms) : NONE],
-  ];
-  if (source) {
-    found.push(["Unread", count(source.lag)], ["Used", count(source.used)], ["Duplicate", count(source.duplicate)],
-      ["Late", count(source.late)], ["Rejected", count(source.rejected)]);
-  }
-  if (sink) found.push(["Written", count(sink.rows)]);
-  return found.filter(([, value]) => value !== null);
-}
-
-/// All boxes before and behind one, itself included.
-function reach(nodes, id) {
-  const found = new Set([id]);
-  const walk = (from, next) => next(from).filter((n) => !found.has(n)).forEach((n) => {
-    found.add(n);
-    walk(n, next);
-  });
-  walk(id, (n) => nodes.get(n)?.inputs ?? []);
-  const readers = (n) => [...nodes.values()].filter((node) => node.inputs.includes(n)).map((node) => node.id);
-  readers(id).forEach((n) => {
-    found.add(n);
-    walk(n, readers);
-  });
-  return found;
-}
-
 /// Box sizes that fill the width if the boxes fit, and scroll otherwise.
 function sizes(available, nodes) {
   const narrow = available < 700;
-  const size = { width: narrow ? 150 : 172, height: 46, gapX: narrow ? 34 : 40, gapY: 12 };
+  const size = { width: narrow ? 150 : 168, height: 44, gapX: narrow ? 30 : 36, gapY: nodes.length > 60 ? 8 : 10 };
   const { width } = layout(nodes, size);
   const n = Math.round((width + size.gapX) / (size.width + size.gapX));
   const spare = available - 2 * MARGIN - width;

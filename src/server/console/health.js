@@ -1,43 +1,65 @@
 // How the pipeline is, in one word at the top, and whether what the page shows is still true.
 
 import { byId, el, setText } from "./dom.js";
-import { clock, count, duration } from "./format.js";
+import { clock, compact, count, duration } from "./format.js";
 
 /// Without an answer for this long there is no contact: two of them have been missed.
 const CONTACT_MS = 7000;
 
 const WORDS = { healthy: "Healthy", starting: "Starting", attention: "Needs attention", failing: "Failing" };
-const PHASES = { starting: "starting", restoring: "restoring", loading: "loading tables", running: "running", stopped: "stopped" };
+const PHASES = [["starting", "Start"], ["restoring", "Restore state"], ["loading", "Load tables"], ["running", "Run"]];
+const PHASE_WORDS = { starting: "starting", restoring: "restoring", loading: "loading", running: "running", stopped: "stopped" };
 
 /// Shows word, reasons and facts of a status.
 export function showHealth(status) {
   const { level, reasons } = status.health;
   setLevel(level, WORDS[level] ?? level);
   const list = byId("reasons");
-  list.hidden = reasons.length === 0;
-  list.dataset.level = level;
-  if (list.dataset.told !== reasons.join()) {
-    list.dataset.told = reasons.join();
-    list.replaceChildren(...reasons.map((reason) => el("li", {}, reason)));
+  const told = JSON.stringify([level, status.phase, reasons]);
+  if (list.dataset.told !== told) {
+    list.dataset.told = told;
+    list.hidden = reasons.length === 0;
+    list.dataset.level = level;
+    list.replaceChildren(...reasons.map((reason) => el("li", {}, reason)), ...explained(status));
   }
+  const left = list.querySelector(".left");
+  if (left) setText(left, unread(status));
   setText(byId("pipeline"), status.pipeline);
   setText(byId("version"), `Curb ${status.version}`);
   document.title = `${WORDS[level] ?? level} · ${status.pipeline} · Curb`;
   facts([
-    ["Phase", PHASES[status.phase] ?? status.phase],
+    ["Phase", PHASE_WORDS[status.phase] ?? status.phase],
     ["Epoch", count(status.epoch)],
     ["Restarts", count(status.restarts)],
     ["Undeliverable", count(status.undeliverable)],
-    ["Up", duration(status.uptime_ms)],
+    ["Up", duration(Math.floor(status.uptime_ms / 1000) * 1000)],
   ]);
+}
+
+/// What stands below the reasons: how far a start has come, or what to do about a stop.
+function explained(status) {
+  if (status.phase === "stopped") {
+    return [el("li", { class: "advice" }, "Nothing is read and nothing is written. The last lines of the worker’s log say why; a restart goes on from the last committed epoch.")];
+  }
+  const now = PHASES.findIndex(([phase]) => phase === status.phase);
+  if (now < 0 || now === PHASES.length - 1) return [];
+  const steps = PHASES.map(([, word], i) => el("li", { class: i < now ? "done" : i === now ? "now" : null, "aria-current": i === now ? "step" : null }, word));
+  return [el("li", { class: "way" }, el("ol", { class: "phases", "aria-label": "How far the start has come" }, steps), el("span", { class: "left" }, unread(status)))];
+}
+
+function unread(status) {
+  if (status.phase !== "loading") return "Nothing is lost meanwhile: records wait in their topics.";
+  const tables = new Set(status.relations.filter((r) => r.kind === "table").map((r) => r.name));
+  const left = status.sources.filter((s) => tables.has(s.name)).reduce((n, s) => n + (s.lag ?? 0), 0);
+  return left > 0 ? `${compact(left)} records of tables are left to read.` : "The last records of the tables are being handled.";
 }
 
 function facts(pairs) {
   const list = byId("facts");
-  if (list.children.length === 0) {
-    list.append(...pairs.map(([name]) => el("div", {}, el("dt", {}, name), el("dd"))));
-  }
-  pairs.forEach(([, value], i) => setText(list.children[i].lastChild, value));
+  pairs.forEach(([name, value], i) => {
+    setText(list.children[i].firstChild, name);
+    setText(list.children[i].lastChild, value);
+  });
 }
 
 /// Says whether the worker still answers: `answeredAt` is when it last did, null if it never has.
@@ -48,7 +70,7 @@ export function showContact(answeredAt, openedAt) {
   document.body.classList.toggle("stale", isLost);
   if (isLost) {
     const since = answeredAt === null ? "It has not answered yet." : `Everything below is as of ${clock(answeredAt)}.`;
-    setText(banner, `No contact with the worker for ${Math.floor(silentMs / 1000)} s. ${since}`);
+    setText(banner, `No contact with the worker for ${duration(Math.floor(silentMs / 1000) * 1000)}. ${since} The page goes on trying.`);
     setLevel("lost", "No contact");
     document.title = "No contact · Curb";
   }

@@ -1,59 +1,89 @@
 // The console: asks the worker how it is, and shows the answers.
 
+import { ask, isWaitingForToken } from "./api.js";
 import { BarChart, LineChart } from "./chart.js";
 import { byId, setText } from "./dom.js";
+import { Finder } from "./finder.js";
 import { Flow } from "./flow.js";
 import { compact, duration, perSecond, spaced } from "./format.js";
 import { showContact, showHealth } from "./health.js";
-import { showRefused, showSinks, showSources, showStages, showTiles } from "./panels.js";
+import { CellMap } from "./map.js";
+import { showSinks, showSources, showStages, showState, showTiles } from "./panels.js";
+import { NewestRows, Refusals } from "./records.js";
 import { Series, sum } from "./series.js";
+import { SqlBox } from "./sql.js";
+import { onEnter, start, view } from "./views.js";
 
 const STATUS_EVERY_MS = 1000;
 const HISTORY_EVERY_MS = 2000;
-const ANSWER_WITHIN_MS = 3000;
+const MAP_EVERY_MS = 5000;
+/// As many sources are shown with how far they are behind the clock.
+const BEHIND_MAX = 5;
 
 const series = new Series();
-const flow = new Flow(byId("flow"), byId("detail"), series);
+const flow = new Flow(series, (id) => finder.mark(id));
+const finder = new Finder(flow);
 const latency = new LineChart(byId("latency"), { label: "Latency", format: duration });
 const traffic = new LineChart(byId("traffic"), { label: "Traffic", format: perSecond });
+const behind = new LineChart(byId("behind"), { label: "Behind the clock", format: duration });
 const kinds = new BarChart(byId("kinds"), { label: "Actions by kind", format: compact });
+const rows = new NewestRows();
+const refusals = new Refusals();
+const map = new CellMap();
+const sql = new SqlBox();
 
 const openedAt = Date.now();
 let answeredAt = null;
 let status = null;
-
-async function ask(path) {
-  const response = await fetch(path, { signal: AbortSignal.timeout(ANSWER_WITHIN_MS), cache: "no-store" });
-  if (!response.ok) throw new Error(`${path} answered ${response.status}`);
-  return response.json();
-}
+let isTable = false;
+/// The box that the address names, until it is shown.
+let named = null;
 
 async function askStatus() {
   status = await ask("/api/status");
   answeredAt = Date.now();
   showHealth(status);
   showTiles(status, series);
-  showSources(status, series);
-  showSinks(status, series);
-  flow.update(status);
+  rows.offer(status);
+  showView();
+}
+
+/// Brings the view that is looked at up to date; the others are when they are entered.
+function showView() {
+  if (!status) return;
+  if (view === "overview") showState(status);
+  if (view === "sources") showSources(status, series);
+  if (view === "sql") sql.enter(status.sinks.map((sink) => sink.name));
+  if (view === "sinks") showSinks(status, series);
+  if (view === "flow") {
+    flow.update(status);
+    finder.update(status, isTable);
+    showNamed();
+  }
 }
 
 async function askHistory() {
   const since = series.since;
   series.merge(await ask(since === null ? "/api/history" : `/api/history?since=${since}`));
+  if (view === "overview") showCharts();
+}
+
+function showCharts() {
   latency.update(series, [
     { label: "p50", values: series.get("latency:p50_ms"), tone: 0 },
     { label: "p99", values: series.get("latency:p99_ms"), tone: 1 },
   ]);
   showKinds();
   showStages(series);
-  if (status) {
-    const all = (prefix, items) => sum(items.map((item) => series.get(`${prefix}:${item.name}`)));
-    traffic.update(series, [
-      { label: "read", values: all("in", status.sources), tone: 0 },
-      { label: "written", values: all("sink", status.sinks), tone: 2 },
-    ]);
-  }
+  if (!status) return;
+  const all = (prefix, items) => sum(items.map((item) => series.get(`${prefix}:${item.name}`)));
+  traffic.update(series, [
+    { label: "read", values: all("in", status.sources), tone: 0 },
+    { label: "written", values: all("sink", status.sinks), tone: 2 },
+  ]);
+  const lagOf = new Map(status.relations.map((r) => [r.name, r.watermark_lag_ms]));
+  const last = status.sources.filter((s) => lagOf.get(s.name) !== null).sort((a, b) => lagOf.get(b.name) - lagOf.get(a.name));
+  behind.update(series, last.slice(0, BEHIND_MAX).map(({ name }, i) => ({ label: name, values: series.get(`watermark:${name}`), tone: i })));
 }
 
 function showKinds() {
@@ -67,8 +97,17 @@ function showKinds() {
   kinds.update(series, lines);
   const sinks = [...new Set(names.map((name) => ofSink.get(name)[1]))];
   setText(byId("kinds-hint"), sinks.length > 0
-    ? `Rows written to ${sinks.join(" and ")}, in steps of 10 s.`
-    : "A sink with the option count_by = '<column>' is counted by that column’s values.");
+    ? `Rows written to ${sinks.join(" and ")}, every 10 s`
+    : "A sink with the option count_by = '<column>' is counted by that column’s values");
+}
+
+function showNamed() {
+  if (named === null) return;
+  const name = decodeURIComponent(named);
+  named = null;
+  if (isTable) chooseForm(false);
+  if (flow.isByStep) chooseDetail(false);
+  flow.focus(name);
 }
 
 /// Asks again and again, each time after the answer, and not while nobody looks.
@@ -78,7 +117,8 @@ function repeat(work, everyMs) {
       try {
         await work();
       } catch (error) {
-        console.warn(error.message);
+        // The banner says so when it lasts.
+        console.debug(error.message);
       }
     }
     setTimeout(turn, everyMs);
@@ -86,22 +126,53 @@ function repeat(work, everyMs) {
   turn();
 }
 
-byId("flow-rules").addEventListener("click", () => choose(false));
-byId("flow-steps").addEventListener("click", () => choose(true));
+function press(one, other, isOther) {
+  byId(one).setAttribute("aria-pressed", String(!isOther));
+  byId(other).setAttribute("aria-pressed", String(isOther));
+}
 
-function choose(isByStep) {
-  byId("flow-rules").setAttribute("aria-pressed", String(!isByStep));
-  byId("flow-steps").setAttribute("aria-pressed", String(isByStep));
+function chooseDetail(isByStep) {
+  press("flow-rules", "flow-steps", isByStep);
   flow.showSteps(isByStep);
 }
+
+function chooseForm(asTable) {
+  isTable = asTable;
+  press("flow-graph", "flow-table", asTable);
+  for (const id of ["flow-picture", "flow-bar", "flow-key", "flow-detail"]) byId(id).hidden = asTable;
+  byId("flow-relations").hidden = !asTable;
+  showView();
+}
+
+byId("flow-rules").addEventListener("click", () => chooseDetail(false));
+byId("flow-steps").addEventListener("click", () => chooseDetail(true));
+byId("flow-graph").addEventListener("click", () => chooseForm(false));
+byId("flow-table").addEventListener("click", () => chooseForm(true));
+
+onEnter("overview", () => {
+  showView();
+  showCharts();
+});
+onEnter("flow", () => {
+  named = location.hash.split("/")[1] ?? null;
+  showView();
+});
+onEnter("sources", showView);
+onEnter("sinks", showView);
+onEnter("map", () => map.enter());
+onEnter("sql", showView);
 
 document.addEventListener("visibilitychange", () => {
   // What was missed while nobody looked is no loss of contact.
   if (!document.hidden && answeredAt !== null) answeredAt = Date.now();
 });
+start();
 repeat(askStatus, STATUS_EVERY_MS);
 repeat(askHistory, HISTORY_EVERY_MS);
-repeat(async () => showRefused(await ask("/api/refused")), HISTORY_EVERY_MS);
+repeat(async () => refusals.show(await ask("/api/refused")), HISTORY_EVERY_MS);
+repeat(async () => rows.add(await ask(`/api/rows?after=${rows.newest}`)), HISTORY_EVERY_MS);
+repeat(() => map.ask(view === "map"), MAP_EVERY_MS);
 setInterval(() => {
-  if (!document.hidden) showContact(answeredAt, openedAt);
+  if (isWaitingForToken()) answeredAt = answeredAt === null ? null : Date.now();
+  else if (!document.hidden) showContact(answeredAt, openedAt);
 }, 500);

@@ -1,12 +1,14 @@
-// Key figures, stages, and the tables of sources, sinks and refused records.
+// Key figures, stages, and the tables of sources, sinks and state.
 
-import { sparkline } from "./chart.js";
-import { byId, el, setText, svg, table } from "./dom.js";
+import { byId, el, keepScroll, setText, svg, table } from "./dom.js";
 import { bytes, compact, count, duration, instant, NONE, perSecond, spaced } from "./format.js";
 import { sum } from "./series.js";
+import { sparkline } from "./spark.js";
 
 /// The stages of an epoch as they follow one another; others come behind.
 const STAGES = ["poll", "decode", "execute", "encode", "commit"];
+/// As many statements are listed by the state that they hold.
+const STATES_MAX = 8;
 
 /// The figures that an operator looks at first, with the line of the last ten minutes.
 export function showTiles(status, series) {
@@ -27,11 +29,11 @@ export function showTiles(status, series) {
       traffic(sinks, "sink"), 2],
     ["Latency p99", duration(latency.p99_ms ?? null), `p50 ${duration(latency.p50_ms ?? null)}, last minute`,
       series.get("latency:p99_ms"), 1],
-    ["Unread", lags.length > 0 ? compact(total(lags)) : NONE, "records wait in the sources",
+    ["Unread", lags.length > 0 ? compact(total(lags)) : NONE, "records wait in sources",
       sum(sources.map((name) => series.get(`lag:${name}`))), 3],
-    ["Late or rejected", count(refused[0] + refused[1]), `${count(refused[0])} late, ${count(refused[1])} rejected in 10 min`,
+    ["Late or rejected", count(refused[0] + refused[1]), `${count(refused[0])} late, ${count(refused[1])} rejected, 10 min`,
       sum([series.get("late"), series.get("rejected")]), 4],
-    ["State", bytes(state), `${compact(sumOf(status.relations, "state_rows"))} rows in memory`, null, 5],
+    ["State", bytes(state), `${compact(sumOf(status.relations, "state_rows"))} rows in memory`, series.get("state"), 5],
   ]);
 }
 
@@ -64,26 +66,47 @@ export function showStages(series) {
     svg("rect", { class: "tail tone0", y: 6, height: 2, width: width(stage.p99_ms) }));
   const rows = stages.map((s) => [spaced(s.stage), bar(s), duration(s.p50_ms), duration(s.p99_ms), duration(s.max_ms), count(s.n)]);
   const columns = ["Stage", "", "p50", "p99", "max", "times"].map((title, i) => ({ name: title, number: i > 1 }));
-  byId("stages").replaceChildren(table("Time of each stage of an epoch in the last minute", columns, rows, "No epoch in the last minute."));
+  keepScroll(byId("stages"), table("Time of each stage of an epoch in the last minute", columns, rows, "No epoch in the last minute."));
 }
+
+/// Which statements hold the most state.
+export function showState(status) {
+  const sizes = new Map();
+  for (const r of status.relations) {
+    const [held, rows] = sizes.get(r.definition) ?? [0, 0];
+    sizes.set(r.definition, [held + r.state_bytes, rows + r.state_rows]);
+  }
+  const greatest = [...sizes].filter(([, [held]]) => held > 0).sort(([, [a]], [, [b]]) => b - a).slice(0, STATES_MAX);
+  const total = status.relations.reduce((n, r) => n + r.state_bytes, 0);
+  const bar = (held) => svg("svg", { class: "stage-bar", height: 14, width: "100%", "aria-hidden": "true" },
+    svg("rect", { class: "track", y: 1, height: 12, width: "100%", rx: 2 }),
+    svg("rect", { class: "half tone5", y: 1, height: 12, width: `${((100 * held) / greatest[0][1][0]).toFixed(1)}%`, rx: 2 }));
+  const rows = greatest.map(([name, [held, n]]) => [flowLink(name), bar(held), bytes(held), count(n)]);
+  const columns = ["Statement", "", "Size", "Rows"].map((name, i) => ({ name, number: i > 1 }));
+  setText(byId("state-total"), bytes(total));
+  keepPlace(byId("state"), table("State by statement", columns, rows, "No state yet."));
+}
+
+/// A name that leads to its box in the flow.
+const flowLink = (name) => el("a", { href: `#flow/${encodeURIComponent(name)}` }, name);
 
 export function showSources(status, series) {
   const relation = new Map(status.relations.map((r) => [r.name, r]));
-  const columns = ["Source", "Read", "Per second", "Unread", "", "Watermark", "Behind the clock", "", "Duplicate", "Late", "Rejected"]
-    .map((name, i) => ({ name, number: [1, 2, 3, 6, 8, 9, 10].includes(i) }));
+  const columns = ["Source", "Per second", "Read", "Used", "Duplicate", "Late", "Rejected", "Unread", "", "Watermark", "Behind the clock", ""]
+    .map((name, i) => ({ name, number: [1, 2, 3, 4, 5, 6, 7, 10].includes(i) }));
   const rows = status.sources.map((source) => {
     const own = relation.get(source.name);
     const watermark = own?.watermark ? instant(Date.parse(own.watermark)) : NONE;
     return [
-      el("span", {}, source.name, " ", el("small", {}, own?.kind ?? "")),
-      count(source.read), perSecond(own?.rows_in_per_second), figure(source.lag, 1000),
+      el("span", {}, flowLink(source.name), " ", el("small", {}, own?.kind ?? "")),
+      perSecond(own?.rows_in_per_second), count(source.read), count(source.used), count(source.duplicate),
+      figure(source.late, 1), figure(source.rejected, 1), figure(source.lag, 1000),
       sparkline(series.get(`lag:${source.name}`), `Unread records of ${source.name} over time`, 3, 90, 20) ?? "",
       watermark, own?.watermark ? duration(own.watermark_lag_ms) : NONE,
       sparkline(series.get(`watermark:${source.name}`), `How far ${source.name} is behind the clock, over time`, 1, 90, 20) ?? "",
-      count(source.duplicate), figure(source.late, 1), figure(source.rejected, 1),
     ];
   });
-  keepScroll(byId("sources"), table("Sources", columns, rows, "The rules read no source."));
+  keepPlace(byId("sources-table"), table("Sources", columns, rows, "The rules read no source."));
 }
 
 /// A count that stands out from a limit on.
@@ -92,41 +115,30 @@ function figure(n, limit) {
 }
 
 export function showSinks(status, series) {
-  const columns = ["Sink", "Written", "Per second", "", "By kind", "State"].map((name, i) => ({ name, number: i === 1 || i === 2 }));
+  const columns = ["Sink", "Per second", "Written", "", "By kind", "State"].map((name, i) => ({ name, number: i === 1 || i === 2 }));
   const rows = status.sinks.map((sink) => {
     const own = status.relations.find((r) => r.name === sink.name);
     const kinds = Object.entries(sink.kinds).sort(([, a], [, b]) => b - a)
       .map(([kind, n]) => el("span", { class: "tag" }, spaced(kind), " ", el("b", {}, count(n))));
     return [
-      sink.name, count(sink.rows), perSecond(own?.rows_out_per_second),
-      sparkline(series.get(`sink:${sink.name}`), `Records of ${sink.name} over time`, 2, 90, 20) ?? "",
+      flowLink(sink.name), perSecond(own?.rows_out_per_second), count(sink.rows),
+      (sink.rows > 0 && sparkline(series.get(`sink:${sink.name}`), `Records of ${sink.name} over time`, 2, 90, 20)) || "",
       kinds.length > 0 ? el("span", { class: "tags" }, kinds) : "",
       sinkState(sink),
     ];
   });
-  keepScroll(byId("sinks"), table("Sinks", columns, rows, "The rules write no sink."));
+  keepPlace(byId("sinks-table"), table("Sinks", columns, rows, "The rules write no sink."));
 }
 
 function sinkState(sink) {
   const waiting = sink.waiting > 0 ? `${count(sink.waiting)} keys wait` : null;
   if (sink.paused) return el("b", { class: "notable" }, `paused: ${sink.paused}${waiting ? `, ${waiting}` : ""}`);
-  return waiting ?? "writing";
+  return waiting ?? (sink.rows > 0 ? "writing" : el("span", { class: "hint" }, "nothing yet"));
 }
 
-/// The newest late and rejected records. What they hold is text, whatever it looks like.
-export function showRefused(records) {
-  const columns = ["Time", "Source", "Partition", "Offset", "Fate", "Reason", "Length", "Begins with"]
-    .map((name, i) => ({ name, number: [2, 3, 6].includes(i) }));
-  const rows = records.map((r) => [
-    instant(r.at_ms), r.relation, String(r.partition), String(r.offset), el("span", { class: `fate ${r.fate === "late" ? "late" : "rejected"}` }, r.fate),
-    r.reason, bytes(r.length), r.raw === null ? el("i", {}, r.length > 0 ? "withheld" : "no value") : el("code", {}, r.raw),
-  ]);
-  keepScroll(byId("refused"), table("Newest late and rejected records", columns, rows, "None. Every record could be used."));
-}
-
-/// Shows another table in a box without moving what its reader looks at.
-function keepScroll(root, content) {
-  const { scrollLeft, scrollTop } = root;
-  root.replaceChildren(content);
-  Object.assign(root, { scrollLeft, scrollTop });
+/// Another table in the place of one, with the scroll and the focus of its reader.
+function keepPlace(root, content) {
+  const focused = root.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  keepScroll(root, content);
+  if (focused !== null) [...root.querySelectorAll("a")].find((a) => a.getAttribute("href") === focused)?.focus({ preventScroll: true });
 }

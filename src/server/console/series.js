@@ -56,6 +56,7 @@ function* columnsOf(answer) {
   yield ["late", answer.late, 0];
   yield ["rejected", answer.rejected, 0];
   yield ["restarts", answer.restarts, 0];
+  yield ["state", answer.state_bytes ?? [], null];
   for (const quantile of ["p50_ms", "p99_ms", "max_ms", "n"]) {
     yield [`latency:${quantile}`, answer.latency.map((step) => step[quantile]), null];
   }
