@@ -156,6 +156,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Test(_) => log::to_stderr("off", LogForm::Text),
         _ => log::to_stderr("warn", LogForm::Text),
     };
+    for property in configuration.exposed_secrets() {
+        tracing::warn!(
+            property,
+            "a secret that is given with -X can be seen by everybody on this machine who lists processes: name a file that \
+             holds it under [kafka.property_files] in the --config file, or use the environment"
+        );
+    }
     let outcome = match &cli.command {
         Command::Check(args) => check::run(args),
         Command::Config(args) => config::run(args, &configuration),
