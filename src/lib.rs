@@ -48,6 +48,9 @@
 //!   would fail for what a row holds are null (`plan/forgiving.rs`), and where one fails all the same, that row is left out.
 //! - **Where a row comes from is derived, not kept.** The audit trail (`engine/audit.rs`) says what had been read when it left;
 //!   `curb why` runs the rules over fewer and fewer of those records, as long as the row stays (`testing/derivation.rs`).
+//! - **A query sees one epoch.** Who asks a running worker (`engine/adhoc`) has rows copied between two epochs (`engine/lookup.rs`);
+//!   views are computed from them beside the worker, by the same operators as at a restore, and PRIVATE values are masked
+//!   before the query runs.
 //!
 //! # Layers
 //!
@@ -82,7 +85,7 @@ pub mod catalog;
 pub mod plan;
 /// Layer 4: a pipeline while it lives.
 pub mod engine;
-/// Layer 5: HTTP: health, measurements, status, and the console page.
+/// Layer 5: HTTP: health, measurements, status, answers to SQL, and the console page; who may ask.
 pub mod server;
 /// Layer 5: tests of rule packs, and what stands in for the roadside.
 pub mod testing;

@@ -16,11 +16,14 @@ mod replay;
 mod run;
 mod service;
 mod settings;
+mod shell;
 mod simulate;
+mod sql;
 mod state;
 mod test;
 mod trace;
 mod why;
+mod worker_client;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -53,7 +56,9 @@ enum Command {
     Resume(pause::PauseArgs),
     // Boxed: it has many options.
     Run(Box<run::RunArgs>),
+    Shell(shell::ShellArgs),
     Simulate(simulate::SimulateArgs),
+    Sql(sql::SqlArgs),
     State(state::StateArgs),
     Test(test::TestArgs),
     Why(why::WhyArgs),
@@ -151,6 +156,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Test(_) => log::to_stderr("off", LogForm::Text),
         _ => log::to_stderr("warn", LogForm::Text),
     };
+    for property in configuration.exposed_secrets() {
+        tracing::warn!(
+            property,
+            "a secret that is given with -X can be seen by everybody on this machine who lists processes: name a file that \
+             holds it under [kafka.property_files] in the --config file, or use the environment"
+        );
+    }
     let outcome = match &cli.command {
         Command::Check(args) => check::run(args),
         Command::Config(args) => config::run(args, &configuration),
@@ -162,7 +174,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Replay(args) => replay::run(args),
         Command::Resume(args) => pause::run(args, pause::Wish::Resume),
         Command::Run(args) => run::run(args, &configuration),
+        Command::Shell(args) => shell::run(args),
         Command::Simulate(args) => simulate::run(args),
+        Command::Sql(args) => sql::run(args),
         Command::State(args) => state::run(args, &configuration),
         Command::Test(args) => test::run(args),
         Command::Why(args) => why::run(args, &configuration),

@@ -5,16 +5,15 @@
 //! into only after its checksum agreed.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
 
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::CompressionType;
-use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use arrow::record_batch::RecordBatch;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::ipc_stream::read_batch;
 use super::worker::LoggedControl;
 use crate::stream::Delta;
 
@@ -276,8 +275,7 @@ fn decode_body(body: &[u8]) -> Result<(Header, Option<RecordBatch>), DeltaError>
     if rest.is_empty() {
         return Ok((header, None));
     }
-    let mut reader = StreamReader::try_new(Cursor::new(rest), None)?;
-    Ok((header, reader.next().transpose()?))
+    Ok((header, read_batch(rest)?))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod lanes;
 mod newest;
 mod overlap;
 mod interval;
+mod ipc_stream;
 mod kinds;
 mod lookup;
 mod record_columns;

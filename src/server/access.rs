@@ -9,7 +9,7 @@
 //!
 //! Browsers are not to be used against their owner. A POST that a browser says comes from another site's page is refused, and
 //! so is one of a caller on this machine under a foreign host name, which is how a page reaches a server that trusts its
-//! machine (DNS rebinding). Programs say nothing of the kind, and need no header.
+//! machine (DNS rebinding). What a proxy hands on is not from this machine. Programs say nothing of the kind, and need no header.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -101,7 +101,7 @@ impl Access {
         if is_post && is_of_another_site(headers) {
             return Err(Refusal::forbidden("the request comes from the page of another site"));
         }
-        let is_local = peer.to_canonical().is_loopback();
+        let is_local = peer.to_canonical().is_loopback() && !is_forwarded(headers);
         if is_local
             && wish == Wish::Control
             && self.user_header.is_none()
@@ -227,6 +227,13 @@ fn is_of_another_site(headers: &HeaderMap) -> bool {
         (None, Some(origin)) => origin.split_once("://").map(|(_, host)| host) != text("host"),
         (None, None) => false,
     }
+}
+
+/// Whether a proxy hands on what somebody else asks. A proxy on this machine does not make its callers ones of this machine.
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"]
+        .iter()
+        .any(|name| headers.contains_key(*name))
 }
 
 /// Refuses what was sent to this machine under a name that is not its own.
@@ -359,6 +366,8 @@ mod tests {
         let named = ("x-forwarded-user", "anna");
         let open = access(false, false, false);
         assert_eq!(codes(&open, &[]), [[200, 200, 200], [200, 403, 403]]);
+
+        assert_eq!(codes(&open, &[("x-forwarded-for", "203.0.113.9")]), [[200, 403, 403]; 2]);
 
         let with_tokens = access(true, false, false);
         assert_eq!(codes(&with_tokens, &[]), [[401, 401, 200], [401, 401, 401]]);

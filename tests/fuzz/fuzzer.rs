@@ -5,18 +5,29 @@
 
 mod targets;
 
-use std::sync::OnceLock;
+use std::panic;
+use std::sync::{Mutex, OnceLock};
 
 use libfuzzer_sys::fuzz_target;
 use targets::{TARGETS, Target};
 
 static TARGET: OnceLock<Target> = OnceLock::new();
+static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
+
+/// The target. A panic that somebody catches is no finding, so the fuzzer's own hook, which ends the program, gives way.
+fn chosen() -> Target {
+    panic::set_hook(Box::new(|info| *LAST_PANIC.lock().unwrap() = info.to_string()));
+    let name = std::env::var("CURB_FUZZ_TARGET").unwrap_or_default();
+    TARGETS.into_iter().find(|(known, _)| *known == name).unwrap_or_else(|| {
+        eprintln!("CURB_FUZZ_TARGET={name} is none of {:?}", TARGETS.map(|(known, _)| known));
+        std::process::exit(2)
+    })
+}
 
 fuzz_target!(|data: &[u8]| {
-    let (_, run) = TARGET.get_or_init(|| {
-        let name = std::env::var("CURB_FUZZ_TARGET").unwrap_or_default();
-        let found = TARGETS.into_iter().find(|(known, _)| *known == name);
-        found.unwrap_or_else(|| panic!("CURB_FUZZ_TARGET={name} is none of {:?}", TARGETS.map(|(known, _)| known)))
-    });
-    run(data);
+    let (_, run) = TARGET.get_or_init(chosen);
+    if panic::catch_unwind(|| run(data)).is_err() {
+        eprintln!("{}", LAST_PANIC.lock().unwrap());
+        std::process::abort();
+    }
 });

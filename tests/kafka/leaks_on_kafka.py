@@ -258,6 +258,8 @@ class LeaksOnKafka(unittest.TestCase):
         configs = {
             "a line that is not TOML": f"[kafka.properties]\n'sasl.password' = '{new('unterminated')}\n",
             "a secret where none belongs": f"password = '{new('unknown key')}'\n",
+            "a secret instead of a number": f"shards = '{new('wrong type of a setting')}'\n",
+            "a secret instead of a table": f"[kafka]\nproperties = '{new('wrong type of a table')}'\n",
             "a secret in a list": f"[kafka.properties]\n'sasl.password' = ['{new('list')}']\n",
             "a property that does not exist": f"[kafka.properties]\n'sasl.pasword' = '{new('misspelt property')}'\n",
             "a broken key": f"[kafka.properties]\n'ssl.key.pem' = '''{pem}'''\n'security.protocol' = 'ssl'\n",
@@ -272,6 +274,19 @@ class LeaksOnKafka(unittest.TestCase):
             self.assertNotEqual(worker.wait(90), 0, what)
             self.clean(what, rig.log())
             self.assertIn("error: ", rig.log(), what)
+        exposed = subprocess.run([PLACE.curb, "state", "list", "--brokers", "127.0.0.1:1", "--pipeline", "none", "-X",
+                                  f"sasl.password={new('secret of an argument')}"], capture_output=True, timeout=90, check=False)
+        self.assertIn(b"a secret that is given with -X can be seen", exposed.stderr)
+        self.clean("a secret given as an argument", exposed.stdout + exposed.stderr)
+        with open(os.path.join(rig.dir, "secret"), "w", encoding="utf-8") as file:
+            file.write(new("secret in a file of its own") + "\n")
+        with open(os.path.join(rig.dir, "good.toml"), "w", encoding="utf-8") as file:
+            file.write("[kafka.property_files]\n'sasl.password' = 'secret'\n[kafka.properties]\n"
+                       f"'ssl.key.password' = '{new('secret that is shown')}'\n")
+        shown = subprocess.run([PLACE.curb, "config", "show", "--config", os.path.join(rig.dir, "good.toml")], capture_output=True,
+                               timeout=60, check=False, env={**os.environ, "CURB_KAFKA_SASL_USERNAME": "u"})
+        self.assertIn(b"sasl.password", shown.stdout + shown.stderr)
+        self.clean("the settings shown", shown.stdout + shown.stderr)
         outcomes = {
             "a flag that is no property": ["run", rig.pack, "-X", f"{new('flag')}"],
             "a property without a name": ["run", rig.pack, "-X", f"={new('nameless')}"],

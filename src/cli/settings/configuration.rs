@@ -44,6 +44,15 @@ pub(in crate::cli) struct Configuration {
     pub(in crate::cli) unknown_variables: Vec<String>,
 }
 
+impl Configuration {
+    /// The properties that are secrets and were given as arguments, which other users of the machine can see.
+    pub(in crate::cli) fn exposed_secrets(&self) -> impl Iterator<Item = &str> {
+        let is_exposed =
+            |(name, given): &(&String, &Given)| properties::is_secret(name) && matches!(given.origin, Origin::Flag(_));
+        self.properties.iter().filter(is_exposed).map(|(name, _)| name.as_str())
+    }
+}
+
 /// Why a command line is not run.
 #[derive(Debug)]
 pub(in crate::cli) enum Refused {

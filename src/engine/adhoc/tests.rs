@@ -47,6 +47,7 @@ struct World {
     worker: Worker,
     queries: Queries,
     topics: MemoryTopics,
+    stop: Arc<AtomicBool>,
 }
 
 impl World {
@@ -75,9 +76,9 @@ impl World {
             pause_streams_while_loading: false,
             ..WorkerOptions::live(ShardCount(n_shards))
         };
-        let worker = Worker::new(pipeline.clone(), ends, options, stop).unwrap();
+        let worker = Worker::new(pipeline.clone(), ends, options, stop.clone()).unwrap();
         let queries = Queries::new(catalog, pipeline, n_shards, worker.status(), limits);
-        let mut world = Self { worker, queries, topics };
+        let mut world = Self { worker, queries, topics, stop };
         for (id, name, born, town) in [
             ("a", "Anna", "1990-01-01", "Deqing"),
             ("b", "Bo", "1991-02-02", "Deqing"),
@@ -112,6 +113,8 @@ impl World {
     }
 
     fn run(&mut self) {
+        // The source sets it when nothing is left to read.
+        self.stop.store(false, Ordering::Relaxed);
         self.worker.run().unwrap();
     }
 
