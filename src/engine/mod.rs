@@ -35,7 +35,7 @@ mod watermark;
 mod worker;
 
 pub use adhoc::{Answer, AsOf, Queries, QueryError, QueryLimits, QueryTrouble, ReadableRelation};
-pub use audit::{AuditOptions, AuditRecord, AuditedEpoch, AuditedRow, BrokenTrail, GENESIS, read_trail};
+pub use audit::{AuditOptions, AuditRecord, AuditedEpoch, AuditedRow, BrokenTrail, GENESIS, TrailReader, read_trail};
 pub use cells::{MapCell, MapCells, MapLayer};
 pub use dataflow::{Dataflow, DataflowError, EpochRun, EpochTimes, Reached};
 pub use delta::{DeltaCodec, DeltaError, EpochRecord, Logged, LoggedPipeline, LoggedRelation, PartitionRecord};
@@ -57,4 +57,6 @@ pub use state_view::{PrivateColumns, RelationSummary, StateSummary, StateView, s
 pub use status::{LatencyStatus, PartitionLag, Phase, RelationStatus, SinkStatus, SourceStatus, Status, StatusBoard};
 pub use upkeep::UpkeepOptions;
 pub use watermark::Watermarks;
-pub use worker::{Clock, Command, EmitFrom, Ended, Ends, LoggedControl, Worker, WorkerError, WorkerOptions};
+pub use worker::{
+    Clock, Command, EmitFrom, Ended, Ends, LoggedControl, SchemaError, Worker, WorkerError, WorkerOptions,
+};

@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 
 use super::retention::Retention;
 use super::segment::Segment;
-use crate::catalog::{Format, Headers, Rate, RelationKind, SourceDefinition};
+use crate::catalog::{FormatSpec, Headers, Rate, RelationKind, SourceDefinition};
 use crate::operators::{
     BucketWindowSpec, ChangesSpec, ConstantSpec, DeduplicateSpec, FinalRowsSpec, FirstRowSpec, FrozenRowsSpec,
     IntervalJoinSpec, LookupJoinSpec, Operator, OperatorError, PaceSpec, RunningWindowSpec, SourceTableSpec,
@@ -32,6 +32,8 @@ pub struct Pipeline {
     pub retention: Retention,
     /// By name of a source, a definition or what reads its changes, the columns of its rows that hold values of PRIVATE columns.
     pub private: BTreeMap<String, BTreeSet<String>>,
+    /// For each such column the PRIVATE columns of sources, `relation.column`, whose values it holds.
+    pub private_origins: BTreeMap<String, BTreeMap<String, BTreeSet<Arc<str>>>>,
 }
 
 /// One relation: an operator, what it reads, and what is known of its rows.
@@ -206,7 +208,7 @@ pub struct SinkPlan {
     /// The topic.
     pub topic: String,
     /// How records look.
-    pub format: Format,
+    pub format: FormatSpec,
     /// Which headers are written.
     pub headers: Headers,
     /// Whether the sink deletes (a sink over a table) or only appends.
