@@ -2,9 +2,10 @@
 //!
 //! # The way of a record
 //!
-//! `kafka/source.rs` polls raw records, `format/json` decodes the columns in use, a segment (a stateless DataFusion plan,
+//! `kafka/source.rs` polls raw records, `format/` decodes the columns in use (`format/json` by a way of its own, what else there
+//! is by `format/rows.rs`), a segment (a stateless DataFusion plan,
 //! `plan/segment.rs`) filters and projects, an operator (`operators/`) with its state computes what changed,
-//! `format/json` encodes the rows of the sinks, and `kafka/sink.rs` commits outputs, logged state and input offsets in one
+//! `format/` encodes the rows of the sinks, and `kafka/sink.rs` commits outputs, logged state and input offsets in one
 //! transaction. `engine/worker.rs` names these steps, in this order, in one function. The tests run the same
 //! loop with memory at its ends (`local/`), a replay the same steps with files; as it logs nothing, its epochs overlap
 //! (`engine/overlap.rs`): while one is written, the next are computed and another is read.
@@ -48,6 +49,9 @@
 //!   would fail for what a row holds are null (`plan/forgiving.rs`), and where one fails all the same, that row is left out.
 //! - **A setting has one place.** A field of `cli/settings.rs` is its flag, its variable and its key in the file; what the file says
 //!   arrives as the flag would, and where each value came from can be shown.
+//! - **A record waits for its schema.** Records that carry the number of a schema are decoded when the registry has told it; until then
+//!   they wait as they came (`engine/worker/preparing.rs`) while the source is polled on, and none is rejected because the
+//!   registry is away. Fields become columns by name, once a schema (`format/avro/resolve.rs`), never silently null.
 //! - **Where a row comes from is derived, not kept.** The audit trail (`engine/audit.rs`) says what had been read when it left;
 //!   `curb why` runs the rules over fewer and fewer of those records, as long as the row stays (`testing/derivation.rs`).
 //! - **A query sees one epoch.** Who asks a running worker (`engine/adhoc`) has rows copied between two epochs (`engine/lookup.rs`);

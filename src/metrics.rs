@@ -85,6 +85,7 @@ fn describe_pipeline() {
         "Transactional producers replaced because their state was in doubt"
     );
     describe_counter!("curb_restarts_total", "Epochs dropped, after which the state was restored");
+    describe_gauge!("curb_waiting_for_schemas", "1 while records wait for a schema registry that does not answer");
     describe_gauge!("curb_loaded", "1 if all tables have been read to the end noted at start");
     describe_gauge!(
         "curb_pack_info",
@@ -284,6 +285,11 @@ pub fn count_restart() {
 /// Whether the first load is complete.
 pub fn set_loaded(loaded: bool) {
     gauge!("curb_loaded").set(f64::from(u8::from(loaded)));
+}
+
+/// Whether records wait for a schema registry that does not answer.
+pub fn set_waiting_for_schemas(waits: bool) {
+    gauge!("curb_waiting_for_schemas").set(f64::from(u8::from(waits)));
 }
 
 /// What a running pipeline is; all of it in labels that never change while it runs.

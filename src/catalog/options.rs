@@ -2,7 +2,6 @@
 
 use datafusion::sql::sqlparser::ast;
 
-use super::Format;
 use super::duration::{DurationError, parse_duration_ms, parse_rate};
 use crate::dialect::{Diagnostic, OptionValue, PackOption, Span, codes};
 
@@ -28,6 +27,15 @@ const OPTIONS: &[(&str, &[Owner], &str)] = {
         ("path", &[SourceStream, SourceTable], "sources"),
         ("watch", &[SourceTable], "source tables that are files"),
         ("format", &[SourceStream, SourceTable, Sink], "sources and sinks"),
+        ("key_format", &[SourceTable, Sink], "source tables and sinks; the key of a stream is not looked at"),
+        ("delimiter", &[SourceStream, SourceTable, Sink], "sources and sinks in format 'csv'"),
+        ("null_literal", &[SourceStream, SourceTable, Sink], "sources and sinks in format 'csv'"),
+        ("schema_file", &[SourceStream, SourceTable, Sink], "sources and sinks in Avro or Protobuf"),
+        ("message", &[SourceStream, SourceTable, Sink], "sources and sinks in Protobuf"),
+        ("missing_columns", &[SourceStream, SourceTable], "sources whose records have a schema"),
+        ("epoch_unit", &[SourceTable], "source tables in format 'debezium-json'"),
+        ("subject", &[Sink], "sinks whose schema is registered"),
+        ("auto_register", &[Sink], "sinks whose schema is registered"),
         ("event_time", &[SourceStream, SourceTable], "sources; a query keeps the event time of what it reads"),
         ("watermark_delay", &[SourceStream, SourceTable], "sources; a query takes `allowed_lateness`"),
         ("idle_timeout", &[SourceStream, SourceTable], "sources"),
@@ -205,11 +213,6 @@ impl<'a> OptionReader<'a> {
         let option = self.given(name)?;
         self.refuse(option, &format!("cannot be '{}'", short(text)), hint);
         None
-    }
-
-    /// The format; JSON unless another is given.
-    pub(super) fn format(&mut self) -> Format {
-        self.choice("format", &[("json", Format::Json)]).unwrap_or(Format::Json)
     }
 
     /// The topic; by default the relation's name with hyphens.

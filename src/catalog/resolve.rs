@@ -1,6 +1,7 @@
 //! From statements to the catalog: names, types, keys and options checked.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono_tz::Tz;
 
@@ -9,6 +10,7 @@ use super::options::short;
 use super::query::resolve_query;
 use super::source::resolve_source;
 use crate::dialect::{Diagnostic, Kind, Name, Span, Statement, StatementKind, codes};
+use crate::functions::PseudonymKeys;
 
 /// Resolves the statements of a pack. All findings are returned, in order of their places, not only the first.
 ///
@@ -24,7 +26,8 @@ pub fn resolve_all(statements: Vec<Statement>, time_zone: Option<Tz>) -> (Catalo
     let declared_zone = resolve_zone(&statements, &mut findings);
     let time_zone = time_zone.or(declared_zone).unwrap_or(Tz::UTC);
     check_names(&statements, &mut findings);
-    let mut catalog = Catalog { time_zone, sources: Vec::new(), queries: Vec::new() };
+    let pseudonym_keys = Arc::new(PseudonymKeys::of_tests());
+    let mut catalog = Catalog { time_zone, sources: Vec::new(), queries: Vec::new(), pseudonym_keys };
     for statement in statements {
         match statement.kind {
             StatementKind::SetTimeZone { .. } => {}

@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 
 use super::options::{OptionReader, Owner, did_you_mean, short};
 use super::types::resolve_type;
-use super::{Column, FileFormat, Format, RelationKind, SourceDefinition};
+use super::{Column, FileFormat, FormatSpec, RelationKind, SourceDefinition};
 use crate::dialect::{ColumnDefinition, ConstraintKind, CreateSource, Diagnostic, Kind, Span, codes};
 
 /// How long a partition must be silent by default before it is idle.
@@ -76,7 +76,7 @@ pub(super) fn resolve_source(
         kind: if is_table { RelationKind::Table } else { RelationKind::Stream },
         key,
         topic,
-        format: if path.is_some() { Format::Json } else { reader.format() },
+        format: if path.is_some() { FormatSpec::default() } else { reader.format() },
         file: path.as_ref().map(PathBuf::from),
         path,
         file_format,
@@ -282,6 +282,16 @@ fn path(reader: &mut OptionReader<'_>) -> Option<(String, FileFormat)> {
             "Name a file `.csv`, `.ndjson`, `.json` or `.parquet`, or say its `format`.",
         ),
         _ => {}
+    }
+    for of_records in
+        ["key_format", "delimiter", "null_literal", "schema_file", "message", "missing_columns", "epoch_unit"]
+    {
+        reader.check_conflict(
+            true,
+            "path",
+            of_records,
+            "It says how records of a topic look; leave it out for a file.",
+        );
     }
     reader.check_conflict(true, "path", "topic", "A source reads a file or a topic; leave out one of the two.");
     Some((path.to_owned(), given.or(by_extension).unwrap_or(FileFormat::Ndjson)))

@@ -3,7 +3,9 @@
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::Arc;
 
+use anyhow::Context;
 use chrono_tz::Tz;
 
 use super::run::topics::private_sinks;
@@ -11,6 +13,7 @@ use super::{Failure, OutputForm, print};
 use crate::catalog::{Catalog, SourceDefinition, resolve_all};
 use crate::dialect::{Diagnostic, Pack, codes, findings, parse, render, render_styled};
 use crate::engine::AuditOptions;
+use crate::functions::PseudonymKeys;
 use crate::plan::{Pipeline, UNKNOWN_COLUMN, UNKNOWN_RELATION, plan};
 
 /// A pack that was read and planned.
@@ -23,12 +26,30 @@ pub(super) struct Loaded {
 
 /// Reads and plans a pack. `time_zone` overrides that of the pack.
 pub(super) fn load(path: &Path, time_zone: Option<Tz>, form: OutputForm) -> Result<Loaded, Failure> {
-    read(path, time_zone, form).map(|(loaded, _)| loaded)
+    read(path, time_zone, form, None).map(|(loaded, _)| loaded)
+}
+
+/// The same with the keys of pseudonyms, which a pack without pseudonyms does not need.
+pub(super) fn load_with_keys(
+    path: &Path,
+    time_zone: Option<Tz>,
+    form: OutputForm,
+    keys: PseudonymKeys,
+) -> Result<Loaded, Failure> {
+    read(path, time_zone, form, Some(keys)).map(|(loaded, _)| loaded)
+}
+
+/// Reads a file of keys; without one there are none.
+pub(super) fn pseudonym_keys(path: Option<&Path>) -> Result<PseudonymKeys, Failure> {
+    let Some(path) = path else { return Ok(PseudonymKeys::none()) };
+    let name = || format!("keys of pseudonyms, file `{}`", path.display());
+    let text = fs::read_to_string(path).with_context(name).map_err(Failure::Configuration)?;
+    PseudonymKeys::parse(&text).with_context(name).map_err(Failure::Configuration)
 }
 
 /// The same, and refuses a pack whose tables are files that are not there.
 pub(super) fn load_with_files(path: &Path, time_zone: Option<Tz>, form: OutputForm) -> Result<Loaded, Failure> {
-    let (loaded, pack) = read(path, time_zone, form)?;
+    let (loaded, pack) = read(path, time_zone, form, None)?;
     let missing = missing_files(&loaded.catalog);
     if !missing.is_empty() {
         print_findings(&missing, &pack, form)?;
@@ -57,8 +78,13 @@ pub(super) fn missing_files(catalog: &Catalog) -> Vec<Diagnostic> {
     catalog.sources.iter().filter_map(missing).collect()
 }
 
-fn read(path: &Path, time_zone: Option<Tz>, form: OutputForm) -> Result<(Loaded, Pack), Failure> {
-    let Read { pack, compiled } = examine(path, time_zone).map_err(Failure::Configuration)?;
+fn read(
+    path: &Path,
+    time_zone: Option<Tz>,
+    form: OutputForm,
+    keys: Option<PseudonymKeys>,
+) -> Result<(Loaded, Pack), Failure> {
+    let Read { pack, compiled } = examine_with_keys(path, time_zone, keys).map_err(Failure::Configuration)?;
     match compiled {
         Ok(loaded) => Ok((loaded, pack)),
         Err(diagnostics) => {
@@ -76,9 +102,13 @@ pub(super) struct Read {
 
 /// Reads and plans a pack, and prints nothing.
 pub(super) fn examine(path: &Path, time_zone: Option<Tz>) -> anyhow::Result<Read> {
+    examine_with_keys(path, time_zone, None)
+}
+
+fn examine_with_keys(path: &Path, time_zone: Option<Tz>, keys: Option<PseudonymKeys>) -> anyhow::Result<Read> {
     let pack = Pack::read(path)?;
     let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
-    let compiled = compile(&pack, folder, time_zone);
+    let compiled = compile(&pack, folder, time_zone, keys);
     Ok(Read { pack, compiled })
 }
 
@@ -87,11 +117,18 @@ pub(super) fn audit_options(loaded: &Loaded) -> AuditOptions {
     AuditOptions { pack_sha256: loaded.pack_sha256.clone(), private_sinks: private_sinks(&loaded.catalog) }
 }
 
-fn compile(pack: &Pack, folder: &Path, time_zone: Option<Tz>) -> Result<Loaded, Vec<Diagnostic>> {
+fn compile(
+    pack: &Pack,
+    folder: &Path,
+    time_zone: Option<Tz>,
+    keys: Option<PseudonymKeys>,
+) -> Result<Loaded, Vec<Diagnostic>> {
     let (statements, mut diagnostics) = parse(pack);
     let (mut catalog, found) = resolve_all(statements, time_zone);
     catalog.set_folder(folder);
+    catalog.pseudonym_keys = keys.map_or(catalog.pseudonym_keys, Arc::new);
     diagnostics.extend(found);
+    diagnostics.extend(catalog.read_schema_files(folder));
     match plan(&catalog) {
         Ok(pipeline) if diagnostics.is_empty() => {
             return Ok(Loaded { catalog, pipeline, pack_sha256: pack.sha256() });

@@ -13,6 +13,7 @@ mod http_args;
 mod load;
 mod log;
 mod pause;
+mod registry_args;
 mod replay;
 mod run;
 mod service;

@@ -14,7 +14,7 @@ use chrono_tz::Tz;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::load::{audit_options, load};
+use super::load::{audit_options, load_with_keys, pseudonym_keys};
 use super::{Failure, OutputForm, print};
 use crate::engine::{Replay, ReplayError, ReplayOptions, ReplayProgress};
 use crate::local::Summary;
@@ -43,13 +43,17 @@ pub(super) struct ReplayArgs {
     /// Write the audit trail of all rows to curb-audit.ndjson
     #[arg(long)]
     audit: bool,
+    /// A file with the keys of `pseudonym`, a line `id = key` each in hexadecimal digits or Base64, and `active = id`
+    #[arg(long, value_name = "FILE", env = "CURB_PSEUDONYM_KEYS")]
+    pseudonym_keys: Option<PathBuf>,
     /// How to print the summary
     #[arg(long, value_enum, default_value_t)]
     output: OutputForm,
 }
 
 pub(super) fn run(args: &ReplayArgs) -> Result<(), Failure> {
-    let loaded = load(&args.pack, args.time_zone, args.output)?;
+    let keys = pseudonym_keys(args.pseudonym_keys.as_deref())?;
+    let loaded = load_with_keys(&args.pack, args.time_zone, args.output, keys)?;
     let audit = args.audit.then(|| audit_options(&loaded));
     let pipeline = Arc::new(loaded.pipeline);
     let options = ReplayOptions {

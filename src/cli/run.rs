@@ -11,7 +11,8 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::load::{Loaded, audit_options, load, missing_files};
+use super::load::{Loaded, audit_options, load_with_keys, missing_files, pseudonym_keys};
+use super::registry_args::schema_registry;
 use super::service::{Service, on_thread, panicked, source_failure};
 use super::settings::{Configuration, SettingsArgs};
 use super::{Failure, OutputForm, log};
@@ -19,6 +20,7 @@ use crate::catalog::Catalog;
 use crate::engine::{
     AuditOptions, EmitFrom, Ended, Queries, QueryLimits, SourceCounts, Status, StatusBoard, WorkerOptions,
 };
+use crate::format::SchemaRegistry;
 use crate::kafka::{self, Connection, Settings};
 use crate::local::SnapshotDir;
 use crate::metrics::{self, PackInfo};
@@ -54,13 +56,15 @@ struct RunSettings {
     until_caught_up: bool,
     audit: Option<AuditOptions>,
     emit_from: EmitFrom,
+    registry: Option<Arc<SchemaRegistry>>,
 }
 
 pub(super) fn run(args: &RunArgs, configuration: &Configuration) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     // Before anything that takes time: a large pack takes a moment to plan, and who is told to end then ends well.
     let signals = runtime.block_on(async { Signals::new() })?;
-    let loaded = load(&args.pack, args.settings.time_zone, OutputForm::Text)?;
+    let keys = pseudonym_keys(args.settings.pseudonym_keys.as_deref())?;
+    let loaded = load_with_keys(&args.pack, args.settings.time_zone, OutputForm::Text, keys)?;
     let settings = settings(&args.settings, configuration, &loaded)?;
     need_files(&loaded)?;
     let outcome = runtime.block_on(serve(loaded, settings, signals));
@@ -87,6 +91,7 @@ fn settings(args: &SettingsArgs, configuration: &Configuration, loaded: &Loaded)
         until_caught_up: args.until_caught_up,
         audit,
         emit_from: args.emit_from,
+        registry: schema_registry(&args.schema_registry, &loaded.catalog)?,
     })
 }
 
@@ -149,6 +154,7 @@ async fn serve(loaded: Loaded, settings: RunSettings, mut signals: Signals) -> R
     options.upkeep.snapshots = settings.state_dir.as_deref().map(|dir| SnapshotDir::new(dir, pipeline_name));
     options.emit_from = settings.emit_from;
     options.audit = settings.audit.clone();
+    options.registry = settings.registry.clone();
     if settings.http.address.is_some() || settings.http.health.is_some() {
         server::collect_measurements().map_err(|e| Failure::Configuration(e.into()))?;
     }

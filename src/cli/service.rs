@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 
 use super::Failure;
 use crate::engine::{
-    Ended, Ends, RestoreError, Status, StatusBoard, Worker, WorkerError, WorkerOptions, file_tables, header_readers,
-    with_shared_topics,
+    Ended, Ends, RestoreError, SchemaError, Status, StatusBoard, Worker, WorkerError, WorkerOptions, file_tables,
+    header_readers, with_shared_topics,
 };
 use crate::kafka::Connection;
 use crate::local::WithFileTables;
@@ -100,6 +100,7 @@ pub(super) fn worker_failure(error: WorkerError) -> Failure {
         WorkerError::Commit(CommitError::Fenced(_)) => Failure::Fenced(error.into()),
         WorkerError::Restore(error @ (RestoreError::Pipeline(_) | RestoreError::Delta(_))) => foreign_state(error),
         WorkerError::Restore(RestoreError::Position { .. }) => Failure::Policy(error.into()),
+        WorkerError::Schema(SchemaError::Refused { .. }) => Failure::Configuration(error.into()),
         _ => Failure::Failed(error.into()),
     }
 }

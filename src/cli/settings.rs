@@ -19,6 +19,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 
 use super::http_args::HttpArgs;
+use super::registry_args::RegistryArgs;
 use super::{Failure, LogForm};
 use crate::engine::EmitFrom;
 use crate::kafka::Settings;
@@ -84,6 +85,11 @@ pub(super) struct SettingsArgs {
     /// timestamp (rows whose `emit_time` is at or after it)
     #[arg(long, value_name = "earliest|now|TIMESTAMP", env = "CURB_EMIT_FROM", value_parser = parse_emit_from, default_value = "earliest")]
     pub(super) emit_from: EmitFrom,
+    #[command(flatten)]
+    pub(super) schema_registry: RegistryArgs,
+    /// A file with the keys of `pseudonym`, a line `id = key` each in hexadecimal digits or Base64, and `active = id`
+    #[arg(long, value_name = "FILE", env = "CURB_PSEUDONYM_KEYS")]
+    pub(super) pseudonym_keys: Option<PathBuf>,
     /// The time zone, instead of the pack's own
     #[arg(long, value_name = "ZONE", env = "CURB_TIME_ZONE")]
     pub(super) time_zone: Option<Tz>,

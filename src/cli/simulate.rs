@@ -243,7 +243,7 @@ fn to_topics(feed: &Feed, catalog: &Catalog, sources: &Sources) -> Result<(), Fa
     let mut fed: Vec<(&SourceDefinition, &[Timed])> = Vec::new();
     for definition in &catalog.sources {
         let Some(records) = sources.get(&definition.name).filter(|records| !records.is_empty()) else { continue };
-        match (&definition.topic, &definition.format) {
+        match (&definition.topic, definition.format.format) {
             (None, _) => {
                 writeln!(
                     io::stderr(),
@@ -264,7 +264,6 @@ fn to_topics(feed: &Feed, catalog: &Catalog, sources: &Sources) -> Result<(), Fa
                     )?,
                 }
             }
-            #[allow(unreachable_patterns, reason = "JSON may be the only format")]
             (Some(topic), _) => {
                 return Err(Failure::Configuration(anyhow!(
                     "topic `{topic}` of `{}` does not hold JSON; only JSON can be written to topics: use --to DIR",

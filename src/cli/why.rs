@@ -15,7 +15,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use self::trail::{Asked, Audited};
-use super::load::{Loaded, load};
+use super::load::{Loaded, load_with_keys, pseudonym_keys};
 use super::settings::{Configuration, PipelineArgs};
 use super::{Failure, OutputForm, print};
 use crate::catalog::SourceDefinition;
@@ -56,13 +56,17 @@ pub(super) struct WhyArgs {
     /// How much memory the records read from topics may take, in MiB; where they need more the command ends and says so
     #[arg(long, value_name = "N", default_value = "1024")]
     max_mib: usize,
+    /// The keys of `pseudonym` that the row was made with
+    #[arg(long, value_name = "FILE", env = "CURB_PSEUDONYM_KEYS")]
+    pseudonym_keys: Option<PathBuf>,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     output: OutputForm,
 }
 
 pub(super) fn run(args: &WhyArgs, configuration: &Configuration) -> Result<(), Failure> {
-    let Loaded { catalog, pipeline, pack_sha256 } = load(&args.pack, args.time_zone, args.output)?;
+    let Loaded { catalog, pipeline, pack_sha256 } =
+        load_with_keys(&args.pack, args.time_zone, args.output, pseudonym_keys(args.pseudonym_keys.as_deref())?)?;
     let pipeline = Arc::new(pipeline);
     let (history, audited) = match &args.from {
         Some(dir) => {

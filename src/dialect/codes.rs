@@ -38,6 +38,8 @@ codes! {
     DUPLICATE_KEY = "C0118", "a primary key is declared twice, or holds a column twice";
     CONSTRAINT_CONFLICT = "C0119", "constraints of a column are repeated or contradict each other";
     MISSING_FILE = "C0120", "the file of a table is not there";
+    FORMAT = "C0121", "a format does not suit what it is declared for, or lacks what it needs";
+    SCHEMA_FILE = "C0122", "the file of a schema is not there, or does not have the columns declared";
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 
 use super::epoch::Encoded;
 use crate::catalog::Headers;
-use crate::format::json::{self, Encoder};
+use crate::format::json;
+use crate::format::{FormatSpec, RecordEncoder, RegisterError, SchemaRegistry};
 use crate::plan::{Pipeline, SinkPlan};
 use crate::stream::{ChangeBatch, Order, RecordMeta, TombstoneForm};
 
@@ -26,7 +27,7 @@ pub struct EncodeError {
 /// The encoder of one sink.
 pub(super) struct SinkEncoder {
     name: Arc<str>,
-    encoder: Encoder,
+    encoder: RecordEncoder,
     key: Vec<usize>,
     upsert: bool,
     with_id: bool,
@@ -45,7 +46,11 @@ impl SinkEncoder {
     fn new(pipeline: &Pipeline, sink: &SinkPlan, tombstones: TombstoneForm) -> Result<Self, EncodeError> {
         let failed = |reason: String| EncodeError { sink: sink.name.clone(), reason };
         let relation = pipeline.relations.get(sink.relation).ok_or_else(|| failed("it has no relation".into()))?;
-        let encoder = Encoder::new(relation.schema.clone(), pipeline.time_zone).map_err(|e| failed(e.to_string()))?;
+        // Lines of a file are JSON whatever the format of the topic.
+        let lines = FormatSpec::default();
+        let format = if tombstones == TombstoneForm::Line { &lines } else { &sink.format };
+        let encoder = RecordEncoder::new(&relation.schema, &sink.key, pipeline.time_zone, &sink.topic, format);
+        let encoder = encoder.map_err(failed)?;
         Ok(Self {
             name: sink.name.clone(),
             encoder,
@@ -55,6 +60,22 @@ impl SinkEncoder {
             with_id: sink.headers == Headers::Minimal && tombstones == TombstoneForm::NoValue,
             tombstones,
         })
+    }
+
+    /// Registers the schema of the sink's records, if they have one that is not registered yet.
+    pub(super) fn register(&mut self, registry: Option<&SchemaRegistry>) -> Result<(), RegisterError> {
+        if !self.encoder.needs_registration() {
+            return Ok(());
+        }
+        match registry {
+            Some(registry) => self.encoder.register(registry),
+            None => Err(RegisterError::Refused(crate::format::NO_REGISTRY.to_owned())),
+        }
+    }
+
+    /// The sink's name.
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// Encodes the rows of an epoch in the order in which they leave: by their order, ties by the whole encoded row.
@@ -67,7 +88,8 @@ impl SinkEncoder {
             return Ok(Encoded::default());
         }
         let failed = |reason: String| EncodeError { sink: self.name.clone(), reason };
-        let written = self.encoder.encode(&changes.rows).map_err(|e| failed(e.to_string()))?;
+        let is_deleted = |row: usize| self.deletes(changes, row);
+        let written = self.encoder.encode(&changes.rows, is_deleted).map_err(failed)?;
         let deleted = self.tombstones(changes).map_err(failed)?;
         let lines: Vec<&[u8]> = lines(&written, &deleted);
         let keys = self.kafka_keys(changes).map_err(failed)?;
@@ -80,14 +102,17 @@ impl SinkEncoder {
             let repeats = previous.is_some_and(|p| compare(&changes.order, p, row).is_eq());
             ordinal = if repeats { ordinal + 1 } else { 0 };
             previous = Some(row);
-            let is_written = self.tombstones == TombstoneForm::Line || !self.deletes(changes, row);
-            let value = lines.get(row).filter(|_| is_written).copied();
+            let is_gone = self.tombstones == TombstoneForm::NoValue && self.deletes(changes, row);
             let key = keys.as_ref().map(|keys| keys.value(row));
-            encoded.records.push(output_meta(place as u64), key, value);
-            if self.with_id {
-                let name = row_name(&changes.order, row, record_name);
-                let header = name.map(|name| ("curb_id".to_string(), self.id(&name, ordinal)));
-                encoded.headers.push(header.into_iter().collect());
+            // A deletion may be told in words before the record without value.
+            let value = lines.get(row).filter(|_| !is_gone || self.encoder.writes_deletions()).copied();
+            for value in value.map(Some).into_iter().chain(is_gone.then_some(None)) {
+                encoded.records.push(output_meta(place as u64), key, value);
+                if self.with_id {
+                    let name = row_name(&changes.order, row, record_name);
+                    let header = name.map(|name| ("curb_id".to_string(), self.id(&name, ordinal)));
+                    encoded.headers.push(header.into_iter().collect());
+                }
             }
         }
         Ok(encoded)
@@ -99,12 +124,15 @@ impl SinkEncoder {
 
     /// The deleted rows and their tombstone lines, in the order of the rows.
     fn tombstones(&self, changes: &ChangeBatch) -> Result<(Vec<u32>, json::Encoded), String> {
-        let deleted: Vec<u32> = (0..changes.len() as u32).filter(|row| self.deletes(changes, *row as usize)).collect();
+        // Only lines of files say in words of their own which key is gone.
+        let is_line = self.tombstones == TombstoneForm::Line;
+        let rows = (0..changes.len() as u32).filter(|_| is_line);
+        let deleted: Vec<u32> = rows.filter(|row| self.deletes(changes, *row as usize)).collect();
         if deleted.is_empty() {
             return Ok((deleted, json::Encoded::default()));
         }
         let rows = take_record_batch(&changes.rows, &UInt32Array::from(deleted.clone())).map_err(|e| e.to_string())?;
-        let lines = self.encoder.tombstone_lines(&rows, &self.key).map_err(|e| e.to_string())?;
+        let lines = self.encoder.tombstone_lines(&rows, &self.key)?;
         Ok((deleted, lines))
     }
 
@@ -116,7 +144,7 @@ impl SinkEncoder {
             return Ok(self.upsert.then(of_no_columns));
         }
         let columns: Vec<ArrayRef> = self.key.iter().map(|c| changes.rows.column(*c).clone()).collect();
-        self.encoder.key_text(&columns).map(Some).map_err(|e| e.to_string())
+        self.encoder.keys(&columns, changes.len()).map(Some)
     }
 
     /// An id that never repeats: 128 bits of a hash of the sink, the name of the row, and its place among equal names.

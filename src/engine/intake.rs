@@ -14,7 +14,8 @@ use super::dataflow::EpochRun;
 use super::record_columns::record_column;
 use super::watermark::Watermarks;
 use crate::catalog::{PSEUDO_COLUMNS, RelationKind, SourceDefinition};
-use crate::format::json::{DecodeColumn, DecodeSpec, Decoded, Decoder, Rejected, Wire};
+use crate::format::json::{DecodeColumn, DecodeSpec, Decoded, Rejected, Wire};
+use crate::format::{DecoderSource, NotReady, RecordDecoder, SchemaRegistry};
 use crate::operators::LookupJoinSpec;
 use crate::plan::{OperatorPlan, Pipeline, Relation, RelationId};
 use crate::stream::{ChangeBatch, RecordBatchBytes};
@@ -61,13 +62,15 @@ pub struct IntakeError {
 /// The decoders of all sources of a pipeline.
 pub(super) struct Intake {
     sources: BTreeMap<Arc<str>, IntakeSource>,
+    /// Where the schemas of records are, if some tell the number of theirs.
+    registry: Option<Arc<SchemaRegistry>>,
 }
 
 struct IntakeSource {
     relation: RelationId,
-    decoder: Decoder,
+    decoder: RecordDecoder,
     /// How the records of the table's own file look; none if it has none.
-    file_decoder: Option<Decoder>,
+    file_decoder: Option<RecordDecoder>,
     /// The column of decoded rows that holds the event time.
     event_time: Option<usize>,
     /// How many columns handed on are decoded; those behind them are what records say of themselves.
@@ -117,7 +120,11 @@ pub(super) struct Fates {
 
 impl Intake {
     /// Decoders for the columns in use of every source.
-    pub(super) fn new(pipeline: &Pipeline, wire: Wire) -> Result<Self, IntakeError> {
+    pub(super) fn new(
+        pipeline: &Pipeline,
+        wire: Wire,
+        registry: Option<Arc<SchemaRegistry>>,
+    ) -> Result<Self, IntakeError> {
         let mut sources = BTreeMap::new();
         for (id, relation) in pipeline.relations.iter().enumerate() {
             let (OperatorPlan::SourceTable(definition, _) | OperatorPlan::SourceStream(definition, _)) =
@@ -125,9 +132,22 @@ impl Intake {
             else {
                 continue;
             };
-            sources.insert(relation.name.clone(), IntakeSource::new(id, relation, definition, wire)?);
+            sources.insert(relation.name.clone(), IntakeSource::new(id, relation, definition, wire, &registry)?);
         }
-        Ok(Self { sources })
+        Ok(Self { sources, registry })
+    }
+
+    /// Learns the schemas of records, without which they cannot be decoded.
+    pub(super) fn prepare(&self, records: &BTreeMap<Arc<str>, RecordBatchBytes>) -> Result<(), NotReady> {
+        let Some(registry) = &self.registry else { return Ok(()) };
+        let mut ids = BTreeSet::new();
+        for (source, raw) in records.iter().filter_map(|(name, raw)| Some((self.sources.get(name)?, raw))) {
+            // A file is no topic, whatever the table's format.
+            if !raw.is_whole {
+                source.decoder.schema_ids(raw, &mut ids);
+            }
+        }
+        if ids.is_empty() { Ok(()) } else { registry.fetch(&ids) }
     }
 
     /// Decodes what a poll brought and takes note of its event times.
@@ -159,6 +179,7 @@ impl IntakeSource {
         relation: &Relation,
         definition: &Arc<SourceDefinition>,
         wire: Wire,
+        registry: &Option<Arc<SchemaRegistry>>,
     ) -> Result<Self, IntakeError> {
         let failed = |reason: String| IntakeError { relation: relation.name.clone(), reason };
         let place = |name: &str| relation.schema.fields().iter().position(|f| f.name() == name);
@@ -195,9 +216,15 @@ impl IntakeSource {
         };
         // A file has no keys beside its records, nor timestamps.
         let of_file = || DecodeSpec { wire: Wire::Lines, max_future_ms: None, ..spec.clone() };
-        let file_decoder = definition.file.as_ref().map(|_| Decoder::new(of_file())).transpose();
-        let file_decoder = file_decoder.map_err(|e| failed(e.to_string()))?;
-        let decoder = Decoder::new(spec).map_err(|e| failed(e.to_string()))?;
+        let source = DecoderSource {
+            relation: relation.name.clone(),
+            format: &definition.format,
+            declared: definition.columns.iter().map(|c| c.name.clone()).collect(),
+            registry: registry.clone(),
+        };
+        let file_decoder = definition.file.as_ref().map(|_| RecordDecoder::new(of_file(), &source)).transpose();
+        let file_decoder = file_decoder.map_err(failed)?;
+        let decoder = RecordDecoder::new(spec, &source).map_err(failed)?;
         let schema = match definition.kind {
             RelationKind::Stream => relation.schema.clone(),
             // Tombstones have nulls where the relation has none.

@@ -57,4 +57,6 @@ pub use state_view::{PrivateColumns, RelationSummary, StateSummary, StateView, s
 pub use status::{LatencyStatus, PartitionLag, Phase, RelationStatus, SinkStatus, SourceStatus, Status, StatusBoard};
 pub use upkeep::UpkeepOptions;
 pub use watermark::Watermarks;
-pub use worker::{Clock, Command, EmitFrom, Ended, Ends, LoggedControl, Worker, WorkerError, WorkerOptions};
+pub use worker::{
+    Clock, Command, EmitFrom, Ended, Ends, LoggedControl, SchemaError, Worker, WorkerError, WorkerOptions,
+};

@@ -84,6 +84,8 @@ pub struct Status {
     pub restarts: u64,
     /// How many output records were left out because their topic does not take them.
     pub undeliverable: u64,
+    /// What records wait for, as a schema registry that cannot be reached; none if they do not.
+    pub waits_for: Option<String>,
     /// Every relation, inputs before what reads them.
     pub relations: Vec<RelationStatus>,
     /// Every source, in the order of the relations.

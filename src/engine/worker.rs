@@ -12,6 +12,7 @@ mod lookups;
 mod options;
 mod overlapped;
 mod pending;
+mod preparing;
 mod span;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ pub use self::failure::WorkerError;
 use self::failure::{Remedy, remedy};
 use self::loaded::{is_loaded, is_read_to_noted_end};
 use self::pending::{Computed, Pending, write_outputs};
+pub use self::preparing::SchemaError;
 use self::span::epoch_span;
 use super::audit::AuditTrail;
 use super::dataflow::{Dataflow, EpochTimes};
@@ -100,6 +102,8 @@ pub struct Worker {
     upkeep: Upkeep,
     /// When the last commit began: how often epochs are committed is bounded, how long a commit takes is not added.
     last_commit: Option<Instant>,
+    /// Records whose schemas are not there yet.
+    waiting: Option<Polled>,
     /// The epoch that is computed but not known to be committed.
     pending: Option<Pending>,
     /// Epochs take so many times less than they may, after one that could not be committed as it was.
@@ -130,7 +134,7 @@ impl Worker {
     ) -> Result<Self, WorkerError> {
         let watermarks = Watermarks::new(&pipeline);
         Ok(Self {
-            intake: Intake::new(&pipeline, options.wire)?,
+            intake: Intake::new(&pipeline, options.wire, options.registry.clone())?,
             sinks: SinkEncoder::of_pipeline(&pipeline, ends.sink.tombstones())?,
             codec: DeltaCodec::new(ends.sink.max_delta_bytes()),
             dataflow: Dataflow::new(&pipeline, options.n_shards)?,
@@ -145,6 +149,7 @@ impl Worker {
             pipeline_is_logged: false,
             upkeep: Upkeep::new(pipeline.clone(), options.n_shards, options.upkeep.clone()),
             last_commit: None,
+            waiting: None,
             pending: None,
             limit_divisor: 1,
             control: Control::new(&pipeline, LoggedControl::default()),
@@ -232,6 +237,7 @@ impl Worker {
                 }
                 self.is_restored = false;
             }
+            Remedy::Wait => tracing::warn!(%error, "records wait"),
             Remedy::Stop => return Err(error),
         }
         Ok(())
@@ -252,7 +258,7 @@ impl Worker {
             self.commit()?;
             return Ok(progress);
         }
-        let polled = self.poll()?;
+        let Some(polled) = self.prepared()? else { return Ok(Progress::Going) };
         fail_point::reach("poll.done");
         let span = epoch_span(&polled);
         let entered = span.enter();
@@ -285,13 +291,7 @@ impl Worker {
         };
         metrics::set_paused_partitions(self.partitions.keys().filter(|p| paused.contains(&p.relation)).count());
         let polled = self.ends.source.poll(self.limit(), self.poll_wait(), &paused)?;
-        for (partition, status) in &polled.partitions {
-            self.positions.insert(partition.clone(), status.position);
-            self.partitions.insert(partition.clone(), status.clone());
-        }
-        if !polled.partitions.is_empty() {
-            self.status.lags(&self.partitions);
-        }
+        self.note_partitions(&polled);
         Ok(polled)
     }
 
@@ -452,6 +452,7 @@ impl Worker {
         self.watermarks = resumed.watermarks;
         self.positions = resumed.positions;
         self.partitions.clear();
+        self.waiting = None;
         self.n_committed = resumed.epoch;
         self.pipeline_is_logged = false;
         self.is_restored = true;
@@ -468,7 +469,7 @@ impl Worker {
     }
 
     fn is_caught_up(&self) -> bool {
-        if self.dataflow.next_hand_over(self.control.held_back()).is_some() {
+        if self.waiting.is_some() || self.dataflow.next_hand_over(self.control.held_back()).is_some() {
             return false;
         }
         let is_source = |r: &&crate::plan::Relation| {

@@ -21,6 +21,7 @@ mod plate;
 mod polygon;
 mod polygon_text;
 mod position;
+mod pseudonym;
 #[cfg(test)]
 mod reference;
 mod resident_id;
@@ -35,6 +36,8 @@ mod working_calendar;
 mod working_days;
 mod zone;
 
+use std::sync::Arc;
+
 use chrono_tz::Tz;
 use datafusion::logical_expr::ScalarUDF;
 
@@ -42,10 +45,11 @@ pub use bucket::{BUCKETS_MAX, Buckets, Hop, TooManyBuckets, Width, WidthError};
 pub use collected::{Collected, aggregates};
 pub use h3::{cell_at, cell_ring};
 pub use hopping::{bucket_marks, hop_end, hop_pane, hop_starts, session_end, session_instant};
+pub use pseudonym::{KeyFileError, PSEUDONYM, PseudonymKeys, pseudonym};
 pub use tumble::window_end;
 pub use zone::Zone;
 
-/// All scalar functions, for a pack whose time zone is `zone`.
+/// All scalar functions, for a pack whose time zone is `zone`; [`pseudonym`] with the key of tests.
 pub fn all(zone: Tz) -> Vec<ScalarUDF> {
     let mut functions = tumble::functions(zone);
     functions.extend(hopping::functions(zone));
@@ -61,6 +65,7 @@ pub fn all(zone: Tz) -> Vec<ScalarUDF> {
     functions.extend(chainage::functions());
     functions.extend(statistics::functions());
     functions.extend(header::functions());
+    functions.push(pseudonym(Arc::new(PseudonymKeys::of_tests())));
     functions
 }
 

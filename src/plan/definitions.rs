@@ -32,7 +32,7 @@ pub fn plan(catalog: &Catalog) -> std::result::Result<Pipeline, Vec<Diagnostic>>
     let rewritten = rewrite(catalog, &mut findings);
     let definitions = rewritten.iter().map(|r| (r.definition.name.to_string(), r.clone())).collect();
     let ordered = in_order(catalog, rewritten, &mut findings);
-    let ctx = session::session(catalog.time_zone);
+    let ctx = session::session(catalog.time_zone, &catalog.pseudonym_keys);
     let followed: BTreeSet<TableRead> = ordered.iter().flat_map(|r| &r.followed).cloned().collect();
     let mut private = PrivateColumns::default();
     let planned = read_definitions(&ctx, catalog, ordered, &followed, &mut private, &mut findings);
@@ -54,7 +54,7 @@ pub fn definition_schemas(catalog: &Catalog) -> BTreeMap<String, arrow::datatype
     let rewritten = rewrite(catalog, &mut findings);
     let ordered = in_order(catalog, rewritten, &mut findings);
     let followed: BTreeSet<TableRead> = ordered.iter().flat_map(|r| &r.followed).cloned().collect();
-    let ctx = session::session(catalog.time_zone);
+    let ctx = session::session(catalog.time_zone, &catalog.pseudonym_keys);
     let mut private = PrivateColumns::default();
     let planned = read_definitions(&ctx, catalog, ordered, &followed, &mut private, &mut findings);
     let of_query = |p: Planned| (p.definition.name.to_string(), Arc::new(p.plan.schema().as_arrow().clone()));
@@ -118,7 +118,9 @@ fn read_definitions(
             failed.insert(name);
             continue;
         }
-        let plan = match session::read(ctx, catalog.time_zone, &definition.query).and_then(check_syntax) {
+        let plan = match session::read(ctx, catalog.time_zone, &catalog.pseudonym_keys, &definition.query)
+            .and_then(check_syntax)
+        {
             Ok(plan) => plan,
             Err(error) => {
                 failed.insert(name);

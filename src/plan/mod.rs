@@ -29,6 +29,7 @@ mod pipeline;
 mod place;
 mod private;
 mod pseudo_columns;
+mod pseudonyms;
 mod retention;
 mod rewrite;
 mod segment;

@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 
 use super::retention::Retention;
 use super::segment::Segment;
-use crate::catalog::{Format, Headers, Rate, RelationKind, SourceDefinition};
+use crate::catalog::{FormatSpec, Headers, Rate, RelationKind, SourceDefinition};
 use crate::operators::{
     BucketWindowSpec, ChangesSpec, ConstantSpec, DeduplicateSpec, FinalRowsSpec, FirstRowSpec, FrozenRowsSpec,
     IntervalJoinSpec, LookupJoinSpec, Operator, OperatorError, PaceSpec, RunningWindowSpec, SourceTableSpec,
@@ -208,7 +208,7 @@ pub struct SinkPlan {
     /// The topic.
     pub topic: String,
     /// How records look.
-    pub format: Format,
+    pub format: FormatSpec,
     /// Which headers are written.
     pub headers: Headers,
     /// Whether the sink deletes (a sink over a table) or only appends.

@@ -22,7 +22,9 @@ use futures::executor::block_on;
 use super::bucket_marks::expand_bucket_marks;
 use super::forgiving::forgiving;
 use super::interval_product::IntervalProducts;
+use super::pseudonyms::with_key_ids;
 use super::top_n::limits_to_ranks;
+use crate::functions::PseudonymKeys;
 
 /// The function that stands for `FOR SYSTEM_TIME AS OF` in the condition of a join until the cut.
 pub(super) const AS_OF: &str = "as_of";
@@ -36,7 +38,7 @@ pub(super) const ARRIVAL: &str = "arrival";
 const DROPPED_RULES: [&str; 2] = ["single_distinct_aggregation_to_group_by", "eliminate_join"];
 
 /// A session with our functions and with the stock rules, less those that hide state from the cut.
-pub(super) fn session(zone: Tz) -> SessionContext {
+pub(super) fn session(zone: Tz, keys: &Arc<PseudonymKeys>) -> SessionContext {
     let mut options = ConfigOptions::new();
     options.sql_parser.collect_spans = true;
     options.sql_parser.map_string_types_to_utf8view = false;
@@ -53,6 +55,7 @@ pub(super) fn session(zone: Tz) -> SessionContext {
     for function in crate::functions::all(zone) {
         ctx.register_udf(function);
     }
+    ctx.register_udf(crate::functions::pseudonym(keys.clone()));
     super::timestamps::register(&ctx);
     ctx.register_udf(ScalarUDF::from(Arrival { signature: Signature::nullary(Volatility::Volatile) }));
     for mark in crate::functions::bucket_marks(zone) {
@@ -70,14 +73,19 @@ pub(super) fn session(zone: Tz) -> SessionContext {
 /// Plans the syntax of a query.
 ///
 /// The types of the plan are settled, as those of UNION, so that who reads the definition sees the types that it will have.
-pub(super) fn read(ctx: &SessionContext, zone: Tz, query: &Query) -> super::error::Result<LogicalPlan> {
+pub(super) fn read(
+    ctx: &SessionContext,
+    zone: Tz,
+    keys: &PseudonymKeys,
+    query: &Query,
+) -> super::error::Result<LogicalPlan> {
     let statement = Statement::Query(Box::new(query.clone()));
     let plan = block_on(ctx.state().statement_to_plan(DataFusionStatement::Statement(Box::new(statement))))?;
     let plan = super::distinct_on::rewrite(plan)?;
     let plan = limits_to_ranks(plan)?;
     let rules = Analyzer::with_rules(vec![Arc::new(TypeCoercion::new())]);
     let plan = rules.execute_and_check(plan, ctx.state().config_options(), |_, _| {})?;
-    forgiving(expand_bucket_marks(plan, zone)?)
+    forgiving(expand_bucket_marks(with_key_ids(plan, keys)?, zone)?)
 }
 
 /// `as_of(time, valid_from)`: a marker. Volatile, so that no rule moves or folds it.

@@ -15,7 +15,7 @@ use super::rewrite::normalise;
 use super::table_read::TableRead;
 use super::{RelationId, lineage};
 use crate::catalog::{QueryDefinition, RelationKind, SinkOptions};
-use crate::format::json;
+use crate::format::{FormatSpec, RecordEncoder, json};
 use crate::operators::{ChangesSpec, KeyText, OperatorError, UpsertSpec};
 
 /// The columns of `CHANGES(t)`: `before` and `after` as structs of the table's columns, and `revision`.
@@ -122,6 +122,7 @@ pub(super) fn add_sink(
             relation.key = None;
         }
     }
+    check_format(builder, definition, options, kind, &key)?;
     let hands_over = hands_over(&builder.relations, id);
     check_holding_back(builder, definition, options, &hands_over)?;
     Ok(SinkPlan {
@@ -131,12 +132,41 @@ pub(super) fn add_sink(
         name: definition.name.clone(),
         relation: id,
         topic: options.topic.clone(),
-        format: options.format,
+        format: options.format.clone(),
         headers: options.headers,
         upsert: kind == RelationKind::Table,
         key,
         count_by,
     })
+}
+
+/// Refuses columns that have no form in the sink's format, and changes of rows where there are only events.
+fn check_format(
+    builder: &Builder<'_>,
+    definition: &QueryDefinition,
+    options: &SinkOptions,
+    kind: RelationKind,
+    key: &[usize],
+) -> Result<()> {
+    let (sink, format) = (&definition.name, options.format.format);
+    if format.is_changelog() && kind == RelationKind::Stream {
+        return refuse(
+            "C0455",
+            format!("sink `{sink}` writes events, but format '{}' tells changes of rows", format.name()),
+            "Write a table, or choose another format.",
+        );
+    }
+    let Some(relation) = builder.relations.last() else { return Ok(()) };
+    match RecordEncoder::new(&relation.schema, key, builder.zone, &options.topic, &options.format) {
+        Ok(_) => Ok(()),
+        // What JSON cannot write has a code of its own, where it is found otherwise; so have formats that are only read.
+        Err(_) if options.format == FormatSpec::default() || !format.is_written() => Ok(()),
+        Err(reason) => refuse(
+            "C0456",
+            format!("sink `{sink}` cannot be written in format '{}': {reason}", format.name()),
+            "Cast or rename the column, leave it out, or choose another format.",
+        ),
+    }
 }
 
 /// The relations that hand over a sink's rows and can hold them back as differences: the sink's own over a table, those of

@@ -3,7 +3,8 @@
 //! | what | without settings | with a token file or a user header |
 //! |---|---|---|
 //! | `/livez`, `/readyz`, `/metrics`, the files of the page | everyone | everyone: they hold no rows |
-//! | `GET /api/..` | everyone | who has a token, whom the proxy names |
+//! | `/api/rows`, `/api/map`, `/api/refused` | callers on this machine | who has a token, whom the proxy names |
+//! | other `GET /api/..` | everyone | who has a token, whom the proxy names |
 //! | `POST /api/sql` | callers on this machine | who has a token, whom the proxy names |
 //! | pause and resume | callers on this machine | the same, with an admin token where there is a file of those; without a user header also callers on this machine |
 //!
@@ -52,7 +53,10 @@ pub(super) struct Access {
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
+    /// What the pipeline is doing.
     Read,
+    /// What sinks have written, and records that could not be used.
+    Rows,
     Query,
     Control,
 }
@@ -112,7 +116,11 @@ impl Access {
         let standing = self.standing(peer, headers, now)?;
         let is_enough = match wish {
             Wish::Read => standing >= Standing::User || !self.is_restricted(),
-            Wish::Query => standing >= Standing::User,
+            Wish::Rows | Wish::Query if is_local && !self.is_restricted() => {
+                named_as_this_machine(headers)?;
+                true
+            }
+            Wish::Rows | Wish::Query => standing >= Standing::User,
             Wish::Control if self.admin_tokens.is_some() => standing == Standing::Admin,
             Wish::Control => standing >= Standing::User,
         };
@@ -122,13 +130,6 @@ impl Access {
                 .take(peer, now)
                 .map_err(|wait| Refusal::wait("too many queries from this address; ask again later", wait)),
             (true, _) => Ok(()),
-            (false, Wish::Query) if is_local && !self.is_restricted() => {
-                named_as_this_machine(headers).and_then(|()| {
-                    self.queries
-                        .take(peer, now)
-                        .map_err(|wait| Refusal::wait("too many queries from this address; ask again later", wait))
-                })
-            }
             (false, Wish::Control) if standing == Standing::User => Err(Refusal::forbidden(
                 "this needs a token of --http-admin-token-file, or a caller on the worker's machine",
             )),
@@ -205,6 +206,7 @@ pub(super) async fn guard(
 fn wish(path: &str) -> Option<Wish> {
     match path {
         "/api/sql" => Some(Wish::Query),
+        "/api/rows" | "/api/map" | "/api/refused" => Some(Wish::Rows),
         path if path.starts_with("/api/sinks/") => Some(Wish::Control),
         path if path.starts_with("/api/") => Some(Wish::Read),
         _ => None,
@@ -346,7 +348,7 @@ mod tests {
 
     fn code(access: &Access, peer: [u8; 4], wish: Wish, pairs: &[(&'static str, &str)]) -> u16 {
         let headers = headers(pairs);
-        let asked = Asked { wish, is_post: wish != Wish::Read, headers: &headers };
+        let asked = Asked { wish, is_post: matches!(wish, Wish::Query | Wish::Control), headers: &headers };
         access.admit(peer.into(), &asked, Instant::now()).map_or_else(|refusal| refusal.code.as_u16(), |()| 200)
     }
 
@@ -367,11 +369,17 @@ mod tests {
         let open = access(false, false, false);
         assert_eq!(codes(&open, &[]), [[200, 200, 200], [200, 403, 403]]);
 
+        let rows = |access: &Access, peer| code(access, peer, Wish::Rows, &[]);
+        assert_eq!((rows(&open, HERE), rows(&open, THERE)), (200, 403));
+        assert_eq!(code(&open, HERE, Wish::Rows, &[("host", "rebound.example")]), 403);
+
         assert_eq!(codes(&open, &[("x-forwarded-for", "203.0.113.9")]), [[200, 403, 403]; 2]);
 
         let with_tokens = access(true, false, false);
         assert_eq!(codes(&with_tokens, &[]), [[401, 401, 200], [401, 401, 401]]);
         assert_eq!(codes(&with_tokens, &[user]), [[200; 3]; 2]);
+        assert_eq!((rows(&with_tokens, HERE), rows(&with_tokens, THERE)), (401, 401));
+        assert_eq!(code(&with_tokens, THERE, Wish::Rows, &[user]), 200);
         assert_eq!(codes(&with_tokens, &[wrong]), [[401; 3]; 2]);
         assert_eq!(codes(&with_tokens, &[("authorization", "Basic YWxhZGRpbg==")]), [[401; 3]; 2]);
 

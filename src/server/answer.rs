@@ -28,6 +28,8 @@ pub(super) struct StatusAnswer {
     loaded: bool,
     restarts: u64,
     undeliverable: u64,
+    /// What records wait for, as a schema registry that cannot be reached.
+    waits_for: Option<String>,
     now: String,
     relations: Vec<RelationAnswer>,
     sources: Vec<SourceStatus>,
@@ -79,6 +81,7 @@ impl StatusAnswer {
             loaded: status.loaded,
             restarts: status.restarts,
             undeliverable: status.undeliverable,
+            waits_for: status.waits_for,
             now: instant(now_ms).unwrap_or_default(),
             sources: status.sources,
             sinks: status.sinks,

@@ -59,3 +59,15 @@ CREATE TABLE labels (label_id VARCHAR PRIMARY KEY, texts MAP) WITH (topic = 'lab
 CREATE TABLE towns (town VARCHAR PRIMARY KEY) WITH (topic = 'towns', format = 'json', watch = true);
 --- a file without a format
 CREATE TABLE towns (town VARCHAR PRIMARY KEY) WITH (path = 'towns.txt');
+--- changes of rows as events
+CREATE STREAM t (id VARCHAR) WITH (topic = 't', format = 'debezium-json');
+--- a format without its schema
+CREATE TABLE t (id VARCHAR PRIMARY KEY) WITH (topic = 't', format = 'avro');
+--- a schema that is not there
+CREATE TABLE t (id VARCHAR PRIMARY KEY) WITH (topic = 't', format = 'protobuf', schema_file = 'not-there.proto');
+--- an option of another format
+CREATE TABLE t (id VARCHAR PRIMARY KEY) WITH (topic = 't', format = 'avro-confluent', delimiter = ';');
+--- a delimiter of two characters
+CREATE TABLE t (id VARCHAR PRIMARY KEY) WITH (topic = 't', format = 'csv', delimiter = '||');
+--- a file with an option of topics
+CREATE TABLE t (id VARCHAR PRIMARY KEY) WITH (path = 't.csv', null_literal = '-');

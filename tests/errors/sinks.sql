@@ -30,3 +30,13 @@ CREATE SINK s WITH (topic = 's', format = 'json', emit_time = 'town') AS SELECT 
 CREATE SINK s WITH (topic = 's', format = 'json', emit_time = 'person_id, town') AS SELECT person_id, town FROM people;
 --- a topic with a bad name
 CREATE SINK s WITH (topic = 'my topic', format = 'json') AS SELECT person_id FROM people;
+--- a format that is not written
+CREATE SINK s WITH (topic = 's', format = 'debezium-avro-confluent') AS SELECT person_id FROM people;
+--- changes of rows of a stream
+CREATE SINK s WITH (topic = 's', format = 'debezium-json') AS SELECT stop_id FROM stops;
+--- a column that a format has no name for
+CREATE SINK s WITH (topic = 's', format = 'avro-confluent') AS SELECT visit_id AS "visit id" FROM visits;
+--- a list of lists in Protobuf
+CREATE SINK s WITH (topic = 's', format = 'protobuf-confluent') AS SELECT visit_id, make_array(make_array(visit_id)) AS lists FROM visits;
+--- a pseudonym under a key that is not there
+CREATE SINK s WITH (topic = 's', format = 'json') AS SELECT pseudonym(visit_id, '2020') AS visit FROM visits;

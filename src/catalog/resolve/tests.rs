@@ -84,7 +84,7 @@ fn every_option_of_a_table_is_kept() {
     );
     assert_eq!(table.kind, RelationKind::Table);
     assert_eq!(table.key, [1, 0]);
-    assert_eq!((table.topic.as_deref(), table.path, table.format), (Some("a.b"), None, Format::Json));
+    assert_eq!((table.topic.as_deref(), table.path, table.format.format), (Some("a.b"), None, Format::Json));
     assert_eq!((table.event_time, table.valid_from), (Some(2), Some(1)));
     assert_eq!((table.watermark_delay_ms, table.idle_timeout_ms), (60_000, 2_000));
     assert_eq!((table.retention_ms, table.max_future_ms), (Some(259_200_000), 14_400_000));
@@ -414,7 +414,7 @@ fn options_that_do_not_exist_or_apply_are_named_with_what_was_meant() {
         1 | CREATE STREAM s (at TIMESTAMP) WITH (compression = 'zstd')
           |                                      ^^^^^^^^^^^
           |
-          = hint: It takes `topic`, `path`, `format`, `event_time`, `watermark_delay`, `idle_timeout`, `unique_for`, `max_future`, `partitioned_by`.
+          = hint: It takes `topic`, `path`, `format`, `delimiter`, `null_literal`, `schema_file`, `message`, `missing_columns`, `event_time`, `watermark_delay`, `idle_timeout`, `unique_for`, `max_future`, `partitioned_by`.
     "#]],
     );
     check(

@@ -31,7 +31,7 @@ fn every_refusal_says_where_why_and_what_to_write_instead() {
             n_cases += 1;
             let file = |path: &str, text: &str| SourceFile { path: path.into(), text: text.into() };
             let pack = Pack { files: vec![file("sources.sql", &sources), file("rules.sql", sql)] };
-            let findings = compile(&pack, Path::new(""), None).err().unwrap_or_default();
+            let findings = compile(&pack, Path::new(""), None, None).err().unwrap_or_default();
             let _ = writeln!(told, "--- {name}\n{}", render(&findings, &pack));
             if findings.is_empty() {
                 poor.push(format!("{name}: is not refused"));

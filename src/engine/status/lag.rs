@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::Status;
+use super::{Status, StatusBoard};
 use crate::stream::{PartitionStatus, RecordBatchBytes, SourcePartition};
 
 impl Status {
@@ -18,6 +18,13 @@ impl Status {
             return Some(0);
         }
         own().filter(|p| p.lag > 0).filter_map(|p| p.newest_ms).map(|ms| now_ms.saturating_sub(ms).max(0)).max()
+    }
+}
+
+impl StatusBoard {
+    /// Shows what records wait for.
+    pub(in crate::engine) fn waits_for(&self, what: Option<String>) {
+        self.update(|status| status.waits_for = what);
     }
 }
 

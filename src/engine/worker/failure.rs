@@ -6,6 +6,7 @@ use super::super::encode::EncodeError;
 use super::super::intake::IntakeError;
 use super::super::restore::RestoreError;
 use super::super::rewrite::RewriteError;
+use super::preparing::SchemaError;
 use crate::stream::{CommitError, SourceError};
 
 /// Why a worker stopped.
@@ -23,6 +24,9 @@ pub enum WorkerError {
     /// A source cannot be decoded.
     #[error(transparent)]
     Intake(#[from] IntakeError),
+    /// Schemas of records are not there.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
     /// A relation could not be computed.
     #[error(transparent)]
     Dataflow(#[from] DataflowError),
@@ -49,6 +53,8 @@ pub(super) enum Remedy {
     AskOutcome,
     /// Drop the pending epoch, wait for the partitions, rebuild the operators from the state log.
     Restore,
+    /// Nothing was lost: go on as before after a while.
+    Wait,
     /// A restart in place does not help.
     Stop,
 }
@@ -74,10 +80,12 @@ pub(super) fn remedy(error: &WorkerError, has_log: bool, was_restored: bool, n_f
         {
             restore
         }
+        WorkerError::Schema(SchemaError::Unavailable(_)) => Remedy::Wait,
         WorkerError::Commit(CommitError::Fenced(_) | CommitError::Fatal(_))
         | WorkerError::Source(_)
         | WorkerError::Restore(_)
         | WorkerError::Intake(_)
+        | WorkerError::Schema(_)
         | WorkerError::Dataflow(_)
         | WorkerError::Encode(_)
         | WorkerError::Rewrite(_)

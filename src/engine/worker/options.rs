@@ -1,9 +1,11 @@
 //! How a worker runs: what differs between a service and a replay.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::control::EmitFrom;
 use crate::engine::{AuditOptions, UpkeepOptions};
+use crate::format::SchemaRegistry;
 use crate::format::json::Wire;
 use crate::stream::{PollLimit, ShardCount, Watermark};
 
@@ -22,6 +24,8 @@ pub struct WorkerOptions {
     pub raw_bytes_max: usize,
     /// How tables' records look.
     pub wire: Wire,
+    /// Where the schemas of records are; none where no format needs it.
+    pub registry: Option<Arc<SchemaRegistry>>,
     /// Whether streams are held back until the first load is complete. False where the reading order does that.
     pub pause_streams_while_loading: bool,
     /// The first pause after a failed epoch; it doubles as long as epochs fail.
@@ -58,6 +62,7 @@ impl WorkerOptions {
             commit_interval_min: Duration::from_millis(20),
             raw_bytes_max: 64 << 10,
             wire: Wire::Kafka,
+            registry: None,
             pause_streams_while_loading: true,
             backoff_min: Duration::from_millis(100),
             end_watermark: Watermark::MAX,

@@ -15,7 +15,7 @@ use super::value::Value;
 
 /// A typed value that waits to be appended to its column.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Cell<'a> {
+pub(in crate::format) enum Cell<'a> {
     Null,
     Bool(bool),
     /// Integers, dates and timestamps in the unit of their column; unsigned 64-bit ones by their bits.
@@ -27,9 +27,34 @@ pub(super) enum Cell<'a> {
     Struct(Vec<Cell<'a>>),
 }
 
+impl Cell<'_> {
+    /// The same without borrowed text.
+    pub fn into_owned(self) -> Cell<'static> {
+        match self {
+            Self::Null => Cell::Null,
+            Self::Bool(value) => Cell::Bool(value),
+            Self::Int(value) => Cell::Int(value),
+            Self::Float(value) => Cell::Float(value),
+            Self::Decimal(value) => Cell::Decimal(value),
+            Self::Text(text) => Cell::Text(Cow::Owned(text.into_owned())),
+            Self::List(cells) => Cell::List(cells.into_iter().map(Cell::into_owned).collect()),
+            Self::Struct(cells) => Cell::Struct(cells.into_iter().map(Cell::into_owned).collect()),
+        }
+    }
+
+    /// How many bytes of text and elements it holds.
+    pub fn n_bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::List(cells) | Self::Struct(cells) => cells.iter().map(|c| 1 + c.n_bytes()).sum(),
+            _ => 0,
+        }
+    }
+}
+
 /// What a column accepts; made from its Arrow type.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Kind {
+pub(in crate::format) enum Kind {
     Bool,
     Int {
         min: i64,
@@ -59,15 +84,15 @@ pub(super) enum Kind {
 
 /// A field of a struct column.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct StructField {
-    name: String,
-    kind: Kind,
-    nullable: bool,
+pub(in crate::format) struct StructField {
+    pub name: String,
+    pub kind: Kind,
+    pub nullable: bool,
 }
 
 /// The value does not fit the type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mismatch;
+pub(in crate::format) struct Mismatch;
 
 impl Kind {
     /// The kind of a column type, if JSON can be read into it.

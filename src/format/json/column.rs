@@ -16,7 +16,7 @@ use super::UnsupportedType;
 use super::cell::Cell;
 
 /// A growing column.
-pub(super) struct Column {
+pub(in crate::format) struct Column {
     data_type: DataType,
     store: Store,
 }

@@ -89,17 +89,12 @@ pub struct Decoder {
 }
 
 /// A batch's texts must fit into an Arrow column.
-const BATCH_BYTES_MAX: usize = i32::MAX as usize;
+pub(in crate::format) const BATCH_BYTES_MAX: usize = i32::MAX as usize;
 
 impl Decoder {
     /// A decoder; fails if a column's type has no JSON form.
     pub fn new(spec: DecodeSpec) -> Result<Self, UnsupportedType> {
-        let kinds = spec.columns.iter().map(|c| Kind::of(&c.data_type)).collect::<Result<Vec<_>, _>>()?;
-        let field = |(idx, column): (usize, &DecodeColumn)| {
-            let never_null = spec.key.contains(&idx) || (column.not_null && !spec.is_table);
-            Field::new(&column.name, column.data_type.clone(), !never_null)
-        };
-        let schema = Arc::new(Schema::new(spec.columns.iter().enumerate().map(field).collect::<Vec<_>>()));
+        let (kinds, schema) = (spec.kinds()?, spec.schema());
         // The slot after the last column holds the tombstone mark of a line.
         let mark = (spec.wire == Wire::Lines).then(|| TOMBSTONE.to_owned());
         let names = spec.columns.iter().map(|c| c.name.clone()).chain(mark);
@@ -261,8 +256,30 @@ impl Decoder {
     }
 
     fn check_event_time(&self, view: &RecordView<'_>, cells: &[Cell<'_>]) -> Result<(), String> {
+        self.spec.check_event_time(view, cells)
+    }
+}
+
+impl DecodeSpec {
+    /// What each column accepts.
+    pub(in crate::format) fn kinds(&self) -> Result<Vec<Kind>, UnsupportedType> {
+        self.columns.iter().map(|c| Kind::of(&c.data_type)).collect()
+    }
+
+    /// The schema of decoded rows: a stream's NOT NULL columns and key columns are not nullable; of a table only the key
+    /// columns are, because tombstones have nothing else.
+    pub(in crate::format) fn schema(&self) -> SchemaRef {
+        let field = |(idx, column): (usize, &DecodeColumn)| {
+            let never_null = self.key.contains(&idx) || (column.not_null && !self.is_table);
+            Field::new(&column.name, column.data_type.clone(), !never_null)
+        };
+        Arc::new(Schema::new(self.columns.iter().enumerate().map(field).collect::<Vec<_>>()))
+    }
+
+    /// Refuses an event time too far after the record's own timestamp.
+    pub(in crate::format) fn check_event_time(&self, view: &RecordView<'_>, cells: &[Cell<'_>]) -> Result<(), String> {
         let (Some(limit_ms), Some(idx), Some(record_ms)) =
-            (self.spec.max_future_ms, self.spec.event_time, view.meta.timestamp_ms)
+            (self.max_future_ms, self.event_time, view.meta.timestamp_ms)
         else {
             return Ok(());
         };
@@ -284,7 +301,11 @@ fn rfc3339(instant: DateTime<chrono::Utc>) -> String {
     instant.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }
 
-fn typed<'a>(column: &DecodeColumn, kind: &Kind, value: &mut Value<'a>) -> Result<Cell<'a>, String> {
+pub(in crate::format) fn typed<'a>(
+    column: &DecodeColumn,
+    kind: &Kind,
+    value: &mut Value<'a>,
+) -> Result<Cell<'a>, String> {
     kind.cell(value).map_err(|_| {
         let found = if column.private { value.kind().to_owned() } else { value.to_string() };
         format!("column `{}`: expected {kind}, found {found}", column.name)

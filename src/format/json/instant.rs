@@ -11,7 +11,7 @@ const EPOCH_DAYS_FROM_CE: i64 = 719_163;
 /// Reads `2024-05-01T08:00:00.123+08:00` as milliseconds since the Unix epoch.
 ///
 /// `t`, a space and `z` are taken too, fractions of any length are cut to milliseconds. A leap second is the second after it.
-pub(super) fn parse_instant(text: &str) -> Option<i64> {
+pub(in crate::format) fn parse_instant(text: &str) -> Option<i64> {
     let (local, rest) = local_time(text.as_bytes())?;
     let offset_minutes = match rest {
         [b'Z' | b'z'] => 0,
@@ -28,12 +28,12 @@ pub(super) fn parse_instant(text: &str) -> Option<i64> {
 }
 
 /// Reads `2024-05-01T08:00:00.123`, without offset, as milliseconds since 1970-01-01T00:00 on the same clock.
-pub(super) fn parse_local(text: &str) -> Option<i64> {
+pub(in crate::format) fn parse_local(text: &str) -> Option<i64> {
     local_time(text.as_bytes()).and_then(|(local, rest)| rest.is_empty().then_some(local))
 }
 
 /// Reads `2024-05-01` as days since 1970-01-01.
-pub(super) fn parse_date(text: &str) -> Option<i64> {
+pub(in crate::format) fn parse_date(text: &str) -> Option<i64> {
     text.as_bytes().as_array::<10>().and_then(date)
 }
 
@@ -76,7 +76,7 @@ fn local_time(text: &[u8]) -> Option<(i64, &[u8])> {
 
 /// Writes timestamps with the offset of a zone; remembers the offset of the last hour, which neighbours mostly share.
 #[derive(Clone, Debug)]
-pub(super) struct InstantWriter {
+pub(in crate::format) struct InstantWriter {
     zone: Tz,
     hour: i64,
     offset_ms: i64,
@@ -130,7 +130,7 @@ impl InstantWriter {
 }
 
 /// Appends `2024-05-01T08:00:00.000`, or nothing outside the years 0 to 9999.
-pub(super) fn write_local(local_ms: i64, out: &mut Vec<u8>) -> bool {
+pub(in crate::format) fn write_local(local_ms: i64, out: &mut Vec<u8>) -> bool {
     if !write_date(local_ms.div_euclid(DAY_MS), out) {
         return false;
     }
@@ -145,7 +145,7 @@ pub(super) fn write_local(local_ms: i64, out: &mut Vec<u8>) -> bool {
 }
 
 /// Appends `2024-05-01`, or nothing outside the years 0 to 9999.
-pub(super) fn write_date(days: i64, out: &mut Vec<u8>) -> bool {
+pub(in crate::format) fn write_date(days: i64, out: &mut Vec<u8>) -> bool {
     let date =
         i32::try_from(days.saturating_add(EPOCH_DAYS_FROM_CE)).ok().and_then(NaiveDate::from_num_days_from_ce_opt);
     let Some(date) = date.filter(|d| (0..=9999).contains(&d.year())) else { return false };

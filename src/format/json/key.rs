@@ -5,7 +5,7 @@ use super::parse::parse_value;
 use super::value::Value;
 
 /// Reads a record's key into the cells of the key columns, in key order. The reason names no value, as keys may be private.
-pub(super) fn key_cells<'a>(key: &'a [u8], columns: &[(&str, &Kind)]) -> Result<Vec<Cell<'a>>, String> {
+pub(in crate::format) fn key_cells<'a>(key: &'a [u8], columns: &[(&str, &Kind)]) -> Result<Vec<Cell<'a>>, String> {
     let text = std::str::from_utf8(key).map_err(|_| "the Kafka key is not valid UTF-8".to_owned())?;
     let mut values = match columns {
         [(_, Kind::Text | Kind::Date | Kind::Instant { .. })] => vec![Value::Text(text.into())],

@@ -4,16 +4,16 @@
 //! field through `cell` (typed, checked), then, if nothing in it is wrong, into the `column`s. Both ways into `cell` accept
 //! the same language and yield the same values.
 
-mod cell;
-mod column;
-mod decode;
-mod encode;
-mod instant;
-mod key;
-mod number;
-mod parse;
-mod scan;
-mod value;
+pub(super) mod cell;
+pub(super) mod column;
+pub(super) mod decode;
+pub(super) mod encode;
+pub(super) mod instant;
+pub(super) mod key;
+pub(super) mod number;
+pub(super) mod parse;
+pub(super) mod scan;
+pub(super) mod value;
 
 use arrow::datatypes::DataType;
 

@@ -3,7 +3,7 @@
 /// A number in JSON's grammar times 10^`scale`, rounded half away from zero; tells whether nothing was cut.
 ///
 /// None if the result does not fit into 128 bits.
-pub(super) fn scaled(number: &str, scale: i32) -> Option<(i128, bool)> {
+pub(in crate::format) fn scaled(number: &str, scale: i32) -> Option<(i128, bool)> {
     let (negative, unsigned) = number.strip_prefix('-').map_or((false, number), |rest| (true, rest));
     let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -38,7 +38,7 @@ pub(super) fn scaled(number: &str, scale: i32) -> Option<(i128, bool)> {
 
 /// The integer that a number in JSON's grammar is, also if it is written as `1.0` or `1e3`.
 #[inline]
-pub(super) fn integer(number: &str) -> Option<i128> {
+pub(in crate::format) fn integer(number: &str) -> Option<i128> {
     if let Ok(small) = number.parse::<i64>() {
         return Some(small.into());
     }

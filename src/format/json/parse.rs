@@ -9,7 +9,7 @@ const DEPTH_MAX: usize = 100;
 
 /// Why a record is not JSON as expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ParseError {
+pub(in crate::format) enum ParseError {
     #[error("not a JSON object")]
     NotAnObject,
     #[error("invalid JSON at byte {at}: expected {expected}")]
@@ -19,7 +19,11 @@ pub(super) enum ParseError {
 }
 
 /// Reads a record as one object and puts the values of interest into their slots; of equal names the last wins.
-pub(super) fn parse_object<'a>(text: &'a str, fields: &Fields, slots: &mut [Value<'a>]) -> Result<(), ParseError> {
+pub(in crate::format) fn parse_object<'a>(
+    text: &'a str,
+    fields: &Fields,
+    slots: &mut [Value<'a>],
+) -> Result<(), ParseError> {
     let mut parser = Parser::at(text, 0);
     parser.skip_space();
     if parser.peek() != Some(b'{') {
@@ -36,7 +40,7 @@ pub(super) fn parse_object<'a>(text: &'a str, fields: &Fields, slots: &mut [Valu
 }
 
 /// Reads a text as one JSON value.
-pub(super) fn parse_value(text: &str) -> Result<Value<'_>, ParseError> {
+pub(in crate::format) fn parse_value(text: &str) -> Result<Value<'_>, ParseError> {
     let mut parser = Parser::at(text, 0);
     parser.skip_space();
     let value = parser.value(0)?;
@@ -45,7 +49,7 @@ pub(super) fn parse_value(text: &str) -> Result<Value<'_>, ParseError> {
 }
 
 /// A position in a record.
-pub(super) struct Parser<'a> {
+pub(in crate::format) struct Parser<'a> {
     text: &'a str,
     pub at: usize,
 }
@@ -272,7 +276,7 @@ impl<'a> Parser<'a> {
 
 /// The first byte from `at` on that a string cannot simply contain: a quote, a backslash, a control character, or the end.
 #[inline(always)]
-pub(super) fn run_end(bytes: &[u8], mut at: usize) -> usize {
+pub(in crate::format) fn run_end(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
     // Sets the high bit of the first zero byte, and perhaps of later bytes, which do not matter.
@@ -297,7 +301,7 @@ pub(super) fn run_end(bytes: &[u8], mut at: usize) -> usize {
 
 /// The end of the number that starts at `at`, if one does.
 #[inline]
-pub(super) fn number_end(bytes: &[u8], mut at: usize) -> Option<usize> {
+pub(in crate::format) fn number_end(bytes: &[u8], mut at: usize) -> Option<usize> {
     let digits = |mut at: usize| {
         let start = at;
         while bytes.get(at).is_some_and(u8::is_ascii_digit) {

@@ -13,7 +13,7 @@ const GUESSES_MAX: usize = 256;
 
 /// Scans records with the fields of interest; remembers the order of fields.
 #[derive(Clone, Debug)]
-pub(super) struct Scanner {
+pub(in crate::format) struct Scanner {
     fields: Fields,
     /// The names of the last record with the quote that ends them, and their slots.
     guesses: Vec<(Box<[u8]>, Option<usize>)>,

@@ -5,7 +5,7 @@ use std::fmt;
 
 /// A JSON value; numbers stay text until their column's type is known.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) enum Value<'a> {
+pub(in crate::format) enum Value<'a> {
     /// The field does not occur.
     #[default]
     Absent,
@@ -52,7 +52,7 @@ impl fmt::Display for Value<'_> {
 
 /// The fields of interest of a record, by slot.
 #[derive(Clone, Debug)]
-pub(super) struct Fields {
+pub(in crate::format) struct Fields {
     names: Vec<Box<str>>,
 }
 

@@ -126,6 +126,16 @@ function repeat(work, everyMs) {
   turn();
 }
 
+/// Asks for what only some may see, and says so where the worker does not show it.
+async function askFor(path, show, list) {
+  try {
+    show(await ask(path));
+  } catch (error) {
+    if (error.status !== 403) throw error;
+    list.refuse(error.body?.error);
+  }
+}
+
 function press(one, other, isOther) {
   byId(one).setAttribute("aria-pressed", String(!isOther));
   byId(other).setAttribute("aria-pressed", String(isOther));
@@ -169,8 +179,8 @@ document.addEventListener("visibilitychange", () => {
 start();
 repeat(askStatus, STATUS_EVERY_MS);
 repeat(askHistory, HISTORY_EVERY_MS);
-repeat(async () => refusals.show(await ask("/api/refused")), HISTORY_EVERY_MS);
-repeat(async () => rows.add(await ask(`/api/rows?after=${rows.newest}`)), HISTORY_EVERY_MS);
+repeat(() => askFor("/api/refused", (answer) => refusals.show(answer), refusals.list), HISTORY_EVERY_MS);
+repeat(() => askFor(`/api/rows?after=${rows.newest}`, (answer) => rows.add(answer), rows.list), HISTORY_EVERY_MS);
 repeat(() => map.ask(view === "map"), MAP_EVERY_MS);
 setInterval(() => {
   if (isWaitingForToken()) answeredAt = answeredAt === null ? null : Date.now();

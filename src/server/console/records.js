@@ -40,6 +40,11 @@ class KeptList {
     this.empty.hidden = items.length > 0;
     this.list.hidden = items.length === 0;
   }
+
+  /// Says why nothing is shown.
+  refuse(reason) {
+    setText(this.empty, `The worker does not show this here: ${reason ?? "it gives no reason"}.`);
+  }
 }
 
 /// The rows that the sinks wrote last.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrow::datatypes::DataType;
 use csv::{ByteRecord, ReaderBuilder};
 
-use super::json::TOMBSTONE;
+use crate::format::json::TOMBSTONE;
 use crate::stream::{FileRecord, RecordReader};
 
 const BUFFER_BYTES: usize = 1 << 18;
@@ -22,7 +22,7 @@ const ROW_BYTES_MAX: usize = 64 << 20;
 
 /// How the cells of a column are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum CellKind {
+pub(super) enum CellKind {
     Text,
     Number,
     Boolean,
@@ -175,7 +175,7 @@ impl CsvReader {
 }
 
 /// What a cell is in JSON if it is no text.
-fn literal(cell: &str, kind: CellKind) -> Option<&str> {
+pub(super) fn literal(cell: &str, kind: CellKind) -> Option<&str> {
     let is_json = |text: &str| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
     let trimmed = cell.trim();
     match kind {
@@ -193,7 +193,7 @@ fn literal(cell: &str, kind: CellKind) -> Option<&str> {
     }
 }
 
-fn kind_of(data_type: &DataType) -> CellKind {
+pub(super) fn kind_of(data_type: &DataType) -> CellKind {
     match data_type {
         DataType::Boolean => CellKind::Boolean,
         DataType::List(_) | DataType::Struct(_) => CellKind::Json,
