@@ -53,12 +53,12 @@ pub(super) struct WhyArgs {
     /// End the search after so many seconds; what is found by then follows from more records than it needs
     #[arg(long, value_name = "SECONDS", default_value = "60")]
     patience: u64,
-    /// How much memory the records read from topics may take, in MiB; where they need more the command ends and says so
-    #[arg(long, value_name = "N", default_value = "1024")]
-    max_mib: usize,
     /// The keys of `pseudonym` that the row was made with
     #[arg(long, value_name = "FILE", env = "CURB_PSEUDONYM_KEYS")]
     pseudonym_keys: Option<PathBuf>,
+    /// How much memory the records read from topics may take, in MiB; where they need more the command ends and says so
+    #[arg(long, value_name = "N", default_value = "1024")]
+    max_mib: usize,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     output: OutputForm,
