@@ -181,6 +181,8 @@ def keyboard_reaches_everything(look):
         page.wait_for_timeout(300)
         if view == "records":
             page.click("#rows-hold")
+        if view == "sql":
+            page.wait_for_selector("#sql-tables button")
         page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
         wanted = page.evaluate(f"""() => {{
             const seen = (e) => e.checkVisibility({{ visibilityProperty: true }});
