@@ -50,6 +50,8 @@
 //! - **A record waits for its schema.** Records that carry the number of a schema are decoded when the registry has told it; until then
 //!   they wait as they came (`engine/worker/preparing.rs`) while the source is polled on, and none is rejected because the
 //!   registry is away. Fields become columns by name, once a schema (`format/avro/resolve.rs`), never silently null.
+//! - **A setting has one place.** A field of `cli/settings.rs` is its flag, its variable and its key in the file; what the file says
+//!   arrives as the flag would, and where each value came from can be shown.
 //! - **Where a row comes from is derived, not kept.** The audit trail (`engine/audit.rs`) says what had been read when it left;
 //!   `curb why` runs the rules over fewer and fewer of those records, as long as the row stays (`testing/derivation.rs`).
 //! - **A query sees one epoch.** Who asks a running worker (`engine/adhoc`) has rows copied between two epochs (`engine/lookup.rs`);

@@ -1,5 +1,6 @@
 //! `curb docs`: the contract of a pack with its neighbours, from its SQL: AsyncAPI, or a JSON Schema a topic.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -80,7 +81,8 @@ fn topics(loaded: &Loaded) -> Vec<Topic> {
     let written = loaded.catalog.queries.iter().filter_map(|query| {
         let plan = plan_of(&query.name)?;
         let relation = loaded.pipeline.relations.get(plan.relation)?;
-        sink(query, plan, relation.schema.fields())
+        let private = loaded.pipeline.private_origins.get(&*query.name);
+        sink(query, plan, relation.schema.fields(), private)
     });
     read.chain(written).collect()
 }
@@ -91,7 +93,7 @@ fn source(definition: &SourceDefinition) -> Option<Topic> {
     for column in &definition.columns {
         let mut schema = value_schema(&column.data_type, !column.not_null);
         if column.private {
-            schema["x-privacy"] = "private".into();
+            mark_private(&mut schema, [format!("{}.{}", definition.name, column.name)]);
         }
         if column.not_null {
             required.push(column.name.clone());
@@ -121,11 +123,18 @@ fn sink<'a>(
     query: &QueryDefinition,
     plan: &SinkPlan,
     fields: impl IntoIterator<Item = &'a std::sync::Arc<Field>>,
+    private: Option<&BTreeMap<String, BTreeSet<std::sync::Arc<str>>>>,
 ) -> Option<Topic> {
     let QueryRole::Sink(options) = &query.role else { return None };
     let fields: Vec<&std::sync::Arc<Field>> = fields.into_iter().collect();
-    let members: Map<String, Value> =
-        fields.iter().map(|f| (f.name().clone(), value_schema(f.data_type(), f.is_nullable()))).collect();
+    let member = |field: &std::sync::Arc<Field>| {
+        let mut schema = value_schema(field.data_type(), field.is_nullable());
+        if let Some(origins) = private.and_then(|private| private.get(field.name())) {
+            mark_private(&mut schema, origins);
+        }
+        (field.name().clone(), schema)
+    };
+    let members: Map<String, Value> = fields.iter().map(|f| member(f)).collect();
     let required: Vec<&String> = fields.iter().map(|f| f.name()).collect();
     let key: Vec<(&str, &DataType)> =
         plan.key.iter().filter_map(|c| fields.get(*c)).map(|f| (f.name().as_str(), f.data_type())).collect();
@@ -155,6 +164,12 @@ fn sink<'a>(
             }})
         }),
     })
+}
+
+/// Marks a column that holds values of PRIVATE columns, and says of which.
+fn mark_private(schema: &mut Value, origins: impl IntoIterator<Item = impl AsRef<str>>) {
+    schema["x-curb-private"] = true.into();
+    schema["x-curb-private-from"] = origins.into_iter().map(|o| Value::from(o.as_ref())).collect();
 }
 
 /// The schema of a Kafka key: the text of one column, or a JSON array of several.
@@ -234,4 +249,40 @@ fn asyncapi(title: &str, version: &str, topics: &[Topic]) -> Value {
         "operations": operations,
         "components": {"messages": messages},
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::load::examine;
+
+    fn documents(sql: &str) -> Value {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("pack.sql"), sql).unwrap();
+        let loaded = examine(dir.path(), None).unwrap().compiled.unwrap();
+        asyncapi("pack", &loaded.pack_sha256, &topics(&loaded))
+    }
+
+    #[test]
+    fn a_private_column_is_marked_at_its_source_and_wherever_its_values_go() {
+        let document = documents(
+            "CREATE TABLE people (person_id VARCHAR PRIMARY KEY, name VARCHAR PRIVATE, phone VARCHAR PRIVATE, town VARCHAR)
+             WITH (topic = 'people', format = 'json');
+             CREATE VIEW contacts AS SELECT person_id, name || ' ' || phone AS contact, upper(name) AS called, town FROM people;
+             CREATE SINK letters WITH (topic = 'letters', format = 'json', key = 'person_id', allow_private = true) AS
+             SELECT person_id, contact, called, town, contact IS NULL AS unknown FROM contacts;
+             CREATE SINK towns WITH (topic = 'towns', format = 'json') AS SELECT town, count(name) AS n FROM people GROUP BY town;",
+        );
+        let columns = |message: &str| document["components"]["messages"][message]["payload"]["properties"].clone();
+        let origins = |message: &str, column: &str| columns(message)[column]["x-curb-private-from"].clone();
+        assert_eq!(columns("people")["name"]["x-curb-private"], true);
+        assert_eq!(columns("letters")["contact"]["x-curb-private"], true);
+        assert_eq!(origins("letters", "contact"), json!(["people.name", "people.phone"]));
+        assert_eq!(origins("letters", "called"), json!(["people.name"]));
+        for (message, column) in
+            [("people", "town"), ("letters", "person_id"), ("letters", "town"), ("letters", "unknown"), ("towns", "n")]
+        {
+            assert_eq!(columns(message)[column].get("x-curb-private"), None, "{message}.{column}");
+        }
+    }
 }

@@ -5,6 +5,7 @@
 mod check;
 mod config;
 mod demo;
+mod diff;
 mod docs;
 mod doctor;
 mod explain;
@@ -47,6 +48,7 @@ enum Command {
     Check(check::CheckArgs),
     Config(config::ConfigArgs),
     Demo(demo::DemoArgs),
+    Diff(diff::DiffArgs),
     Docs(docs::DocsArgs),
     // Boxed: it has many options.
     Doctor(Box<doctor::DoctorArgs>),
@@ -58,7 +60,8 @@ enum Command {
     // Boxed: it has many options.
     Run(Box<run::RunArgs>),
     Shell(shell::ShellArgs),
-    Simulate(simulate::SimulateArgs),
+    // Boxed: it has many options.
+    Simulate(Box<simulate::SimulateArgs>),
     Sql(sql::SqlArgs),
     State(state::StateArgs),
     Test(test::TestArgs),
@@ -168,6 +171,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Config(args) => config::run(args, &configuration),
         Command::Demo(args) => demo::run(args),
+        Command::Diff(args) => diff::run(args),
         Command::Docs(args) => docs::run(args),
         Command::Doctor(args) => doctor::run(args, &configuration),
         Command::Explain(args) => explain::run(args),
@@ -176,7 +180,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Resume(args) => pause::run(args, pause::Wish::Resume),
         Command::Run(args) => run::run(args, &configuration),
         Command::Shell(args) => shell::run(args),
-        Command::Simulate(args) => simulate::run(args),
+        Command::Simulate(args) => simulate::run(args, &configuration),
         Command::Sql(args) => sql::run(args),
         Command::State(args) => state::run(args, &configuration),
         Command::Test(args) => test::run(args),

@@ -28,15 +28,12 @@ pub(super) use self::configuration::{Configuration, Given, Origin, Refused, pars
 pub(super) use self::properties::is_secret;
 pub(super) use self::schema::schema;
 
-/// Which pipeline, and where.
+/// Where the cluster is.
 #[derive(Debug, Args)]
-pub(super) struct PipelineArgs {
+pub(super) struct ClusterArgs {
     /// Bootstrap servers of the cluster, separated by commas
     #[arg(long, value_name = "HOST:PORT", env = "CURB_BROKERS")]
     pub(super) brokers: Option<String>,
-    /// The name of the pipeline: its consumer group, its transactional ids, and the topic NAME.state
-    #[arg(long, value_name = "NAME", env = "CURB_PIPELINE")]
-    pub(super) pipeline: Option<String>,
     /// A configuration file in TOML; `curb config schema` says what it may hold
     #[arg(long, value_name = "FILE", env = "CURB_CONFIG")]
     config: Option<PathBuf>,
@@ -45,11 +42,21 @@ pub(super) struct PipelineArgs {
     properties: Vec<(String, String)>,
 }
 
+/// Which pipeline, and where.
+#[derive(Debug, Args)]
+pub(super) struct PipelineArgs {
+    #[command(flatten)]
+    pub(super) cluster: ClusterArgs,
+    /// The name of the pipeline: its consumer group, its transactional ids, and the topic NAME.state
+    #[arg(long, value_name = "NAME", env = "CURB_PIPELINE")]
+    pub(super) pipeline: Option<String>,
+}
+
 /// What `curb run` may be told; see the module for what follows from a field.
 #[derive(Debug, Args)]
 pub(super) struct SettingsArgs {
     #[command(flatten)]
-    pub(super) cluster: PipelineArgs,
+    pub(super) pipeline: PipelineArgs,
     /// The number of this worker; a new worker of the same number replaces the old one
     #[arg(long, value_name = "N", env = "CURB_INSTANCE", default_value_t = 0)]
     pub(super) instance: u32,
@@ -91,18 +98,11 @@ pub(super) struct SettingsArgs {
     pub(super) log_format: LogForm,
 }
 
-impl PipelineArgs {
-    /// What every client of the cluster needs; both names must be given.
+impl ClusterArgs {
+    /// What every client of the cluster needs.
     pub(super) fn settings(&self, configuration: &Configuration) -> Result<Settings, Failure> {
-        let needed = |given: &Option<String>, name: &str, flag: &str| {
-            given.clone().filter(|text| !text.trim().is_empty()).ok_or_else(|| {
-                let variable = format!("CURB_{}", name.to_uppercase());
-                Failure::Usage(anyhow!("no {name} given: use {flag}, {variable}, or `{name}` in the --config file"))
-            })
-        };
         Ok(Settings {
             brokers: needed(&self.brokers, "brokers", "--brokers HOST:PORT")?,
-            pipeline: needed(&self.pipeline, "pipeline", "--pipeline NAME")?,
             properties: configuration.property_values(),
             shards: 1,
             ..Settings::default()
@@ -110,10 +110,25 @@ impl PipelineArgs {
     }
 }
 
+impl PipelineArgs {
+    /// The same for a pipeline.
+    pub(super) fn settings(&self, configuration: &Configuration) -> Result<Settings, Failure> {
+        let pipeline = needed(&self.pipeline, "pipeline", "--pipeline NAME")?;
+        Ok(Settings { pipeline, ..self.cluster.settings(configuration)? })
+    }
+}
+
+fn needed(given: &Option<String>, name: &str, flag: &str) -> Result<String, Failure> {
+    given.clone().filter(|text| !text.trim().is_empty()).ok_or_else(|| {
+        let variable = format!("CURB_{}", name.to_uppercase());
+        Failure::Usage(anyhow!("no {name} given: use {flag}, {variable}, or `{name}` in the --config file"))
+    })
+}
+
 impl SettingsArgs {
     /// The same for a worker: with its number, if it has one of its own.
     pub(super) fn kafka(&self, configuration: &Configuration) -> Result<Settings, Failure> {
-        Ok(Settings { instance: self.instance, ..self.cluster.settings(configuration)? })
+        Ok(Settings { instance: self.instance, ..self.pipeline.settings(configuration)? })
     }
 }
 

@@ -14,7 +14,7 @@ use chrono_tz::Tz;
 use clap::Args;
 use serde_json::{Value, json};
 
-use self::trail::Audited;
+use self::trail::{Asked, Audited};
 use super::load::{Loaded, load_with_keys, pseudonym_keys};
 use super::settings::{Configuration, PipelineArgs};
 use super::{Failure, OutputForm, print};
@@ -30,7 +30,7 @@ const MASK: &str = "***";
 /// Say why a row is there: the records that it follows from, and whether the rules still derive it
 ///
 /// Over a running pipeline the row is looked up in the audit trail (`curb run --audit`), whose hashes are checked, and the topics
-/// are read up to where the pipeline had read them when the row left. Over files, the row is the last one that a replay gives.
+/// are read up to where the pipeline had read them when the row left; tables that are files are read as they are now. Over files, the row is the last one that a replay gives.
 /// Then the rules are run over fewer and fewer records, for as long as they derive the same row: what is left are the
 /// records that it follows from. PRIVATE columns are masked.
 #[derive(Debug, Args)]
@@ -56,6 +56,9 @@ pub(super) struct WhyArgs {
     /// The keys of `pseudonym` that the row was made with
     #[arg(long, value_name = "FILE", env = "CURB_PSEUDONYM_KEYS")]
     pseudonym_keys: Option<PathBuf>,
+    /// How much memory the records read from topics may take, in MiB; where they need more the command ends and says so
+    #[arg(long, value_name = "N", default_value = "1024")]
+    max_mib: usize,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     output: OutputForm,
@@ -74,8 +77,9 @@ pub(super) fn run(args: &WhyArgs, configuration: &Configuration) -> Result<(), F
             (History { epochs, wire: Wire::Lines, end_watermark: Watermark::MAX }, audited)
         }
         None => {
-            let (history, audited) =
-                trail::in_topics(&pipeline, &catalog.sources, args.pipeline.settings(configuration)?, &args.id)?;
+            let asked = Asked { id: &args.id, bytes_max: args.max_mib.saturating_mul(1 << 20) };
+            let settings = args.pipeline.settings(configuration)?;
+            let (history, audited) = trail::in_topics(&pipeline, &catalog.sources, &settings, &asked)?;
             (history, Some(audited))
         }
     };

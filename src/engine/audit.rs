@@ -173,27 +173,49 @@ impl AuditTrail {
     }
 }
 
+/// Follows a trail line by line, and checks that each follows from the one before.
+#[derive(Debug)]
+pub struct TrailReader {
+    head: String,
+    n_read: usize,
+}
+
+impl TrailReader {
+    /// Begins behind the hash `previous`.
+    pub fn behind(previous: &str) -> Self {
+        Self { head: previous.to_owned(), n_read: 0 }
+    }
+
+    /// How many lines were read.
+    pub fn n_read(&self) -> usize {
+        self.n_read
+    }
+
+    /// Reads the next line.
+    pub fn read(&mut self, line: &[u8]) -> Result<AuditRecord, BrokenTrail> {
+        let broken = |reason: &str| BrokenTrail { record: self.n_read, reason: reason.into() };
+        let text = std::str::from_utf8(line).map_err(|_| broken("it is no text"))?.trim_end();
+        let (body, end) = text.rsplit_once(",\"hash\":\"").ok_or_else(|| broken("it has no hash"))?;
+        if !body.ends_with(&format!(",\"previous\":\"{}\"", self.head)) {
+            return Err(broken("it does not follow the record before it: records are missing, or were put in"));
+        }
+        let head = sha256(body.as_bytes());
+        if end != format!("{head}\"}}") {
+            return Err(broken("its hash does not agree with its text: it was changed"));
+        }
+        let record = record(text).map_err(|e| broken(&e.to_string()))?;
+        (self.head, self.n_read) = (head, self.n_read + 1);
+        Ok(record)
+    }
+}
+
 /// Reads a trail, and checks that each line follows from the one before. `previous` is the hash before the first line.
 pub fn read_trail<'a>(
     lines: impl IntoIterator<Item = &'a [u8]>,
     previous: &str,
 ) -> Result<Vec<AuditRecord>, BrokenTrail> {
-    let mut head = previous.to_owned();
-    let mut records = Vec::new();
-    for (idx, line) in lines.into_iter().enumerate() {
-        let broken = |reason: &str| BrokenTrail { record: idx, reason: reason.into() };
-        let text = std::str::from_utf8(line).map_err(|_| broken("it is no text"))?.trim_end();
-        let (body, end) = text.rsplit_once(",\"hash\":\"").ok_or_else(|| broken("it has no hash"))?;
-        if !body.ends_with(&format!(",\"previous\":\"{head}\"")) {
-            return Err(broken("it does not follow the record before it: records are missing, or were put in"));
-        }
-        head = sha256(body.as_bytes());
-        if end != format!("{head}\"}}") {
-            return Err(broken("its hash does not agree with its text: it was changed"));
-        }
-        records.push(record(text).map_err(|e| broken(&e.to_string()))?);
-    }
-    Ok(records)
+    let mut reader = TrailReader::behind(previous);
+    lines.into_iter().map(|line| reader.read(line)).collect()
 }
 
 /// Reads a line. In two steps, since the row keeps its own text.

@@ -35,7 +35,7 @@ mod watermark;
 mod worker;
 
 pub use adhoc::{Answer, AsOf, Queries, QueryError, QueryLimits, QueryTrouble, ReadableRelation};
-pub use audit::{AuditOptions, AuditRecord, AuditedEpoch, AuditedRow, BrokenTrail, GENESIS, read_trail};
+pub use audit::{AuditOptions, AuditRecord, AuditedEpoch, AuditedRow, BrokenTrail, GENESIS, TrailReader, read_trail};
 pub use cells::{MapCell, MapCells, MapLayer};
 pub use dataflow::{Dataflow, DataflowError, EpochRun, EpochTimes, Reached};
 pub use delta::{DeltaCodec, DeltaError, EpochRecord, Logged, LoggedPipeline, LoggedRelation, PartitionRecord};

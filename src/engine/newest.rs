@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
+use arrow::datatypes::SchemaRef;
 use chrono_tz::Tz;
 use serde::Serialize;
 use serde_json::Value;
@@ -77,6 +78,8 @@ pub(super) struct PublicRows {
     columns: Vec<(Arc<str>, Option<usize>)>,
     /// The columns that may be shown, by their place in the sink.
     shown: Vec<usize>,
+    /// The same with the names of the sink: a plan may name its output columns otherwise.
+    schema: SchemaRef,
     /// The columns of the key among those that may be shown; none if one of them may not.
     key: Option<Vec<usize>>,
     zone: Tz,
@@ -96,6 +99,7 @@ impl PublicRows {
             (Arc::from(field.name().as_str()), place)
         });
         let columns: Vec<(Arc<str>, Option<usize>)> = columns.collect();
+        let schema = Arc::new(relation.schema.project(&shown).ok()?);
         let key: Option<Vec<usize>> =
             sink.key.iter().map(|idx| columns.get(*idx).and_then(|(_, place)| *place)).collect();
         Some(Self {
@@ -105,6 +109,7 @@ impl PublicRows {
             key: key.filter(|key| !key.is_empty()),
             columns,
             shown,
+            schema,
             zone: pipeline.time_zone,
         })
     }
@@ -125,7 +130,7 @@ impl PublicRows {
 
     /// The rows as JSON objects, of the columns that may be shown.
     pub(super) fn objects(&self, rows: &RecordBatch) -> Vec<serde_json::Map<String, Value>> {
-        let Ok(encoder) = Encoder::new(rows.schema(), self.zone) else { return Vec::new() };
+        let Ok(encoder) = Encoder::new(self.schema.clone(), self.zone) else { return Vec::new() };
         let Ok(lines) = encoder.encode(rows) else { return Vec::new() };
         lines.iter().map(|line| serde_json::from_slice(line).unwrap_or_default()).collect()
     }
@@ -136,7 +141,7 @@ impl PublicRows {
         let Some(key) = &self.key else { return none() };
         let columns: Option<Vec<ArrayRef>> = key.iter().map(|idx| rows.columns().get(*idx).cloned()).collect();
         let Some(columns) = columns else { return none() };
-        let Ok(encoder) = Encoder::new(rows.schema(), self.zone) else { return none() };
+        let Ok(encoder) = Encoder::new(self.schema.clone(), self.zone) else { return none() };
         let Ok(keys) = encoder.key_text(&columns) else { return none() };
         keys.iter().map(|key| key.map(|bytes| String::from_utf8_lossy(bytes).into_owned())).collect()
     }

@@ -19,7 +19,7 @@ use crate::stream::SourceError;
 use super::client::{PlainContext, create};
 use super::failure::read_failure;
 use super::producer::{WriterContext, flush};
-use super::settings::DEMO_FETCH_WAIT_MS;
+use super::settings::{DEMO_FETCH_WAIT_MS, Settings};
 
 /// How often the mock broker is nudged while it has an order.
 const NUDGE_INTERVAL: Duration = Duration::from_millis(1);
@@ -96,6 +96,11 @@ impl DemoProducer {
         config.set("queue.buffering.max.messages", "100000");
         let producer = create(&config, WriterContext::default())?;
         Ok(Self { producer })
+    }
+
+    /// Connects to a cluster as its settings say.
+    pub fn connect_as(settings: &Settings) -> Result<Self, SourceError> {
+        Ok(Self { producer: create(&settings.feeder(), WriterContext::default())? })
     }
 
     /// Hands a record to the client, which sends it soon; waits while its buffer is full. No value is a tombstone.

@@ -38,15 +38,27 @@ pub struct HistoryRecord {
     pub headers: Headers,
 }
 
+/// Takes a record; an error ends the reading.
+pub type TakeRecord<'a> = &'a mut dyn FnMut(HistoryRecord) -> Result<(), SourceError>;
+
+impl HistoryRecord {
+    /// What the record takes in memory.
+    pub fn n_bytes(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len() + 48).sum();
+        let of = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        size_of::<Self>() + of(&self.key) + of(&self.value) + headers
+    }
+}
+
 /// Reads the committed records of a topic from its start up to `ends`, or to its present end where none are given; those of
-/// a partition in their order. Records that the topic has deleted are not there.
+/// a partition in their order. Records that the topic has deleted are not there. Nothing is kept but what `take` keeps.
 pub fn read_topic(
     settings: &Settings,
     topic: &str,
     ends: Option<&TopicEnds>,
-) -> Result<Vec<HistoryRecord>, SourceError> {
+    take: TakeRecord<'_>,
+) -> Result<(), SourceError> {
     let mut unread = ranges(settings, topic, ends)?;
-    let mut records = Vec::new();
     let consumer: BaseConsumer<PlainContext> = create(&settings.state_consumer(), PlainContext::default())?;
     let failed = |e: &dyn std::fmt::Display| SourceError::Io(format!("topic `{topic}` could not be read: {e}"));
     let mut list = TopicPartitionList::new();
@@ -72,14 +84,14 @@ pub fn read_topic(
                     let headers = message
                         .headers()
                         .map(|h| h.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect());
-                    records.push(HistoryRecord {
+                    take(HistoryRecord {
                         partition,
                         offset: message.offset(),
                         timestamp_ms: message.timestamp().to_millis(),
                         key: message.key().map(<[u8]>::to_vec),
                         value: message.payload().map(<[u8]>::to_vec),
                         headers: headers.unwrap_or_default(),
-                    });
+                    })?;
                 }
                 if message.offset() + 1 >= end {
                     unread.remove(&partition);
@@ -88,7 +100,7 @@ pub fn read_topic(
         }
         heard = Instant::now();
     }
-    Ok(records)
+    Ok(())
 }
 
 /// By partition the first and the last offset to read; partitions without records are left out.

@@ -20,6 +20,7 @@ use super::client::{ANSWER_TIMEOUT, PlainContext, create, serve_events};
 use super::end_offsets::{Probe, watermarks_of_all};
 use super::settings::Settings;
 use super::state_admin::TopicPositions;
+use super::state_reader::read_state;
 use super::topics;
 
 pub use server::{ServerFacts, ServerFault, ServerInfo, inspect_servers};
@@ -27,6 +28,11 @@ pub use transactions::{ClockOffset, TransactionFault};
 
 /// How long a group's coordinator may take to be found.
 const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// So many records at the end of each shard's state are read to find the last epoch.
+const STATE_TAIL_RECORDS: i64 = 20;
+/// How long that may take: an open transaction holds it up.
+const STATE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a user may be allowed to do with a topic, a group or the cluster, as Kafka's ACLs name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -236,6 +242,20 @@ impl Inspection {
         let answer = request::committed(self.client(), &self.settings.pipeline);
         serve_events(&self.probe);
         answer
+    }
+
+    /// The positions that the last epoch in the state topic was logged with; none where there is no state.
+    pub fn logged(&self, n_shards: usize) -> Result<TopicPositions, Unanswered> {
+        let state = self.settings.state_topic();
+        let held = self.ranges(&BTreeMap::from([(state.clone(), n_shards)]))?.remove(&state).unwrap_or_default();
+        let tail = |(shard, (low, high)): (i32, (i64, i64))| (shard, (high - STATE_TAIL_RECORDS).max(low)..high);
+        let started = Instant::now();
+        let mut serve = || match started.elapsed() > STATE_TIMEOUT {
+            true => Err(SourceError::Io(format!("the end of `{state}` could not be read in time"))),
+            false => Ok(()),
+        };
+        let read = read_state(&self.settings, &held.into_iter().map(tail).collect(), &mut serve, &mut |_, _| Ok(()));
+        Ok(read.map_err(|e| e.to_string())?.last.map(|header| header.positions).unwrap_or_default())
     }
 
     /// By topic and partition the first offset that is there, and the one behind the last.

@@ -36,7 +36,7 @@ mod tests;
 
 pub use connect::{Connection, connect, shards};
 pub use demo::{DemoBroker, DemoProducer, DemoReader, DemoRecord};
-pub use history::{HistoryRecord, TopicEnds, read_topic};
+pub use history::{HistoryRecord, TakeRecord, TopicEnds, read_topic};
 pub use inspection::{
     ClockOffset, ClusterFacts, GroupFacts, GroupMember, Inspection, Operation, Operations, PartitionFacts, ServerFacts,
     ServerFault, ServerInfo, TopicFacts, TopicFault, TransactionFault, Unanswered, inspect_servers,
@@ -47,3 +47,4 @@ pub use sink::KafkaSink;
 pub use source::KafkaSource;
 pub use state_admin::{StateTopic, TopicPositions};
 pub use state_log::KafkaStateLog;
+pub use topics::ensure_topics;

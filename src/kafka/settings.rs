@@ -232,6 +232,15 @@ impl Settings {
         self.base("admin")
     }
 
+    /// Writes records of simulated sources; not in transactions.
+    pub(super) fn feeder(&self) -> ClientConfig {
+        let mut config = self.base("feed");
+        config.set("enable.idempotence", "true");
+        config.set("delivery.report.only.error", "true");
+        config.set("partitioner", "murmur2_random");
+        config
+    }
+
     /// The writer of this worker's transactions.
     pub(super) fn producer(&self, largest_record_bytes: usize, batch_bytes: usize) -> ClientConfig {
         let mut config = self.base("sink");

@@ -29,8 +29,26 @@ pub(super) fn partitions(
     probe: &Probe,
     create_topics: bool,
 ) -> Result<BTreeMap<String, i32>, SourceError> {
-    let wanted = wanted_topics(settings);
-    let mut found = existing(settings, probe, &wanted)?;
+    let found = present(settings, probe, &wanted_topics(settings), create_topics)?;
+    let state = settings.state_topic();
+    let n_shards = found.get(&state).copied().unwrap_or(0);
+    if i64::from(n_shards) != i64::from(settings.shards) {
+        return Err(SourceError::Configuration(format!(
+            "topic `{state}` has {n_shards} partitions, but the pipeline has {} shards; their number is fixed at the first start",
+            settings.shards
+        )));
+    }
+    Ok(found)
+}
+
+/// The number of partitions of the `wanted` topics, after making those that are missing if that is allowed.
+fn present(
+    settings: &Settings,
+    probe: &Probe,
+    wanted: &BTreeSet<String>,
+    create_topics: bool,
+) -> Result<BTreeMap<String, i32>, SourceError> {
+    let mut found = existing(settings, probe, wanted)?;
     let missing: Vec<&String> = wanted.iter().filter(|t| !found.contains_key(*t)).collect();
     if !missing.is_empty() {
         let names = missing.iter().map(|t| format!("`{t}`")).collect::<Vec<_>>().join(", ");
@@ -46,18 +64,16 @@ pub(super) fn partitions(
                 return Err(SourceError::Configuration(format!("topics {names} were created but do not show yet")));
             }
             std::thread::sleep(Duration::from_millis(100));
-            found = existing(settings, probe, &wanted)?;
+            found = existing(settings, probe, wanted)?;
         }
     }
-    let state = settings.state_topic();
-    let n_shards = found.get(&state).copied().unwrap_or(0);
-    if i64::from(n_shards) != i64::from(settings.shards) {
-        return Err(SourceError::Configuration(format!(
-            "topic `{state}` has {n_shards} partitions, but the pipeline has {} shards; their number is fixed at the first start",
-            settings.shards
-        )));
-    }
     Ok(found)
+}
+
+/// Makes topics that are missing, or names them in an error.
+pub fn ensure_topics(settings: &Settings, wanted: &BTreeSet<String>, create_topics: bool) -> Result<(), SourceError> {
+    let probe: Probe = create(&settings.probe(), PlainContext::default())?;
+    present(settings, &probe, wanted, create_topics).map(|_| ())
 }
 
 fn wanted_topics(settings: &Settings) -> BTreeSet<String> {

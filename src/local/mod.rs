@@ -13,7 +13,7 @@ mod summary;
 
 pub use file_sink::FileSink;
 pub use file_source::{EventTimes, FileInput, FileSource};
-pub use file_tables::{FileTable, WithFileTables};
+pub use file_tables::{FileTable, WithFileTables, read_file_table};
 pub use line_reader::LineReader;
 pub use memory::{Collected, MemorySink, MemoryStateLog};
 pub use memory_topics::{MemorySource, MemoryTopics, TopicRecord};

@@ -38,6 +38,7 @@ pub fn plan(catalog: &Catalog) -> std::result::Result<Pipeline, Vec<Diagnostic>>
     let planned = read_definitions(&ctx, catalog, ordered, &followed, &mut private, &mut findings);
     let optimised = optimise(&ctx, catalog, planned, &followed, &mut findings);
     let mut pipeline = build(&ctx, catalog, optimised, &followed, &mut findings);
+    pipeline.private_origins = private.origins();
     pipeline.private = private.by_relation();
     if findings.is_empty() {
         return Ok(pipeline);
@@ -320,7 +321,14 @@ fn build(
         Retention::default()
     });
     let private = BTreeMap::new();
-    Pipeline { time_zone: catalog.time_zone, relations: builder.relations, sinks: sink_plans, retention, private }
+    Pipeline {
+        time_zone: catalog.time_zone,
+        relations: builder.relations,
+        sinks: sink_plans,
+        retention,
+        private,
+        private_origins: BTreeMap::new(),
+    }
 }
 
 /// Cuts a definition and gives its relation the definition's name; a sink gets its last operator.

@@ -32,6 +32,8 @@ pub struct Pipeline {
     pub retention: Retention,
     /// By name of a source, a definition or what reads its changes, the columns of its rows that hold values of PRIVATE columns.
     pub private: BTreeMap<String, BTreeSet<String>>,
+    /// For each such column the PRIVATE columns of sources, `relation.column`, whose values it holds.
+    pub private_origins: BTreeMap<String, BTreeMap<String, BTreeSet<Arc<str>>>>,
 }
 
 /// One relation: an operator, what it reads, and what is known of its rows.

@@ -88,8 +88,8 @@ enum Held {
     /// Nothing.
     #[default]
     Nothing,
-    /// Values of this column of a source, `relation.column`, and perhaps of others.
-    Values(Arc<str>),
+    /// Values of these columns of sources, `relation.column`; there is at least one.
+    Values(BTreeSet<Arc<str>>),
     /// What each field of a structure holds, also where there is a list of structures. Fields that hold nothing are left out.
     Fields(BTreeMap<String, Self>),
 }
@@ -104,14 +104,24 @@ impl Held {
     fn source(&self) -> Option<&Arc<str>> {
         match self {
             Self::Nothing => None,
-            Self::Values(column) => Some(column),
+            Self::Values(columns) => columns.first(),
             Self::Fields(fields) => fields.values().find_map(Self::source),
+        }
+    }
+
+    /// The PRIVATE columns of which there are values.
+    fn sources(self) -> BTreeSet<Arc<str>> {
+        match self {
+            Self::Nothing => BTreeSet::new(),
+            Self::Values(columns) => columns,
+            Self::Fields(fields) => fields.into_values().flat_map(Self::sources).collect(),
         }
     }
 
     /// What is computed of a value.
     fn computed(self) -> Self {
-        self.source().cloned().map_or(Self::Nothing, Self::Values)
+        let sources = self.sources();
+        if sources.is_empty() { Self::Nothing } else { Self::Values(sources) }
     }
 
     fn field(&self, name: &str) -> Self {
@@ -131,7 +141,10 @@ impl Held {
                 }
                 Self::Fields(all)
             }
-            (Self::Values(column), _) | (_, Self::Values(column)) => Self::Values(column),
+            (Self::Values(mut columns), other) | (other, Self::Values(mut columns)) => {
+                columns.extend(other.sources());
+                Self::Values(columns)
+            }
         }
     }
 }
@@ -165,7 +178,7 @@ pub(super) struct PrivateColumns {
 impl PrivateColumns {
     /// Takes in a source.
     pub(super) fn add_source(&mut self, source: &SourceDefinition) {
-        let held = |column: &str| Held::Values(format!("{}.{column}", source.name).into());
+        let held = |column: &str| Held::Values([format!("{}.{column}", source.name).into()].into());
         let private = source.columns.iter().filter(|c| c.private);
         let mut columns: BTreeMap<String, Held> = private.map(|c| (c.name.clone(), held(&c.name))).collect();
         let first = columns.values().next().cloned();
@@ -198,6 +211,14 @@ impl PrivateColumns {
             }
         };
         self.by_relation.insert(read.name(), columns);
+    }
+
+    /// By relation and column the PRIVATE columns of sources whose values the column holds.
+    pub(super) fn origins(&self) -> BTreeMap<String, BTreeMap<String, BTreeSet<Arc<str>>>> {
+        let columns = |of: &BTreeMap<String, Held>| {
+            of.iter().map(|(column, held)| (column.clone(), held.clone().sources())).collect()
+        };
+        self.by_relation.iter().map(|(relation, of)| (relation.clone(), columns(of))).collect()
     }
 
     /// The private columns of a relation's rows; those of the table where the relation follows its changes.

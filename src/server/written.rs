@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `/api/rows?after=N` | at most 20 rows of each sink, newest first, of those behind number N; `newest` is what to ask after next |
 //! | `/api/map` | the sinks whose rows name an H3 cell (`cell`) or a position (`lon`, `lat`), and the tiles below them |
-//! | `/api/map?sink=NAME` | its cells, at most 5,000, of the newest window: outline, numbers and short texts of the newest row |
+//! | `/api/map?sink=NAME` | its cells, at most 5,000: outline, numbers and short texts of the newest row; when the newest window begins |
 
 use std::sync::Arc;
 

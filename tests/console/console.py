@@ -179,6 +179,10 @@ def keyboard_reaches_everything(look):
     for view in VIEWS:
         go(page, view)
         page.wait_for_timeout(300)
+        if view == "records":
+            page.click("#rows-hold")
+        if view == "sql":
+            page.wait_for_selector("#sql-tables button")
         page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
         wanted = page.evaluate(f"""() => {{
             const seen = (e) => e.checkVisibility({{ visibilityProperty: true }});
@@ -250,7 +254,7 @@ def sql_is_answered(look):
     look.expects_failures = True
     page = look.open("/#sql")
     page.wait_for_selector("#sql-tables button")
-    page.wait_for_function("() => document.querySelector('#sql-text').value.startsWith('SELECT * FROM disposal_actions')")
+    page.wait_for_function("() => document.querySelector('#sql-text').value.startsWith('SELECT * FROM ')")
     page.fill("#sql-text", "SELECT person_id, count(*) AS n FROM captures JOIN identities USING (plate) GROUP BY person_id ORDER BY n DESC, person_id LIMIT 5")
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("#sql-result tbody tr:nth-child(5)")

@@ -11,6 +11,7 @@ directory.
 import datetime
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,6 +52,24 @@ CREATE SINK by_town WITH (topic = 'by-town', format = 'json') AS
 SELECT town, count(*) AS n FROM people GROUP BY town EMIT CHANGES EVERY '12 seconds';
 CREATE SINK seen WITH (topic = 'seen', format = 'json', wait = '12 seconds') AS
 SELECT r.ride_id, p.town FROM rides AS r LEFT JOIN people AS p ON p.person_id = r.person_id;
+"""
+
+SIMULATED_PACK = """
+SET TIME ZONE = 'Asia/Shanghai';
+CREATE TABLE people (person_id VARCHAR PRIMARY KEY, town VARCHAR) WITH (topic = 'people', format = 'json');
+CREATE TABLE limits (town VARCHAR PRIMARY KEY, most INT) WITH (path = 'limits.csv');
+CREATE STREAM rides (ride_id VARCHAR NOT NULL, person_id VARCHAR, ridden_at TIMESTAMP WITH TIME ZONE NOT NULL)
+WITH (topic = 'rides', format = 'json', event_time = 'ridden_at', watermark_delay = '400 days');
+CREATE SINK by_town WITH (topic = 'by-town', format = 'json') AS
+SELECT p.town, count(*) AS people, max(l.most) AS most FROM people AS p JOIN limits AS l ON l.town = p.town GROUP BY p.town;
+CREATE SINK seen WITH (topic = 'seen', format = 'json') AS SELECT ride_id, person_id, ridden_at FROM rides;
+"""
+
+SIMULATION = """
+CREATE VIEW numbers AS SELECT unnest(generate_series(1, people())) AS i;
+INSERT INTO people SELECT 'p' || i AS person_id, 'town' || (i % 3) AS town FROM numbers;
+INSERT INTO people SELECT 'p1' AS person_id, true AS _tombstone;
+INSERT INTO rides SELECT 'r' || i AS ride_id, 'p' || i AS person_id, started_at() + i * INTERVAL '1 hour' AS ridden_at FROM numbers;
 """
 
 
@@ -176,6 +195,68 @@ class SourcesOnKafka(unittest.TestCase):
         before = n_records()
         rig.catch_up()
         self.assertEqual(n_records(), before, "a restart without changes wrote")
+
+    def curb(self, *args, code=0):
+        """Runs a command to its end; returns what it printed and what it said."""
+        done = subprocess.run([PLACE.curb, *args], capture_output=True, text=True, check=False, timeout=120)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done.stdout, done.stderr
+
+    def test_simulated_records_give_the_same_from_topics_as_from_files_and_rows_are_explained_with_files(self):
+        rig = self.rig(Rig("simulated", PLACE, SIMULATED_PACK))
+        os.mkdir(os.path.join(rig.pack, "simulation"))
+        for name, text in (("simulation/people.sql", SIMULATION), ("limits.csv", "town,most\ntown0,10\ntown1,11\ntown2,12\n")):
+            with open(os.path.join(rig.pack, name), "w", encoding="utf-8") as file:
+                file.write(text)
+        files, output = os.path.join(rig.dir, "files"), os.path.join(rig.dir, "output")
+        simulate = ["simulate", rig.pack, "--people", "40", "--output", "json"]
+        _, said = self.curb(*simulate, code=2)
+        self.assertIn("--to DIR", said)
+        _, said = self.curb(*simulate, "--brokers", rig.brokers, code=3)
+        self.assertIn("--create-topics", said)
+        printed, _ = self.curb(*simulate, "--brokers", rig.brokers, "--to", files, "--create-topics", "--rate", "100")
+        self.assertEqual(json.loads(printed), {"people": 41, "rides": 40})
+        self.assertEqual(sorted(os.listdir(files)), ["people.ndjson", "rides.ndjson"])
+        self.assertEqual([r["value"] is None for r in rig.read("people") if r["key"] == "p1"], [False, True])
+        self.curb("replay", rig.pack, "--from", files, "--to", output)
+        rig.catch_up("--audit")
+
+        def lines(name):
+            with open(os.path.join(output, name + ".ndjson"), encoding="utf-8") as file:
+                return [json.loads(line) for line in file]
+
+        self.assertEqual(self.content(rig, "by_town"), {row["town"]: row for row in lines("by_town")})
+        by_ride = lambda rows: sorted(rows, key=lambda row: row["ride_id"])  # noqa: E731
+        self.assertEqual(by_ride(r["value"] for r in rig.read("seen")), by_ride(lines("seen")))
+
+        # What is to come is left out, and the last day is today.
+        printed, _ = self.curb(*simulate, "--days", "1", "--until", "now", "--to", files + "-now")
+        n_hours = datetime.datetime.now(datetime.timezone(datetime.timedelta(hours=8))).hour
+        self.assertIn(json.loads(printed)["rides"], (n_hours - 1, n_hours, n_hours + 1))
+
+        # A row is explained with the line of the file, and not in more memory than is allowed.
+        place = ["why", "town2", rig.pack, "--brokers", rig.brokers, "--pipeline", rig.prefix, "--output", "json"]
+        printed, _ = self.curb(*place)
+        found = json.loads(printed)
+        self.assertEqual((found["row"], found["is_minimal"]), ({"town": "town2", "people": 13, "most": 12}, True))
+        self.assertEqual([r["value"] for r in found["records"] if r["relation"] == "limits"], ["town2,12"])
+        self.assertEqual(sum(r["relation"] == "people" for r in found["records"]), 13)
+        _, said = self.curb(*place, "--max-mib", "0", code=6)
+        self.assertIn("--max-mib", said)
+        with open(os.path.join(rig.pack, "limits.csv"), "a", encoding="utf-8") as file:
+            file.write("town3,13\n")
+        _, said = self.curb(*place)
+        self.assertIn("limits.csv` of table `limits` is another one than when the row left", said)
+
+        # Two packs over the same history.
+        self.assertIn("both write the same to all 2 sinks", self.curb("diff", rig.pack, rig.pack, "--from", files)[0])
+        other = shutil.copytree(rig.pack, os.path.join(rig.dir, "other"))
+        with open(os.path.join(other, "pack.sql"), "a", encoding="utf-8") as file:
+            file.write("CREATE SINK riders WITH (topic = 'riders', format = 'json') AS SELECT DISTINCT person_id FROM rides EMIT CHANGES;")
+        printed, _ = self.curb("diff", rig.pack, other, "--from", files, "--limit", "2", code=1)
+        self.assertIn("riders (by person_id): 40 added, 0 removed, 0 changed, 0 the same", printed)
+        self.assertIn(".. and 38 more", printed)
+        self.assertIn("the same: by_town, seen", printed)
 
     def test_what_waits_for_the_clock_waits_over_a_kill_and_leaves_before_the_end(self):
         rig = self.rig(Rig("clock", PLACE, CLOCK_PACK))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::finding::{Findings, listed};
 use super::topics::Topics;
-use crate::kafka::{GroupFacts, Inspection, Settings};
+use crate::kafka::{GroupFacts, Inspection, Settings, TopicPositions};
 
 const CHECK: &str = "group";
 
@@ -35,7 +35,7 @@ pub(super) fn look(
         Some(group) => of_members(settings, topics, group, findings),
     }
     if topics.roles.len() > 1 {
-        of_positions(settings, topics, inspection, findings);
+        of_positions(settings, topics, group.as_ref(), inspection, findings);
     }
     group
 }
@@ -67,10 +67,9 @@ fn of_members(settings: &Settings, topics: &Topics, group: &GroupFacts, findings
         } else if member.instance_id.as_deref() == Some(&settings.worker()) {
             findings.warning(
                 CHECK,
-                &format!(
-                    "{place} runs: a start with the same --instance takes its place, and it ends with exit code 5"
-                ),
-                "that is how a restart works; for a second worker give it another --instance",
+                &format!("{place} is in the group: it runs, or has ended less than a minute ago"),
+                "a start with the same --instance takes its place, and it ends with exit code 5; for a second worker give \
+                 another --instance",
             );
         } else {
             findings.ok(CHECK, &format!("worker {place} runs"));
@@ -78,8 +77,15 @@ fn of_members(settings: &Settings, topics: &Topics, group: &GroupFacts, findings
     }
 }
 
-/// Committed offsets against what the topics hold.
-fn of_positions(settings: &Settings, topics: &Topics, inspection: &Inspection, findings: &mut Findings) {
+/// Committed offsets against what the topics hold and the state says. Kafka forgets the offsets of a topic that is deleted; the
+/// state does not.
+fn of_positions(
+    settings: &Settings,
+    topics: &Topics,
+    group: Option<&GroupFacts>,
+    inspection: &Inspection,
+    findings: &mut Findings,
+) {
     let committed = match inspection.committed() {
         Ok(committed) => committed,
         Err(reason) => {
@@ -87,6 +93,23 @@ fn of_positions(settings: &Settings, topics: &Topics, inspection: &Inspection, f
             return;
         }
     };
+    let n_shards = topics.facts.get(&settings.state_topic()).and_then(|f| f.as_ref().ok()).map(|f| f.partitions.len());
+    let logged = match n_shards.map(|n| inspection.logged(n)).transpose() {
+        Ok(logged) => logged.unwrap_or_default(),
+        Err(reason) => {
+            findings.skip(CHECK, "how far the state has come", &reason);
+            TopicPositions::new()
+        }
+    };
+    // A running worker commits between the two questions.
+    if group.is_none_or(|group| group.members.is_empty()) {
+        of_difference(settings, &committed, &logged, findings);
+    }
+    let mut positions = logged;
+    for (topic, partitions) in committed {
+        positions.entry(topic).or_default().extend(partitions);
+    }
+    let committed = positions;
     if committed.is_empty() {
         return;
     }
@@ -155,5 +178,28 @@ fn of_positions(settings: &Settings, topics: &Topics, inspection: &Inspection, f
     }
     if is_sound && !read.is_empty() {
         findings.ok(CHECK, &format!("`{name}` has still to read {lag} records of {} topics", read.len()));
+    }
+}
+
+/// Offsets that somebody has set by hand: a worker refuses to go on from them.
+fn of_difference(settings: &Settings, committed: &TopicPositions, logged: &TopicPositions, findings: &mut Findings) {
+    for (topic, partitions) in logged {
+        for (partition, position) in partitions {
+            let Some(found) = committed.get(topic).and_then(|c| c.get(partition)).filter(|found| *found != position)
+            else {
+                continue;
+            };
+            findings.problem(
+                CHECK,
+                &format!(
+                    "`{}` stands at {found} in `{topic}` partition {partition}, but its state was written at {position}: a worker does \
+                     not start so",
+                    settings.pipeline
+                ),
+                "offsets were changed by hand: set them back, or delete the group to go on from the state, or start afresh with `curb \
+                 state reset --yes`",
+            );
+            return;
+        }
     }
 }

@@ -68,7 +68,7 @@ fn what_the_file_says_arrives_where_a_flag_would() {
     let (cli, _) = parse::<Cli>(args.into(), &[]).unwrap();
     let Command::Run(run) = cli.command else { panic!("{cli:?}") };
     let settings = run.settings;
-    assert_eq!(settings.cluster.brokers.as_deref(), Some("a:1"));
+    assert_eq!(settings.pipeline.cluster.brokers.as_deref(), Some("a:1"));
     assert_eq!(settings.state_dir.as_deref(), Some(Path::new("/state of mine")));
     assert_eq!((settings.shards, settings.create_topics, settings.audit), (Some(2), true, false));
     assert_eq!((settings.emit_from, settings.log_format), (EmitFrom::Earliest, LogForm::Json));

@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(text.lines().count(), 5);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[2], "德清               12  [\"a\",\"b\"]", "{text}");
-        assert_eq!(lines[3], "\\u{1b}[31mred\\n    NULL  NULL", "{text}");
+        assert_eq!(lines[3], "\\u{1b}[31mred\\n  NULL  NULL", "{text}");
         assert_eq!(lines[4].trim_start(), "-3.5  []", "{text}");
     }
 

@@ -1,6 +1,7 @@
 //! The row in the audit trail, and the topics as the pipeline had read them when it left.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use anyhow::anyhow;
@@ -9,11 +10,12 @@ use chrono::DateTime;
 use crate::catalog::SourceDefinition;
 use crate::cli::Failure;
 use crate::cli::service::source_failure;
-use crate::engine::{AuditRecord, AuditedEpoch, AuditedRow, GENESIS, read_trail};
+use crate::engine::{AuditRecord, AuditedEpoch, AuditedRow, BrokenTrail, GENESIS, TrailReader, file_tables};
 use crate::format::json::Wire;
 use crate::kafka::{self, HistoryRecord, Settings, TopicEnds};
+use crate::local::read_file_table;
 use crate::plan::Pipeline;
-use crate::stream::{PartitionStatus, Polled, RecordBatchBytes, RecordMeta, SourcePartition, Watermark};
+use crate::stream::{PartitionStatus, Polled, RecordBatchBytes, RecordMeta, SourceError, SourcePartition, Watermark};
 use crate::testing::{DerivedRow, History, is_about};
 
 /// A row of the audit trail.
@@ -35,28 +37,46 @@ impl Audited {
 
 /// Looks a row up in the file of a trail.
 pub(super) fn in_file(pipeline: &Pipeline, text: &[u8], id: &str) -> Result<Audited, Failure> {
-    let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    find(pipeline, lines, id).map(|(audited, _)| audited)
+    let mut search = Search::new(pipeline, id);
+    for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        search.read(line).map_err(|e| Failure::Policy(e.into()))?;
+    }
+    search.found().map(|(audited, _)| audited)
 }
 
-/// Looks a row up in the trail's topic, and reads the sources' topics as far as the pipeline had read them then.
+/// What is read, and how much of it is held in memory.
+pub(super) struct Asked<'a> {
+    pub(super) id: &'a str,
+    /// How much the records of the sources may take together, in bytes.
+    pub(super) bytes_max: usize,
+}
+
+/// Looks a row up in the trail's topic, and reads the sources' topics as far as the pipeline had read them then, and tables
+/// that are files as they are now.
 pub(super) fn in_topics(
     pipeline: &Pipeline,
     sources: &[SourceDefinition],
-    settings: Settings,
-    id: &str,
+    settings: &Settings,
+    asked: &Asked<'_>,
 ) -> Result<(History, Audited), Failure> {
-    let trail = kafka::read_topic(&settings, &settings.audit_topic(), None).map_err(source_failure)?;
-    let lines = trail.iter().filter_map(|record| record.value.as_deref());
-    let (audited, before) = find(pipeline, lines, id)?;
+    let (audited, before) = in_trail(pipeline, settings, asked.id)?;
+    let all_ends = topic_ends(sources, &audited.epoch);
+    let mut topics: BTreeMap<&str, Vec<HistoryRecord>> = BTreeMap::new();
+    let (mut n_bytes, mut n_records) = (0_usize, 0_u64);
+    for (topic, ends) in &all_ends {
+        let records = topics.entry(topic).or_default();
+        let read = kafka::read_topic(settings, topic, Some(ends), &mut |record| {
+            (n_bytes, n_records) = (n_bytes + record.n_bytes(), n_records + 1);
+            if n_bytes > asked.bytes_max {
+                return Err(SourceError::Policy(too_much(topic, n_records, asked.bytes_max)));
+            }
+            records.push(record);
+            Ok(())
+        });
+        read.map_err(source_failure)?;
+    }
     let mut epochs = Vec::new();
     let mut taken: BTreeMap<String, TopicEnds> = BTreeMap::new();
-    let mut topics: BTreeMap<&str, Vec<HistoryRecord>> = BTreeMap::new();
-    let all_ends = topic_ends(sources, &audited.epoch);
-    for (topic, ends) in &all_ends {
-        let records = kafka::read_topic(&settings, topic, Some(ends)).map_err(source_failure)?;
-        topics.insert(topic, records);
-    }
     // What came in with the epoch of the row is handed over after all else, as it was then: a row that was taken back in
     // that epoch was there before.
     for epoch in before.iter().chain([&audited.epoch]) {
@@ -64,38 +84,103 @@ pub(super) fn in_topics(
         epochs.push(polled(sources, epoch, &topics, &taken, &ends));
         taken = ends;
     }
+    if let Some(first) = epochs.first_mut() {
+        add_files(pipeline, &audited.epoch, first)?;
+    }
     Ok((History { epochs, wire: Wire::Kafka, end_watermark: Watermark::MIN }, audited))
 }
 
-/// The last row with the id, what its epoch read, and what the epoch before it in the trail had read.
-fn find<'a>(
-    pipeline: &Pipeline,
-    lines: impl Iterator<Item = &'a [u8]>,
-    id: &str,
-) -> Result<(Audited, Option<AuditedEpoch>), Failure> {
-    let records = read_trail(lines, GENESIS).map_err(|e| Failure::Policy(e.into()))?;
-    let n_checked = records.len();
-    let (mut current, mut previous): (Option<AuditedEpoch>, Option<AuditedEpoch>) = (None, None);
-    let mut found = None;
-    for record in records {
-        match record {
-            AuditRecord::Epoch(epoch) => previous = current.replace(epoch),
+fn too_much(topic: &str, n_records: u64, bytes_max: usize) -> String {
+    format!(
+        "the records that the row may follow from take more than {} MiB: {n_records} were read, the last ones of topic `{topic}`; \
+         give more memory with --max-mib, or write what is of interest to files and look there with --from DIR",
+        bytes_max >> 20
+    )
+}
+
+/// Reads the trail to its end, and keeps nothing of it but the row.
+fn in_trail(pipeline: &Pipeline, settings: &Settings, id: &str) -> Result<(Audited, Option<AuditedEpoch>), Failure> {
+    let mut search = Search::new(pipeline, id);
+    let mut broken = None;
+    let read = kafka::read_topic(settings, &settings.audit_topic(), None, &mut |record| {
+        let line = record.value.as_deref().unwrap_or_default();
+        search.read(line).map_err(|error| {
+            broken = Some(error);
+            SourceError::Io("the audit trail is broken".into())
+        })
+    });
+    match (read, broken) {
+        (_, Some(error)) => Err(Failure::Policy(error.into())),
+        (Err(error), None) => Err(source_failure(error)),
+        (Ok(()), None) => search.found(),
+    }
+}
+
+/// Puts the tables that are files into what was read first.
+fn add_files(pipeline: &Pipeline, epoch: &AuditedEpoch, first: &mut Polled) -> Result<(), Failure> {
+    for table in file_tables(pipeline) {
+        let (relation, path) = (table.relation.clone(), table.path.clone());
+        let read = read_file_table(table);
+        let (position, records) = read
+            .map_err(|e| Failure::Configuration(anyhow!("table `{relation}` is the file `{}`: {e}", path.display())))?;
+        let then = epoch.positions.get(&*relation).and_then(|partitions| partitions.get(&0));
+        if then.is_some_and(|then| *then != position) {
+            // Not being able to say so is no reason to say nothing else.
+            let _ = writeln!(
+                io::stderr(),
+                "note: the file `{}` of table `{relation}` is another one than when the row left",
+                path.display()
+            );
+        }
+        let partition = SourcePartition { relation: relation.clone(), partition: 0 };
+        let status = PartitionStatus { position, end: Some(position), caught_up: true, idle: true };
+        first.partitions.insert(partition, status);
+        first.records.insert(relation, records);
+    }
+    Ok(())
+}
+
+/// A search for the last row with an id: what its epoch read, and what the epoch before it in the trail had read.
+struct Search<'a> {
+    pipeline: &'a Pipeline,
+    id: &'a str,
+    trail: TrailReader,
+    current: Option<AuditedEpoch>,
+    previous: Option<AuditedEpoch>,
+    found: Option<(AuditedRow, AuditedEpoch, Option<AuditedEpoch>)>,
+}
+
+impl<'a> Search<'a> {
+    fn new(pipeline: &'a Pipeline, id: &'a str) -> Self {
+        Self { pipeline, id, trail: TrailReader::behind(GENESIS), current: None, previous: None, found: None }
+    }
+
+    fn read(&mut self, line: &[u8]) -> Result<(), BrokenTrail> {
+        match self.trail.read(line)? {
+            AuditRecord::Epoch(epoch) => self.previous = self.current.replace(epoch),
             AuditRecord::Row(row) => {
                 let (key, text) = (row.key.as_deref(), row.row.as_ref().map(|r| r.get()));
-                let is_named = row.id.as_deref() == Some(id);
-                if (is_named || is_about(pipeline, &row.sink, key, text, id))
-                    && let Some(epoch) = &current
+                let is_named = row.id.as_deref() == Some(self.id);
+                if (is_named || is_about(self.pipeline, &row.sink, key, text, self.id))
+                    && let Some(epoch) = &self.current
                 {
-                    found = Some((Audited { row, epoch: epoch.clone(), n_checked }, previous.clone()));
+                    self.found = Some((row, epoch.clone(), self.previous.clone()));
                 }
             }
         }
+        Ok(())
     }
-    found.ok_or_else(|| {
-        Failure::Failed(anyhow!(
-            "none of the {n_checked} records of the audit trail has `{id}` as its key, its first column, or its curb_id"
-        ))
-    })
+
+    fn found(self) -> Result<(Audited, Option<AuditedEpoch>), Failure> {
+        let n_checked = self.trail.n_read();
+        match self.found {
+            Some((row, epoch, before)) => Ok((Audited { row, epoch, n_checked }, before)),
+            None => Err(Failure::Failed(anyhow!(
+                "none of the {n_checked} records of the audit trail has `{}` as its key, its first column, or its curb_id",
+                self.id
+            ))),
+        }
+    }
 }
 
 /// By topic and partition how far an epoch had read.

@@ -104,25 +104,28 @@ fn inspect(settings: &Settings, address: &str) -> Result<Result<ServerInfo, Serv
                 });
                 return Ok(Ok(ServerInfo { brokers: brokers.collect(), requests: heard.requests }));
             }
-            Err(error) => {
-                let fault = heard.last.as_ref().map(|(code, reason)| classify(*code, reason));
-                match fault {
-                    Some(fault) if !matches!(fault, ServerFault::Silent(_)) => return Ok(Err(fault)),
-                    fault if started.elapsed() > SERVER_TIMEOUT => {
-                        return Ok(Err(fault.unwrap_or_else(|| ServerFault::Silent(error.to_string()))));
-                    }
-                    _ => {}
+            Err(error) => match heard.fault() {
+                Some(fault) if !matches!(fault, ServerFault::Silent(_)) => return Ok(Err(fault)),
+                fault if started.elapsed() > SERVER_TIMEOUT => {
+                    return Ok(Err(fault.unwrap_or_else(|| ServerFault::Silent(error.to_string()))));
                 }
-            }
+                _ => {}
+            },
         }
     }
 }
 
-/// What the client's words mean. It gives one code to all that goes wrong below TLS and the login.
+/// What the client's words mean. It gives one code to all that goes wrong below TLS and the login. A server that says what it
+/// speaks and then breaks the connection, `in state UP`, wants a login first.
 fn classify(code: RDKafkaErrorCode, reason: &str) -> ServerFault {
     let text = reason.to_owned();
-    let is_protocol =
-        ["security.protocol", "PLAINTEXT broker listener", "wrong version number", "packet length too long"];
+    let is_protocol = [
+        "security.protocol",
+        "PLAINTEXT broker listener",
+        "wrong version number",
+        "packet length too long",
+        "in state UP",
+    ];
     if is_protocol.iter().any(|words| reason.contains(words)) {
         return ServerFault::Protocol(text);
     }
@@ -156,6 +159,22 @@ fn connect(address: &str) -> Result<(), ServerFault> {
 struct Heard {
     requests: BTreeMap<i16, i16>,
     last: Option<(RDKafkaErrorCode, String)>,
+    /// Why a connection broke, in the words of the log.
+    failure: Option<String>,
+}
+
+impl Heard {
+    /// What the words mean that say most.
+    fn fault(&self) -> Option<ServerFault> {
+        let (code, reason) = self.last.as_ref()?;
+        match classify(*code, reason) {
+            ServerFault::Silent(reason) => {
+                let failure = self.failure.as_ref().filter(|_| *code == RDKafkaErrorCode::AllBrokersDown);
+                Some(failure.map_or(ServerFault::Silent(reason), |failure| classify(*code, failure)))
+            }
+            fault => Some(fault),
+        }
+    }
 }
 
 /// Listens to what the client says of its connection.
@@ -165,9 +184,13 @@ struct Listener {
 }
 
 impl ClientContext for Listener {
-    fn log(&self, _: RDKafkaLogLevel, _: &str, message: &str) {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((request, version)) = spoken(message) {
-            self.heard.lock().unwrap_or_else(PoisonError::into_inner).requests.insert(request, version);
+            heard.requests.insert(request, version);
+        } else if facility == "FAIL" {
+            // `[thrd:host:port/bootstrap]: host:port/bootstrap: what went wrong`; a connection that breaks is told nowhere else.
+            heard.failure = message.splitn(3, ": ").last().map(str::to_owned);
         }
     }
 

@@ -25,7 +25,9 @@ pub fn check_batch_query(
     plan: &LogicalPlan,
     private: &BTreeMap<String, BTreeSet<String>>,
 ) -> Result<Vec<bool>, Box<Diagnostic>> {
-    let held = |relation: &str, column: &String| (column.clone(), Held::Values(format!("{relation}.{column}").into()));
+    let held = |relation: &str, column: &String| {
+        (column.clone(), Held::Values([format!("{relation}.{column}").into()].into()))
+    };
     let of_relation = |(relation, columns): (&String, &BTreeSet<String>)| {
         (relation.clone(), columns.iter().map(|column| held(relation, column)).collect())
     };

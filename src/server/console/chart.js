@@ -40,7 +40,7 @@ class Chart {
     const top = format === duration ? durationTop : niceTop;
     Object.assign(this, { label, format, top, lines: [], times: [], shown: [], key: null });
     this.legend = el("ul", { class: "legend" });
-    this.picture = el("div", { class: "picture", role: "img", tabindex: 0 });
+    this.picture = el("div", { class: "picture", role: "img", tabindex: 0, "aria-label": `${label}: no figures yet` });
     this.waiting = el("p", { class: "empty" }, "The first figures come in a few seconds.");
     this.picture.append(this.waiting);
     this.tableBody = el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `${label} as a table` });

@@ -53,7 +53,7 @@ function showView() {
   if (!status) return;
   if (view === "overview") showState(status);
   if (view === "sources") showSources(status, series);
-  if (view === "sql") sql.enter(status.sinks.map((sink) => sink.name));
+  if (view === "sql") sql.enter(status.sinks);
   if (view === "sinks") showSinks(status, series);
   if (view === "flow") {
     flow.update(status);

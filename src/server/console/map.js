@@ -13,6 +13,9 @@ const LISTED_MAX = 25;
 const Z_LIMITS = [1.96, 2.58, 3.29];
 const Z_WORDS = ["cold, below −1.96", "between −1.96 and 1.96", "from 1.96 (1 of 20 by chance)", "from 2.58 (1 of 100)", "from 3.29 (1 of 1,000)"];
 
+/// What is shown first where there is no score.
+const TOLD_FIRST = ["epdo", "score", "n", "count", "value"];
+
 /// A column of z-scores by its name.
 const isScore = (name) => /^z(_|$)|_z$/.test(name);
 
@@ -21,6 +24,7 @@ export class CellMap {
     Object.assign(this, { layers: [], answer: null, map: null, drawn: null });
     byId("map-layer").addEventListener("change", () => this.choose());
     byId("map-value").addEventListener("change", () => this.show());
+    byId("map-newest").addEventListener("change", () => this.show());
     window.addEventListener("themechange", () => this.show());
   }
 
@@ -52,6 +56,7 @@ export class CellMap {
 
   async load() {
     const sink = byId("map-layer").value;
+    if (sink === "") return;
     const answer = await ask(`/api/map?sink=${encodeURIComponent(sink)}`);
     if (byId("map-layer").value !== sink) return;
     this.answer = answer;
@@ -60,10 +65,24 @@ export class CellMap {
     if (select.dataset.names !== `${sink}:${names}`) {
       select.dataset.names = `${sink}:${names}`;
       select.replaceChildren(...names.map((name) => el("option", { value: name }, name === "rows" ? "number of rows" : spaced(name))));
-      select.value = names.find(isScore) ?? names[1] ?? names[0];
+      select.value = names.find(isScore) ?? TOLD_FIRST.find((name) => names.includes(name)) ?? "rows";
+      this.suggestWindow();
     }
     await this.begin();
     this.show();
+  }
+
+  /// Cells of a window that is closed as a whole are shown alone; where every row has a window of its own, all are.
+  suggestWindow() {
+    const { cells, window: newest } = this.answer;
+    const n = cells.filter((cell) => this.isOfNewest(cell)).length;
+    byId("map-newest-label").hidden = newest === null || n === cells.length;
+    byId("map-newest").checked = newest !== null && n * 2 >= cells.length;
+  }
+
+  isOfNewest(cell) {
+    const begins = cell.values.find(([column]) => column === "window_start")?.[1];
+    return this.answer.window !== null && Date.parse(begins) === Date.parse(this.answer.window);
   }
 
   /// Makes the map when it is first looked at.
@@ -89,11 +108,13 @@ export class CellMap {
 
   show() {
     if (!this.map || !this.answer) return;
-    const { cells, sink, window: begins, n_left_out: nLeftOut } = this.answer;
+    const { sink, window: begins, n_left_out: nLeftOut } = this.answer;
+    const isNewest = byId("map-newest").checked;
+    const cells = this.answer.cells.filter((cell) => !isNewest || this.isOfNewest(cell));
     const name = byId("map-value").value;
     const scale = isScore(name) ? scoreScale() : rankScale(cells.map((cell) => this.valueOf(cell, name)));
-    setText(byId("map-hint"), [`${count(cells.length)} cells that ${sink} has written since the worker started`,
-      begins ? `window from ${begins.slice(0, 10)}` : null, nLeftOut > 0 ? `${count(nLeftOut)} more are left out` : null].filter(Boolean).join(", "));
+    setText(byId("map-hint"), [`${count(cells.length)} ${cells.length === 1 ? "cell" : "cells"} that ${sink} has written since the worker started`,
+      isNewest ? `window from ${begins.slice(0, 10)}` : null, nLeftOut > 0 ? `${count(nLeftOut)} more are left out` : null].filter(Boolean).join(", "));
     const { L } = window;
     this.cells.clearLayers();
     this.shapes = new Map();

@@ -96,6 +96,8 @@ export class NewestRows {
       return;
     }
     setText(this.hold, "Hold");
+    // Nothing moves below a reader who goes through the rows by keyboard.
+    if (byId("rows").contains(document.activeElement)) return;
     this.shownTo = this.newest;
     this.list.show(rows.map((row) => ({ key: `${row.seq}@${row.at_ms}`, row })), ({ row }) => this.entry(row));
   }

@@ -26,6 +26,11 @@ export class SqlBox {
         this.run();
       }
     });
+    byId("sql-search").addEventListener("input", () => this.filter());
+    byId("sql-search").addEventListener("keydown", (event) => {
+      // Not what the form is there for.
+      if (event.key === "Enter") event.preventDefault();
+    });
     byId("sql-past").addEventListener("change", (event) => {
       if (event.target.value === "") return;
       this.text.value = this.past[Number(event.target.value)];
@@ -51,7 +56,8 @@ export class SqlBox {
   list(relations, sinks) {
     const open = relations.filter((relation) => !relation.refusal);
     // What the rules are there for comes first.
-    const place = (name) => (sinks.includes(name) ? sinks.indexOf(name) : sinks.length);
+    const names = sinks.map((sink) => sink.name);
+    const place = (name) => (names.includes(name) ? names.indexOf(name) : names.length);
     open.sort((a, b) => place(a.name) - place(b.name) || a.name.localeCompare(b.name));
     const item = (relation) => {
       const button = el("button", { type: "button", title: relation.columns.map((c) => `${c.name} ${c.type}${c.private ? ", private" : ""}`).join("\n") }, relation.name);
@@ -62,7 +68,15 @@ export class SqlBox {
     byId("sql-tables").replaceChildren(el("ul", {}, open.map(item)), refused.length > 0
       ? el("details", {}, el("summary", {}, `Not to be asked ${refused.length}`),
         el("ul", {}, refused.map(({ name, refusal }) => el("li", { class: "refusal" }, el("code", {}, name), " ", refusal)))) : "");
-    if (this.text.value === "" && open.length > 0) this.text.value = `SELECT * FROM ${open[0].name} LIMIT 20`;
+    this.filter();
+    const first = open.find((relation) => sinks.some((sink) => sink.name === relation.name && sink.rows > 0)) ?? open[0];
+    if (this.text.value === "" && first) this.text.value = `SELECT * FROM ${first.name} LIMIT 20`;
+  }
+
+  /// Leaves the tables in sight that have in their name what is searched for.
+  filter() {
+    const wanted = byId("sql-search").value.trim().toLowerCase();
+    for (const button of byId("sql-tables").querySelectorAll("button")) button.parentElement.hidden = !button.textContent.toLowerCase().includes(wanted);
   }
 
   /// Puts a table's name where the cursor is, or asks for its rows if nothing else is there.

@@ -25,13 +25,15 @@ export function offer(name, isOffered) {
 function show(byHand) {
   const asked = location.hash.slice(1).split("/")[0];
   const isThere = names.includes(asked) && !links[names.indexOf(asked)].hidden;
+  const before = view;
   view = isThere ? asked : "overview";
   links.forEach((link, i) => {
     if (names[i] === view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
     byId(names[i]).hidden = names[i] !== view;
   });
-  if (byHand) window.scrollTo(0, 0);
+  // The browser goes to where the address points; the top is where a view begins.
+  if (byHand || view !== before) window.scrollTo(0, 0);
   entered.get(view)?.();
 }
 
