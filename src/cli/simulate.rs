@@ -18,7 +18,7 @@ use self::topics::Feed;
 use super::load::load;
 use super::settings::{ClusterArgs, Configuration, Origin};
 use super::{Failure, OutputForm, print};
-use crate::catalog::{Catalog, Format, SourceDefinition};
+use crate::catalog::{Catalog, Format, KeyFormat, SourceDefinition};
 use crate::dialect::Pack;
 use crate::engine::event_times;
 use crate::stream::{RecordBatchBytes, RecordMeta};
@@ -243,6 +243,7 @@ fn to_topics(feed: &Feed, catalog: &Catalog, sources: &Sources) -> Result<(), Fa
     let mut fed: Vec<(&SourceDefinition, &[Timed])> = Vec::new();
     for definition in &catalog.sources {
         let Some(records) = sources.get(&definition.name).filter(|records| !records.is_empty()) else { continue };
+        let is_text = definition.format.key == KeyFormat::Text || definition.key.is_empty();
         match (&definition.topic, definition.format.format) {
             (None, _) => {
                 writeln!(
@@ -252,7 +253,7 @@ fn to_topics(feed: &Feed, catalog: &Catalog, sources: &Sources) -> Result<(), Fa
                     records.len()
                 )?;
             }
-            (Some(topic), Format::Json) => {
+            (Some(topic), Format::Json) if is_text => {
                 // Several relations may read one topic: what is in it is then said by the first that has records.
                 match fed.iter().find(|(known, _)| known.topic.as_ref() == Some(topic)) {
                     None => fed.push((definition, records)),
@@ -266,7 +267,7 @@ fn to_topics(feed: &Feed, catalog: &Catalog, sources: &Sources) -> Result<(), Fa
             }
             (Some(topic), _) => {
                 return Err(Failure::Configuration(anyhow!(
-                    "topic `{topic}` of `{}` does not hold JSON; only JSON can be written to topics: use --to DIR",
+                    "topic `{topic}` of `{}` does not hold JSON with keys as text, and nothing else can be written to topics: use --to DIR",
                     definition.name
                 )));
             }

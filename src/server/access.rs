@@ -342,8 +342,11 @@ mod tests {
     }
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        let pairs = pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
-        [(header::HOST, HeaderValue::from_static("127.0.0.1:8642"))].into_iter().chain(pairs).collect()
+        let mut headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("127.0.0.1:8642"))]);
+        for (name, value) in pairs {
+            headers.insert(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        headers
     }
 
     fn code(access: &Access, peer: [u8; 4], wish: Wish, pairs: &[(&'static str, &str)]) -> u16 {

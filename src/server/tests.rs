@@ -29,7 +29,7 @@ fn get(server: &ServerHandle, path: &str) -> (u16, String) {
 /// Status line and headers in lower case, and the body.
 fn get_with_head(server: &ServerHandle, path: &str) -> (String, String) {
     let mut stream = TcpStream::connect(server.address()).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -159,8 +159,9 @@ fn measurements_have_base_units_explicit_buckets_and_the_state_of_now() {
     let (server, _board) = served(Phase::Running);
     crate::metrics::count_transaction("commit");
     crate::metrics::observe_latencies([3, 30].into_iter());
-    crate::metrics::observe_event_latencies("passages", [90_000_000].into_iter());
-    crate::metrics::count_rejected("passages", "type", 2);
+    // A process has one recorder, and other tests have sources called `passages`.
+    crate::metrics::observe_event_latencies("old_passages", [90_000_000].into_iter());
+    crate::metrics::count_rejected("old_passages", "type", 2);
     drop(crate::metrics::StageTimer::start("decode"));
     let (code, text) = get(&server, "/metrics");
     assert_eq!(code, 200);
@@ -173,9 +174,9 @@ fn measurements_have_base_units_explicit_buckets_and_the_state_of_now() {
         "curb_stage_duration_seconds_bucket{stage=\"decode\",le=\"0.01\"}",
         "curb_consumer_lag_records{source=\"passages\"} 40",
         "curb_partition_lag_records{source=\"passages\",partition=\"3\"} 40",
-        "curb_event_latency_seconds_bucket{source=\"passages\",le=\"86400\"} 0",
-        "curb_event_latency_seconds_bucket{source=\"passages\",le=\"259200\"} 1",
-        "curb_records_rejected_total{source=\"passages\",reason=\"type\"} 2",
+        "curb_event_latency_seconds_bucket{source=\"old_passages\",le=\"86400\"} 0",
+        "curb_event_latency_seconds_bucket{source=\"old_passages\",le=\"259200\"} 1",
+        "curb_records_rejected_total{source=\"old_passages\",reason=\"type\"} 2",
         "curb_worker_phase{phase=\"running\"} 1",
         "curb_worker_phase{phase=\"restoring\"} 0",
         "# TYPE process_cpu_seconds_total counter",

@@ -188,9 +188,9 @@ class DoctorOnKafka(unittest.TestCase):
         subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
         wrong = lambda seconds: {"LD_PRELOAD": library, "WRONG_BY_S": str(seconds)}  # noqa: E731
         findings = self.doctor(rig, code=1, environment=wrong(120))
-        self.found(findings, "problem", "clock", "this machine is 120.0 s ahead of a broker", "time server")
+        self.found(findings, "problem", "clock", "s ahead of a broker", "time server")
         findings = self.doctor(rig, code=1, environment=wrong(-3600))
-        self.found(findings, "problem", "clock", "this machine is 3600.0 s behind a broker", "time server")
+        self.found(findings, "problem", "clock", "s behind a broker", "time server")
         findings = self.doctor(rig, code=0, environment=wrong(-5))
         self.found(findings, "warning", "clock", "s behind a broker", "time server")
 

@@ -220,7 +220,11 @@ class SourcesOnKafka(unittest.TestCase):
         self.assertEqual([r["value"] is None for r in rig.read("people") if r["key"] == "p1"], [False, True])
         self.curb("replay", rig.pack, "--from", files, "--to", output)
         rig.catch_up("--audit")
-        lines = lambda name: [json.loads(line) for line in open(os.path.join(output, name + ".ndjson"), encoding="utf-8")]  # noqa: E731, SIM115
+
+        def lines(name):
+            with open(os.path.join(output, name + ".ndjson"), encoding="utf-8") as file:
+                return [json.loads(line) for line in file]
+
         self.assertEqual(self.content(rig, "by_town"), {row["town"]: row for row in lines("by_town")})
         by_ride = lambda rows: sorted(rows, key=lambda row: row["ride_id"])  # noqa: E731
         self.assertEqual(by_ride(r["value"] for r in rig.read("seen")), by_ride(lines("seen")))

@@ -205,3 +205,53 @@ fn data_that_promise_more_than_they_have_end_soon() {
     assert_eq!(reasons[3], "a number of more than 64 bits");
     assert!(reasons[4].starts_with("schema 5: the schema is not JSON"), "{}", reasons[4]);
 }
+
+/// The writer of Arrow's own project.
+#[test]
+fn data_of_another_writer_are_read() {
+    use arrow_avro::schema::{AvroSchema, FingerprintStrategy};
+    use arrow_avro::writer::WriterBuilder;
+    use arrow_avro::writer::format::AvroSoeFormat;
+
+    let list = DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true)));
+    let schema = arrow::datatypes::Schema::new(vec![
+        Field::new("text", DataType::Utf8, true),
+        Field::new("whole", DataType::Int32, false),
+        Field::new("at", instant(), true),
+        Field::new("day", DataType::Date32, true),
+        Field::new("price", DataType::Decimal128(10, 2), true),
+        Field::new("list", list.clone(), true),
+        Field::new("real", DataType::Float64, true),
+        Field::new("flag", DataType::Boolean, true),
+    ]);
+    let mut tags = arrow::array::ListBuilder::new(arrow::array::StringBuilder::new());
+    tags.append_value([Some("a"), None, Some("")]);
+    tags.append_null();
+    tags.append_value([] as [Option<&str>; 0]);
+    let columns: Vec<arrow::array::ArrayRef> = vec![
+        Arc::new(arrow::array::StringArray::from(vec![Some("x"), None, Some("\u{754c}")])),
+        Arc::new(arrow::array::Int32Array::from(vec![i32::MIN, 0, i32::MAX])),
+        Arc::new(arrow::array::TimestampMillisecondArray::from(vec![Some(-1), None, Some(1)]).with_timezone("UTC")),
+        Arc::new(arrow::array::Date32Array::from(vec![Some(-1), None, Some(20_000)])),
+        Arc::new(
+            arrow::array::Decimal128Array::from(vec![Some(-1), None, Some(9_999_999_999)])
+                .with_data_type(DataType::Decimal128(10, 2)),
+        ),
+        Arc::new(tags.finish()),
+        Arc::new(arrow::array::Float64Array::from(vec![Some(1.5), None, Some(-0.0)])),
+        Arc::new(arrow::array::BooleanArray::from(vec![Some(true), None, Some(false)])),
+    ];
+    let rows = arrow::array::RecordBatch::try_new(Arc::new(schema.clone()), columns).unwrap();
+    let text = AvroSchema::try_from(&schema).unwrap().json_string;
+    let builder = WriterBuilder::new(schema.clone()).with_fingerprint_strategy(FingerprintStrategy::Id(1));
+    let mut encoder = builder.build_encoder::<AvroSoeFormat>().unwrap();
+    encoder.encode(&rows).unwrap();
+    let written = encoder.flush();
+    let data: Vec<Vec<u8>> = (0..written.len()).map(|row| written.row(row).unwrap()[5..].to_vec()).collect();
+    let data: Vec<(&str, &[u8])> = data.iter().map(|datum| (text.as_str(), datum.as_slice())).collect();
+    let names: Vec<(&str, DataType)> =
+        schema.fields().iter().map(|f| (f.name().as_str(), f.data_type().clone())).collect();
+    let decoded = read(&names, &data, &confluent());
+    assert!(decoded.rejected.is_empty(), "{:?}", decoded.rejected);
+    assert_eq!(decoded.rows.columns(), rows.columns());
+}

@@ -193,7 +193,9 @@ fn semantics<'s>(schema: &'s Value<'_>, column: &str) -> Option<Semantics<'s>> {
         elements(member(schema, "fields")?).iter().find(|field| text(member(field, "field")) == Some(side))
     })?;
     let field = elements(member(row, "fields")?).iter().find(|field| text(member(field, "field")) == Some(column))?;
-    let scale = member(field, "parameters").and_then(|p| text(member(p, "scale"))).and_then(|scale| scale.parse().ok());
+    let scale = member(field, "parameters")
+        .and_then(|p| text(member(p, "scale")))
+        .and_then(|scale| scale.parse::<i32>().ok().map(i64::from));
     Some(Semantics { name: text(member(field, "name")), scale })
 }
 
