@@ -1,11 +1,12 @@
 //! What is fuzzed: everything that reads bytes of others. Each target takes any bytes and must neither panic nor hang; what it
 //! can check beyond that, it checks.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
@@ -14,6 +15,9 @@ use curb::dialect::{Pack, parse, render};
 use curb::engine::{DeltaCodec, Phase, Status, StatusBoard};
 use curb::format::csv::CsvReader;
 use curb::format::json::{DecodeColumn, DecodeSpec, Decoder, Wire};
+use curb::format::{
+    DecoderSource, Format, FormatSpec, KeyFormat, RecordDecoder, RegisteredSchema, SchemaLanguage, SchemaRegistry,
+};
 use curb::local::SnapshotDir;
 use curb::plan::plan;
 use curb::server::{self, ServerHandle};
@@ -24,11 +28,13 @@ use sha2::{Digest, Sha256};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     ("dialect", dialect),
     ("json", json),
     ("key", key),
     ("csv", csv),
+    ("formats", formats),
+    ("schemas", schemas),
     ("delta", delta),
     ("snapshot", snapshot),
     ("http", http),
@@ -92,33 +98,32 @@ fn batch(records: &[(Option<&[u8]>, Option<&[u8]>)]) -> RecordBatchBytes {
     batch
 }
 
-/// How records arrive, and whether they are those of a table.
-const WIRES: [(Wire, bool); 4] = [(Wire::Kafka, true), (Wire::Kafka, false), (Wire::Lines, true), (Wire::Lines, false)];
-
-/// Decodes as records of all these kinds. Every record is a row or rejected with a reason.
-fn decode(columns: &[DecodeColumn], key: &[usize], records: &RecordBatchBytes, wires: &[(Wire, bool)]) {
-    for (wire, is_table) in wires {
-        let spec = DecodeSpec {
-            columns: columns.to_vec(),
-            key: key.to_vec(),
-            is_table: *is_table,
-            event_time: columns.iter().position(|c| c.name == "at"),
-            max_future_ms: Some(1_000_000),
-            wire: *wire,
-        };
-        let mut decoder = Decoder::new(spec).expect("all types are supported");
-        let decoded = decoder.decode(records).expect("a batch never fails as a whole");
-        assert_eq!(decoded.record.len() + decoded.rejected.len(), records.len());
-        assert!(decoded.rejected.iter().all(|r| !r.reason.is_empty()));
-        let marker = "never told";
-        assert!(decoded.rejected.iter().all(|r| !r.reason.contains(marker) || !r.reason.contains("private")));
+/// Decodes with every declaration that there may be. Every record is a row or rejected with a reason.
+fn decode(columns: &[DecodeColumn], key: &[usize], records: &RecordBatchBytes) {
+    for wire in [Wire::Kafka, Wire::Lines] {
+        for is_table in [true, false] {
+            let spec = DecodeSpec {
+                columns: columns.to_vec(),
+                key: key.to_vec(),
+                is_table,
+                event_time: columns.iter().position(|c| c.name == "at"),
+                max_future_ms: Some(1_000_000),
+                wire,
+            };
+            let mut decoder = Decoder::new(spec).expect("all types are supported");
+            let decoded = decoder.decode(records).expect("a batch never fails as a whole");
+            assert_eq!(decoded.record.len() + decoded.rejected.len(), records.len());
+            assert!(decoded.rejected.iter().all(|r| !r.reason.is_empty()));
+            let marker = "never told";
+            assert!(decoded.rejected.iter().all(|r| !r.reason.contains(marker) || !r.reason.contains("private")));
+        }
     }
 }
 
 /// Values in JSON: records divided by line breaks, so that also the state between them is looked at.
 fn json(data: &[u8]) {
     let records: Vec<_> = data.split(|b| *b == b'\n').map(|line| (Some(b"a".as_slice()), Some(line))).collect();
-    decode(&columns(), &[0], &batch(&records), &WIRES);
+    decode(&columns(), &[0], &batch(&records));
 }
 
 /// Keys of tables, of one column of each type and of several.
@@ -127,11 +132,83 @@ fn key(data: &[u8]) {
     let records = batch(&[(Some(data), None), (Some(data), Some(whole)), (Some(b"a"), Some(data))]);
     let all = columns();
     for idx in [0, 1, 2, 3, 5, 6, 7, 8, 9] {
-        // Only tables look at keys, and only those of Kafka have some.
-        decode(&all, &[idx], &records, &WIRES[..1]);
+        decode(&all, &[idx], &records);
     }
-    decode(&all, &[0, 1], &records, &WIRES[..1]);
-    decode(&all, &[8, 0, 6], &records, &WIRES[..1]);
+    decode(&all, &[0, 1], &records);
+    decode(&all, &[8, 0, 6], &records);
+}
+
+/// A schema of Avro and one of Protocol Buffers with fields for many of the columns, and one that holds itself.
+const AVRO: &str = r#"{"type":"record","name":"R","fields":[{"name":"k","type":"string"},{"name":"n","type":["null","long"]},
+    {"name":"again","type":["null","R"]},{"name":"m","type":{"type":"bytes","logicalType":"decimal","precision":9,"scale":4}},
+    {"name":"at","type":{"type":"long","logicalType":"timestamp-micros"}},{"name":"l","type":{"type":"array","items":["null","string"]}},
+    {"name":"unread","type":{"type":"map","values":{"type":"array","items":"null"}}},{"name":"x","type":"float"},
+    {"name":"s","type":{"type":"record","name":"S","fields":[{"name":"a","type":"int"}]}}]}"#;
+const ENVELOPE: &str = r#"{"type":"record","name":"E","fields":[{"name":"before","type":["null",{"type":"record","name":"V","fields":
+    [{"name":"k","type":"string"},{"name":"n","type":["null","int"]}]}]},{"name":"after","type":["null","V"]},
+    {"name":"op","type":"string"}]}"#;
+const PROTO: &str = r#"syntax = "proto3"; import "google/protobuf/timestamp.proto"; message S { int64 a = 1; R again = 2; }
+    message R { string k = 1; optional sint32 n = 2; google.protobuf.Timestamp at = 3; repeated string l = 4; S s = 5;
+    map<string, S> unread = 6; double x = 7; string m = 8; bool b = 9; }"#;
+
+fn registry() -> Arc<SchemaRegistry> {
+    static REGISTRY: OnceLock<Arc<SchemaRegistry>> = OnceLock::new();
+    let schema = |language, text: &str| RegisteredSchema { language, text: text.to_owned(), references: Vec::new() };
+    let schemas =
+        [(1, SchemaLanguage::Avro, AVRO), (2, SchemaLanguage::Protobuf, PROTO), (3, SchemaLanguage::Avro, ENVELOPE)];
+    let made = || Arc::new(SchemaRegistry::of_schemas(schemas.map(|(id, of, text)| (id, schema(of, text)))));
+    REGISTRY.get_or_init(made).clone()
+}
+
+/// Decodes records in a format. Every record is a row or rejected with a reason; a declaration may be refused.
+fn decode_format(format: &FormatSpec, records: &RecordBatchBytes) -> bool {
+    let columns: Vec<DecodeColumn> =
+        columns().into_iter().filter(|c| !matches!(c.data_type, DataType::UInt64)).collect();
+    let declared = columns.iter().map(|c| c.name.clone()).collect();
+    let spec =
+        DecodeSpec { columns, key: vec![0], is_table: true, event_time: None, max_future_ms: None, wire: Wire::Kafka };
+    let source = DecoderSource { relation: "r".into(), format, declared, registry: Some(registry()) };
+    let Ok(mut decoder) = RecordDecoder::new(spec, &source) else { return false };
+    let mut ids = BTreeSet::new();
+    decoder.schema_ids(records, &mut ids);
+    registry().fetch(&ids).expect("memory answers");
+    let decoded = decoder.decode(records).expect("a batch never fails as a whole");
+    assert_eq!(decoded.record.len() + decoded.rejected.len(), records.len());
+    assert!(decoded.rejected.iter().all(|r| !r.reason.is_empty()));
+    true
+}
+
+/// Values and keys in every format, as they are and behind the number of each schema.
+fn formats(data: &[u8]) {
+    let framed = |id: u8| [&[0, 0, 0, 0, id], data].concat();
+    let (first, second, third) = (framed(1), framed(2), framed(3));
+    let key = Some(b"a".as_slice());
+    let mut all = vec![(Some(data), Some(data))];
+    for framed in [&first, &second, &third] {
+        all.extend([(key, Some(framed.as_slice())), (Some(framed.as_slice()), None)]);
+    }
+    let records = batch(&all);
+    for (_, format) in Format::ALL {
+        for (_, key) in KeyFormat::ALL {
+            let schema = match format {
+                Format::Avro => Some(Arc::from(AVRO.as_bytes())),
+                Format::Protobuf => Some(Arc::from(PROTO.as_bytes())),
+                _ => None,
+            };
+            let message = (format == Format::Protobuf).then(|| "R".to_owned());
+            let spec = FormatSpec { key, schema, message, ..FormatSpec::new(format) };
+            assert!(decode_format(&spec, &records), "{format:?}");
+        }
+    }
+}
+
+/// Schemas that somebody else wrote: read or refused, and data read by them.
+fn schemas(data: &[u8]) {
+    let records =
+        batch(&[(Some(b"a"), Some(data)), (Some(b"a"), Some(b"\x02a\x00\x00\x02\x02")), (Some(b"a"), Some(b""))]);
+    for format in [Format::Avro, Format::Protobuf] {
+        decode_format(&FormatSpec { schema: Some(Arc::from(data)), ..FormatSpec::new(format) }, &records);
+    }
 }
 
 /// A file of this process, in memory where that can be.
@@ -166,7 +243,7 @@ fn csv(data: &[u8]) {
         };
         values.push(meta, None, record.value.ok().as_deref());
     }
-    decode(&columns(), &[0], &values, &WIRES);
+    decode(&columns(), &[0], &values);
 }
 
 /// Deltas as they lie in the state topic, and what stands behind a checksum that agrees.
