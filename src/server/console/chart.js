@@ -59,7 +59,7 @@ class Chart {
     const known = this.times.length > 0 ? this.times.at(-1) - this.times[0] : 0;
     this.spanMs = Math.min(series.stepMs * series.stepsMax, Math.max(SPAN_MS_MIN, known));
     this.draw();
-    if (this.details.open && !this.details.contains(document.activeElement)) this.fillTable();
+    if (this.details.open && !this.tableBody.contains(document.activeElement)) this.fillTable();
   }
 
   draw() {
