@@ -196,7 +196,7 @@ pub enum QueryRole {
         key: Option<Vec<ast::Ident>>,
     },
     /// `CREATE SINK`.
-    Sink(SinkOptions),
+    Sink(Box<SinkOptions>),
 }
 
 /// The options of a sink.

@@ -19,7 +19,7 @@ pub(super) fn resolve_query(statement: CreateQuery, findings: &mut Vec<Diagnosti
         Kind::View => QueryRole::View,
         Kind::Stream => QueryRole::Stream,
         Kind::Table => QueryRole::Table { key: key.map(|key| declared_key(&subject, &key, reader.findings)) },
-        Kind::Sink => QueryRole::Sink(sink_options(&mut reader, &name)),
+        Kind::Sink => QueryRole::Sink(Box::new(sink_options(&mut reader, &name))),
     };
     let every = emit.as_ref().and_then(|emit| emit.every.as_ref());
     let emit_every_ms = every.and_then(|(value, span)| resolve_every(&subject, value, *span, findings));

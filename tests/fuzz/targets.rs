@@ -52,7 +52,7 @@ CREATE TABLE v (k VARCHAR, valid_from TIMESTAMP WITH TIME ZONE, o VARCHAR, PRIMA
 /// Rules: parsed, resolved, planned; what is wrong is shown, at its place.
 fn dialect(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let pack = Pack::from_text("rules.sql", &format!("{SOURCES}{text}"));
+    let pack = Pack::from_text("rules.sql", format!("{SOURCES}{text}"));
     let (statements, mut findings) = parse(&pack);
     let (catalog, found) = resolve_all(statements, None);
     findings.extend(found);
@@ -241,7 +241,7 @@ fn csv(data: &[u8]) {
             key: None,
             value: None,
         };
-        values.push(meta, None, record.value.ok().as_deref());
+        values.push(meta, None, record.value.ok());
     }
     decode(&columns(), &[0], &values);
 }

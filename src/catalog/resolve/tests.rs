@@ -27,7 +27,7 @@ fn source(text: &str) -> SourceDefinition {
 
 fn sink(text: &str) -> SinkOptions {
     match catalog(text).queries.remove(0).role {
-        QueryRole::Sink(options) => options,
+        QueryRole::Sink(options) => *options,
         role => panic!("{role:?}"),
     }
 }

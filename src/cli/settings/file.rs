@@ -50,8 +50,8 @@ pub(super) fn settings(run: &Command) -> Vec<Setting> {
 fn key(arg: &Arg) -> String {
     let variable = arg.get_env().and_then(|name| name.to_str()?.strip_prefix("CURB_")).map(str::to_lowercase);
     let name = variable.unwrap_or_else(|| arg.get_id().to_string());
-    let in_section = |section: &&str| Some(format!("{section}.{}", name.strip_prefix(section)?.strip_prefix('_')?));
-    SECTIONS.iter().find_map(|section| in_section(&section.as_ref())).unwrap_or(name)
+    let in_section = |section: &str| Some(format!("{section}.{}", name.strip_prefix(section)?.strip_prefix('_')?));
+    SECTIONS.iter().find_map(|section| in_section(section)).unwrap_or(name)
 }
 
 impl Setting {

@@ -120,7 +120,7 @@ impl EnvelopePlan {
             });
         }
         let row = row.filter(|_| has_op).ok_or(NO_ENVELOPE)?;
-        let row = resolver.fields(&schema, row, &columns)?;
+        let row = resolver.fields(&schema, row, columns)?;
         Ok(Self { schema, steps, row })
     }
 }
