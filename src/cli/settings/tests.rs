@@ -1,3 +1,5 @@
+//! What file, variables and flags say together, and how each of them is shown.
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;

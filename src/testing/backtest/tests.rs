@@ -1,3 +1,5 @@
+//! Two packs over the same records: what is told of their differences.
+
 use serde_json::json;
 
 use super::*;
