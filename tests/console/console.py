@@ -95,6 +95,12 @@ class Looker:
         if message.type in ("error", "warning") and not (self.expects_failures and is_failure):
             self.faults.append(f"{message.type}: {message.text}")
 
+    @staticmethod
+    def close(page):
+        # An answer that a handler still waits for would be gone with the page, and the handler would fail.
+        page.unroute_all(behavior="wait")
+        page.context.close()
+
     def shot(self, page, name, full=False):
         if self.screenshots:
             page.screenshot(path=os.path.join(self.screenshots, f"{name}.png"), full_page=full)
@@ -147,7 +153,7 @@ def figures_move(look):
     page.wait_for_function("() => [...document.querySelectorAll('#sinks-table tbody td:nth-child(3)')].some((td) => parseInt(td.textContent) > 0)")
     go(page, "sources")
     page.wait_for_function("() => [...document.querySelectorAll('#sources-table tbody td:nth-child(3)')].some((td) => parseInt(td.textContent) > 0)")
-    page.context.close()
+    look.close(page)
 
 
 def flow_is_found(look, demo):
@@ -170,7 +176,7 @@ def flow_is_found(look, demo):
     check(page.get_attribute("#flow-relations th:nth-child(4)", "aria-sort") == "descending", "the table is sorted")
     relations = len(demo.json("/api/status")["relations"])
     check(page.locator("#flow-relations tbody tr").count() == relations, "the table holds every relation")
-    page.context.close()
+    look.close(page)
 
 
 def keyboard_reaches_everything(look):
@@ -198,7 +204,7 @@ def keyboard_reaches_everything(look):
             const reached = new Set([...window.__reached].map(told));
             return [...document.querySelectorAll("{FOCUSABLE}")].filter((e) => seen(e) && !reached.has(told(e))).map(told) }}""")
         check(not missed, f"{view}: the keyboard does not reach {missed}")
-    page.context.close()
+    look.close(page)
 
 
 def records_explain_themselves(look, has_rows):
@@ -211,7 +217,7 @@ def records_explain_themselves(look, has_rows):
         page.keyboard.press("Escape")
         check(not page.locator("#record").is_visible(), "Escape closes the sheet")
         check(page.evaluate("document.activeElement.closest('#rows') !== null"), "and gives the focus back")
-    page.context.close()
+    look.close(page)
     page = look.open("/#records", answers={r"/api/refused": answer(fixtures.REFUSED), r"/api/rows": answer(fixtures.ROWS)})
     page.wait_for_selector("#refused .records li:nth-child(2)")
     page.click("#refused .records button >> nth=0")
@@ -228,7 +234,7 @@ def records_explain_themselves(look, has_rows):
     check("curb why 'P1/2024-03/it'\\''s/4' PACK" in text, "the command can be pasted into a shell")
     look.shot(page, "records-row")
     audit(page, "the sheet of a row")
-    page.context.close()
+    look.close(page)
 
 
 def map_shows_cells(look):
@@ -243,11 +249,11 @@ def map_shows_cells(look):
         page.wait_for_selector(".leaflet-popup")
         look.shot(page, f"map-{scheme}")
         audit(page, f"map, {scheme}")
-        page.context.close()
+        look.close(page)
     page = look.open("/#map", answers={r"/api/map": answer({"layers": []})})
     page.wait_for_timeout(300)
     check(not page.locator("#views a[href='#map']").is_visible() and page.locator("#overview").is_visible(), "without places there is no map")
-    page.context.close()
+    look.close(page)
 
 
 def sql_is_answered(look):
@@ -271,7 +277,7 @@ def sql_is_answered(look):
     audit(page, "the error of a query")
     page.select_option("#sql-past", index=1)
     check("JOIN identities" in page.input_value("#sql-text"), "an earlier query comes back")
-    page.context.close()
+    look.close(page)
     look.expects_failures = False
 
 
@@ -296,7 +302,7 @@ def token_is_asked_for(look):
     page.click("#sign-out")
     page.wait_for_selector("#token[open]")
     check(page.evaluate("sessionStorage.getItem('curb-token') === null"), "and is forgotten when its holder leaves")
-    page.context.close()
+    look.close(page)
     look.expects_failures = False
 
 
@@ -310,7 +316,7 @@ def start_and_stop_are_told(look, demo):
         page.wait_for_function("told => document.querySelector('#reasons').textContent.includes(told)", arg=told)
         look.shot(page, phase)
         audit(page, phase)
-        page.context.close()
+        look.close(page)
 
 
 def theme_is_kept(look):
@@ -324,7 +330,7 @@ def theme_is_kept(look):
     page.reload()
     page.wait_for_selector("#facts dd")
     check(page.evaluate(ground) != light, "and stays so")
-    page.context.close()
+    look.close(page)
 
 
 def all_sizes_are_sound(look):
@@ -344,7 +350,7 @@ def all_sizes_are_sound(look):
                 page.wait_for_timeout(150)
                 audit(page, f"{view}, {width}, {scheme}")
                 look.shot(page, f"{view}-{width}-{scheme}", full=width == 360)
-            page.context.close()
+            look.close(page)
 
 
 def loss_of_contact_is_told(look, demo):
@@ -357,7 +363,7 @@ def loss_of_contact_is_told(look, demo):
     check(page.text_content("#health-word") == "No contact", "the word at the top says so")
     look.shot(page, "lost")
     audit(page, "without contact")
-    page.context.close()
+    look.close(page)
 
 
 def main():
