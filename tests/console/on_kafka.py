@@ -26,8 +26,8 @@ TOKEN = "opens-the-door-0123456789"
 # More than the worker takes in at once, so that a part of them is left while it loads.
 N_PEOPLE = 220_000
 # A worker takes its time over what is looked at: a delta at a restore, an epoch of a first load.
-SLOW_RESTORE = "restore.delta=12*sleep(500)"
-SLOW_LOAD = "decode.done=5*sleep(1500)"
+SLOW_RESTORE = "restore.delta=12*sleep(400)"
+SLOW_LOAD = "decode.done=4*sleep(1200)"
 
 PACK = """
 SET TIME ZONE = 'Asia/Shanghai';
