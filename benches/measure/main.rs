@@ -4,6 +4,7 @@
 mod broker;
 mod dataset;
 mod floor;
+mod formats;
 mod latency;
 mod memory;
 mod pack;
@@ -56,6 +57,15 @@ enum Task {
         pack: PathBuf,
         #[arg(long)]
         spec: String,
+    },
+    /// Records a second in each format, on one core; prints a table
+    Formats {
+        /// Records of each run
+        #[arg(long, default_value_t = 200_000)]
+        records: usize,
+        /// Measured runs of each format; the table gives their median
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
     },
     /// Writes the records as NDJSON files, as `curb replay` reads them
     Generate {
@@ -132,6 +142,7 @@ fn main() -> Result<()> {
             let run = floor::run(&pack, &serde_json::from_str(&spec)?)?;
             println!("{}", serde_json::to_string(&run)?);
         }
+        Task::Formats { records, runs } => formats::run(records, runs)?,
         Task::Generate { input, to } => {
             let dataset = Dataset::generate(input.seed, input.captures, wall_clock_ms());
             dataset.write(&to).with_context(|| format!("could not write to {}", to.display()))?;

@@ -8,7 +8,11 @@ use crate::dialect::{Diagnostic, codes};
 const OPTIONS_OF: [(&str, &[Format], &str); 8] = [
     ("delimiter", &[Format::Csv], "format = 'csv'"),
     ("null_literal", &[Format::Csv], "format = 'csv'"),
-    ("schema_file", &[Format::Avro, Format::Protobuf, Format::ProtobufConfluent], "a format in Avro or Protobuf"),
+    (
+        "schema_file",
+        &[Format::Avro, Format::AvroConfluent, Format::Protobuf, Format::ProtobufConfluent],
+        "a format in Avro or Protobuf",
+    ),
     ("message", &[Format::Protobuf, Format::ProtobufConfluent], "a format in Protobuf"),
     (
         "missing_columns",
@@ -22,9 +26,10 @@ const OPTIONS_OF: [(&str, &[Format], &str); 8] = [
         "a format whose records have a schema",
     ),
     ("epoch_unit", &[Format::DebeziumJson], "format = 'debezium-json'"),
-    ("subject", &[Format::AvroConfluent, Format::ProtobufConfluent], "a format with a schema registry"),
-    ("auto_register", &[Format::AvroConfluent, Format::ProtobufConfluent], "a format with a schema registry"),
+    ("subject", &OF_A_REGISTRY, "a format with a schema registry"),
+    ("auto_register", &OF_A_REGISTRY, "a format with a schema registry"),
 ];
+const OF_A_REGISTRY: [Format; 3] = [Format::AvroConfluent, Format::ProtobufConfluent, Format::DebeziumAvroConfluent];
 
 impl OptionReader<'_> {
     /// The format with its options; JSON unless another is given.
@@ -85,6 +90,15 @@ impl OptionReader<'_> {
                 );
             }
         }
+        if let Some(option) =
+            self.given("schema_file").filter(|_| self.owner != Owner::Sink && spec.format.needs_registry())
+        {
+            let message = format!("option `schema_file` of {} contradicts its format", self.subject);
+            self.findings.push(
+                Diagnostic::new(codes::OPTION_CONFLICT, option.name.span, message)
+                    .hint("Leave it out: each record tells which schema of the registry it was written with."),
+            );
+        }
         let Some(option) = self.given("format") else { return };
         let name = spec.format.name();
         let mut refuse = |reason: &str, hint: String| {
@@ -94,12 +108,7 @@ impl OptionReader<'_> {
         if spec.format.is_changelog() && self.owner == Owner::SourceStream {
             refuse("tells changes of rows, but events are what is in", "Declare a `TABLE` with a primary key.".into());
         }
-        if self.owner == Owner::Sink && !spec.format.is_written() {
-            let others = Format::ALL.iter().filter(|(_, f)| f.is_written()).map(|(name, _)| format!("'{name}'"));
-            let others = others.collect::<Vec<_>>().join(", ");
-            refuse("is not written by", format!("Sinks write {others}."));
-        }
-        if spec.format.needs_schema_file() && self.owner != Owner::Sink && spec.schema_file.is_none() {
+        if spec.format.needs_schema_file() && spec.schema_file.is_none() {
             refuse("needs the option `schema_file` of", "Name the file of the schema, relative to the pack.".into());
         }
     }

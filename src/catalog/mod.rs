@@ -208,6 +208,8 @@ pub struct SinkOptions {
     pub format: FormatSpec,
     /// The columns of the Kafka key, if given; spelled as the query's columns are, case included.
     pub key: Option<Vec<ast::Ident>>,
+    /// How its records are compressed, if not as the Kafka properties say.
+    pub compression: Option<Compression>,
     /// Which headers are written.
     pub headers: Headers,
     /// Whether PRIVATE columns may be written.
@@ -223,6 +225,37 @@ pub struct SinkOptions {
     /// The text column by whose values written rows are counted, as `curb_sink_rows_total` and in the console: at most 32
     /// values by name, all others as `other`. It must not hold values of a PRIVATE column, for everyone sees the counts.
     pub count_by: Option<ast::Ident>,
+}
+
+/// How the batches of a topic are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// DEFLATE in gzip's frame.
+    Gzip,
+    /// Snappy.
+    Snappy,
+    /// LZ4.
+    Lz4,
+    /// Zstandard.
+    Zstd,
+}
+
+impl Compression {
+    /// Every codec and its name, that of Kafka's property `compression.type`.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("none", Self::None),
+        ("gzip", Self::Gzip),
+        ("snappy", Self::Snappy),
+        ("lz4", Self::Lz4),
+        ("zstd", Self::Zstd),
+    ];
+
+    /// The name.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, codec)| *codec == self).map_or("", |(name, _)| name)
+    }
 }
 
 /// Where a sink writes.

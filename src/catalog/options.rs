@@ -46,6 +46,7 @@ const OPTIONS: &[(&str, &[Owner], &str)] = {
         ("valid_from", &[SourceTable], "source tables"),
         ("partitioned_by", &[SourceStream, SourceTable], "sources; the partition of a sink is chosen by `key`"),
         ("key", &[Sink], "sinks; the key of a table is declared as `PRIMARY KEY (..)`"),
+        ("compression", &[Sink], "sinks; topics are read in any compression"),
         ("headers", &[Sink], "sinks"),
         ("allow_private", &[Sink], "sinks; a column of a source is marked `PRIVATE`"),
         ("mode", &[Sink], "sinks"),

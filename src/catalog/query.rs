@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::ast::Ident;
 
 use super::options::{OptionReader, Owner, duration_ms};
-use super::{Emit, Headers, QueryDefinition, QueryRole, SinkMode, SinkOptions};
+use super::{Compression, Emit, Headers, QueryDefinition, QueryRole, SinkMode, SinkOptions};
 use crate::dialect::{CreateQuery, Diagnostic, EmitMode, Kind, Name, OptionValue, PrimaryKey, Span, codes};
 
 /// Resolves what can be told of a query without planning it.
@@ -60,6 +60,7 @@ fn sink_options(reader: &mut OptionReader<'_>, name: &Name) -> SinkOptions {
         topic: reader.topic(&name.value, name.span),
         format: reader.format(),
         key: reader.columns("key"),
+        compression: reader.choice("compression", &Compression::ALL),
         headers: reader
             .choice("headers", &[("minimal", Headers::Minimal), ("none", Headers::None)])
             .unwrap_or(Headers::Minimal),

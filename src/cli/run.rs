@@ -109,6 +109,7 @@ pub(super) fn kafka_settings(
     Ok(Settings {
         sources: topics::sources(catalog)?,
         outputs,
+        compression: topics::compression(catalog)?,
         private_sinks: topics::private_sinks(catalog),
         shards: args.shards.unwrap_or(DEFAULT_SHARDS),
         ..cluster

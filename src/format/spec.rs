@@ -46,11 +46,6 @@ impl Format {
         matches!(self, Self::DebeziumJson | Self::DebeziumAvroConfluent)
     }
 
-    /// Whether rows are written in it.
-    pub fn is_written(self) -> bool {
-        !matches!(self, Self::Avro | Self::Protobuf | Self::DebeziumAvroConfluent)
-    }
-
     /// Whether records tell the number of their schema.
     pub fn needs_registry(self) -> bool {
         matches!(self, Self::AvroConfluent | Self::ProtobufConfluent | Self::DebeziumAvroConfluent)

@@ -7,6 +7,7 @@
 
 mod allocations;
 mod client;
+mod codecs;
 mod committed_offsets;
 mod connect;
 mod demo;

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use crate::stream::SourceError;
 
 use super::client::{ANSWER_TIMEOUT, ConnectionLog, create};
+use super::codecs::TopicCodec;
 use super::failure::{Remedy, TransactionError, remedy};
 use super::settings::Settings;
 use super::statistics::Reported;
@@ -94,13 +95,15 @@ pub(super) struct Writer {
     /// At most so much is put into one batch; less than the limits once a broker has refused a batch.
     batch_bytes: usize,
     producer: Option<Arc<TransactionalProducer>>,
+    /// What makes the producer write topics in codecs of their own.
+    codecs: Vec<TopicCodec>,
     is_initialised: bool,
 }
 
 impl Writer {
     pub(super) fn new(settings: Settings, limits: BTreeMap<String, usize>) -> Self {
         let batch_bytes = limits.values().copied().min().unwrap_or(DEFAULT_LIMIT_BYTES).min(1_000_000);
-        Self { settings, limits, batch_bytes, producer: None, is_initialised: false }
+        Self { settings, limits, batch_bytes, producer: None, codecs: Vec::new(), is_initialised: false }
     }
 
     /// The greatest record that `topic` takes, in bytes as [`record_bytes`] counts them.
@@ -120,7 +123,13 @@ impl Writer {
         }
         let producer = match self.producer.take() {
             Some(producer) => producer,
-            None => Arc::new(self.make()?),
+            None => {
+                let producer = Arc::new(self.make()?);
+                let of_topics = self.settings.compression.iter();
+                let codecs = of_topics.map(|(topic, codec)| TopicCodec::set(&producer, topic, codec));
+                self.codecs = codecs.collect::<Result<_, _>>()?;
+                producer
+            }
         };
         let started = Instant::now();
         loop {
@@ -163,6 +172,7 @@ impl Writer {
 
     /// Lets go of a producer whose state is in doubt; the next one fences it and ends its transaction.
     pub(super) fn discard(&mut self) {
+        self.codecs.clear();
         self.producer = None;
         self.is_initialised = false;
     }

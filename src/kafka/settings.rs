@@ -79,6 +79,8 @@ pub struct Settings {
     pub sources: Vec<SourceTopic>,
     /// The topics that are written.
     pub outputs: BTreeMap<OutputTopic, String>,
+    /// Topics whose records are compressed in another way than `properties` say, and the codec, as `compression.type` has it.
+    pub compression: BTreeMap<String, &'static str>,
     /// Sinks that may write PRIVATE columns: of a row of theirs that cannot be delivered, not even the key is shown elsewhere.
     pub private_sinks: BTreeSet<Arc<str>>,
     /// The number of partitions of the state topic.

@@ -159,12 +159,14 @@ fn check_format(
     let Some(relation) = builder.relations.last() else { return Ok(()) };
     match RecordEncoder::new(&relation.schema, key, builder.zone, &options.topic, &options.format) {
         Ok(_) => Ok(()),
-        // What JSON cannot write has a code of its own, where it is found otherwise; so have formats that are only read.
-        Err(_) if options.format == FormatSpec::default() || !format.is_written() => Ok(()),
+        // What JSON cannot write has a code of its own, where it is found otherwise.
+        Err(_) if options.format == FormatSpec::default() => Ok(()),
+        // So has a schema that is not there.
+        Err(_) if format.needs_schema_file() && options.format.schema.is_none() => Ok(()),
         Err(reason) => refuse(
             "C0456",
             format!("sink `{sink}` cannot be written in format '{}': {reason}", format.name()),
-            "Cast or rename the column, leave it out, or choose another format.",
+            "Cast or rename the column, leave it out, or choose another format or schema.",
         ),
     }
 }

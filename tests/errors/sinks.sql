@@ -30,8 +30,14 @@ CREATE SINK s WITH (topic = 's', format = 'json', emit_time = 'town') AS SELECT 
 CREATE SINK s WITH (topic = 's', format = 'json', emit_time = 'person_id, town') AS SELECT person_id, town FROM people;
 --- a topic with a bad name
 CREATE SINK s WITH (topic = 'my topic', format = 'json') AS SELECT person_id FROM people;
---- a format that is not written
-CREATE SINK s WITH (topic = 's', format = 'debezium-avro-confluent') AS SELECT person_id FROM people;
+--- a format whose schema is in a file that is not named
+CREATE SINK s WITH (topic = 's', format = 'avro') AS SELECT person_id FROM people;
+--- a schema that does not hold every row
+CREATE SINK s WITH (topic = 's', format = 'avro', schema_file = 'tests/errors/narrow.avsc') AS SELECT person_id, age FROM people;
+--- a file for a schema of which there is none
+CREATE SINK s WITH (topic = 's', format = 'debezium-avro-confluent', schema_file = 'x.avsc') AS SELECT person_id FROM people;
+--- a compression that does not exist
+CREATE SINK s WITH (topic = 's', format = 'json', compression = 'brotli') AS SELECT person_id FROM people;
 --- changes of rows of a stream
 CREATE SINK s WITH (topic = 's', format = 'debezium-json') AS SELECT stop_id FROM stops;
 --- a column that a format has no name for

@@ -406,12 +406,12 @@ fn options_that_do_not_exist_or_apply_are_named_with_what_was_meant() {
     "#]],
     );
     check(
-        "CREATE STREAM s (at TIMESTAMP) WITH (compression = 'zstd')",
+        "CREATE STREAM s (at TIMESTAMP) WITH (buffer_size = 'zstd')",
         expect![[r#"
-        error[C0110]: option `compression` of stream `s` does not exist
+        error[C0110]: option `buffer_size` of stream `s` does not exist
          --> pack.sql:1:38
           |
-        1 | CREATE STREAM s (at TIMESTAMP) WITH (compression = 'zstd')
+        1 | CREATE STREAM s (at TIMESTAMP) WITH (buffer_size = 'zstd')
           |                                      ^^^^^^^^^^^
           |
           = hint: It takes `topic`, `path`, `format`, `delimiter`, `null_literal`, `schema_file`, `message`, `missing_columns`, `event_time`, `watermark_delay`, `idle_timeout`, `unique_for`, `max_future`, `partitioned_by`.

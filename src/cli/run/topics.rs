@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 
-use crate::catalog::{Catalog, QueryDefinition, QueryRole, RelationKind, SinkMode, SourceDefinition};
+use crate::catalog::{
+    Catalog, Compression, QueryDefinition, QueryRole, RelationKind, SinkMode, SinkOptions, SourceDefinition,
+};
 use crate::cli::Failure;
 use crate::kafka::SourceTopic;
 use crate::stream::OutputTopic;
@@ -61,11 +63,7 @@ pub(in crate::cli) fn outputs(catalog: &Catalog) -> Result<BTreeMap<OutputTopic,
     let mut topics = BTreeMap::new();
     for query in &catalog.queries {
         let QueryRole::Sink(options) = &query.role else { continue };
-        let topic = match options.mode {
-            SinkMode::Live => options.topic.clone(),
-            SinkMode::Shadow => format!("{}.shadow", options.topic),
-        };
-        topics.insert(OutputTopic::Sink(query.name.clone()), topic);
+        topics.insert(OutputTopic::Sink(query.name.clone()), topic(options));
     }
     for definition in &catalog.sources {
         // Rows of a file that cannot be read go where those of a topic of the table's name would.
@@ -74,6 +72,30 @@ pub(in crate::cli) fn outputs(catalog: &Catalog) -> Result<BTreeMap<OutputTopic,
         topics.insert(OutputTopic::Rejected(definition.name.clone()), format!("{topic}.rejected"));
     }
     Ok(topics)
+}
+
+/// The topics whose records are compressed in another way than the Kafka properties say, and how.
+pub(in crate::cli) fn compression(catalog: &Catalog) -> Result<BTreeMap<String, &'static str>, Failure> {
+    let mut codecs: BTreeMap<String, (&Arc<str>, Option<Compression>)> = BTreeMap::new();
+    for query in &catalog.queries {
+        let QueryRole::Sink(options) = &query.role else { continue };
+        let (first, codec) = codecs.entry(topic(options)).or_insert((&query.name, options.compression));
+        if *codec != options.compression {
+            return Err(Failure::Configuration(anyhow!(
+                "sinks `{first}` and `{}` write topic `{}` with two values of `compression`: give both the same",
+                query.name,
+                topic(options)
+            )));
+        }
+    }
+    Ok(codecs.into_iter().filter_map(|(topic, (_, codec))| Some((topic, codec?.name()))).collect())
+}
+
+fn topic(options: &SinkOptions) -> String {
+    match options.mode {
+        SinkMode::Live => options.topic.clone(),
+        SinkMode::Shadow => format!("{}.shadow", options.topic),
+    }
 }
 
 /// Sinks that may write PRIVATE columns.

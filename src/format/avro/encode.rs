@@ -1,15 +1,17 @@
-//! Rows to Avro data, of a schema that follows from their columns.
+//! Rows to Avro data, of a schema that follows from their columns or of one in a file.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, new_empty_array};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Field, Float64Type, Int32Type, Int64Type, SchemaRef, TimeUnit,
+    DataType, Date32Type, Decimal128Type, Field, FieldRef, Float64Type, Int32Type, Int64Type, SchemaRef, TimeUnit,
     TimestampMillisecondType,
 };
 use serde_json::{Value, json};
 
+use super::given;
+use super::schema::Schema;
 use crate::format::confluent;
 use crate::format::json::{Encoded, UnsupportedType};
 
@@ -17,6 +19,8 @@ use crate::format::json::{Encoded, UnsupportedType};
 pub(in crate::format) struct AvroEncoder {
     /// The columns as they are written.
     columns: Vec<Field>,
+    /// The schema of a file, and the columns as they come; none where the schema is that of the columns.
+    given: Option<(Arc<Schema>, Vec<FieldRef>)>,
     /// The schema of Avro, in JSON.
     pub(in crate::format) text: String,
 }
@@ -24,40 +28,66 @@ pub(in crate::format) struct AvroEncoder {
 impl AvroEncoder {
     /// An encoder of records of this name. Fails if a column has no form or no name in Avro.
     pub(in crate::format) fn new(schema: &SchemaRef, name: &str) -> Result<Self, String> {
-        let plain = |field: &Arc<Field>| {
-            let data_type = plain_type(field.data_type()).map_err(|e| e.to_string())?;
-            Ok(Field::new(field.name(), data_type, field.is_nullable()))
-        };
-        let columns = schema.fields().iter().map(plain).collect::<Result<Vec<_>, String>>()?;
+        let columns = plain_columns(schema)?;
         let record = record_schema(&record_name(name), Some("curb"), columns.iter())?;
-        Ok(Self { columns, text: record.to_string() })
+        Ok(Self { columns, given: None, text: record.to_string() })
     }
 
-    /// One datum a row, behind the number of its schema.
-    pub(in crate::format) fn encode(&self, columns: &[ArrayRef], id: u32) -> Result<Encoded, String> {
-        let writers = self.columns.iter().zip(columns);
-        let writers: Vec<Write> = writers.map(|(f, column)| field_writer(f, column)).collect::<Result<_, _>>()?;
-        let n_rows = columns.first().map_or(0, |c| c.len());
+    /// An encoder of the records that a file describes. Fails if the schema does not hold every row that the columns may.
+    pub(in crate::format) fn of_file(schema: &SchemaRef, file: &[u8]) -> Result<Self, String> {
+        let text = std::str::from_utf8(file).map_err(|_| "the schema is not valid UTF-8".to_owned())?;
+        let columns = plain_columns(schema)?;
+        let given = (Arc::new(Schema::parse(text, &[])?), schema.fields().to_vec());
+        let encoder = Self { columns, given: Some(given), text: text.to_owned() };
+        let empty: Vec<ArrayRef> = schema.fields().iter().map(|f| new_empty_array(f.data_type())).collect();
+        drop(encoder.writers(&empty)?);
+        Ok(encoder)
+    }
+
+    /// What writes the fields of a row, in their order in the datum.
+    pub(in crate::format) fn writers(&self, columns: &[ArrayRef]) -> Result<Vec<Write>, String> {
+        let columns = self.columns.iter().zip(columns);
+        let Some((schema, fields)) = &self.given else {
+            return columns.map(|(field, column)| field_writer(field, column)).collect();
+        };
+        let columns: Vec<ArrayRef> = columns.map(|(f, column)| plain(f, column)).collect::<Result<_, _>>()?;
+        given::record_writers(schema, schema.root, fields, &columns)
+    }
+
+    /// One datum a row, behind the number of its schema if it has one.
+    pub(in crate::format) fn encode(
+        &self,
+        columns: &[ArrayRef],
+        n_rows: usize,
+        id: Option<u32>,
+    ) -> Result<Encoded, String> {
+        let writers = self.writers(columns)?;
         let mut encoded = Encoded::default();
         for row in 0..n_rows {
             let start = encoded.data.len();
-            confluent::begin(id, &mut encoded.data);
+            if let Some(id) = id {
+                confluent::begin(id, &mut encoded.data);
+            }
             writers.iter().for_each(|write| write(row, &mut encoded.data));
             encoded.ranges.push(start..encoded.data.len());
         }
         Ok(encoded)
     }
+}
 
-    /// The same for the rows of a batch.
-    pub(in crate::format) fn encode_rows(&self, rows: &RecordBatch, id: u32) -> Result<Encoded, String> {
-        let mut encoded = self.encode(rows.columns(), id)?;
-        while encoded.ranges.len() < rows.num_rows() {
-            // Rows without columns are data without bytes.
-            let start = encoded.data.len();
-            confluent::begin(id, &mut encoded.data);
-            encoded.ranges.push(start..encoded.data.len());
-        }
-        Ok(encoded)
+fn plain_columns(schema: &SchemaRef) -> Result<Vec<Field>, String> {
+    let plain = |field: &FieldRef| {
+        let data_type = plain_type(field.data_type()).map_err(|e| e.to_string())?;
+        Ok(Field::new(field.name(), data_type, field.is_nullable()))
+    };
+    schema.fields().iter().map(plain).collect()
+}
+
+/// A column in the type that it is written as.
+fn plain(field: &Field, column: &ArrayRef) -> Result<ArrayRef, String> {
+    match column.data_type() == field.data_type() {
+        true => Ok(column.clone()),
+        false => cast(column, field.data_type()).map_err(|e| e.to_string()),
     }
 }
 
@@ -146,30 +176,29 @@ fn type_schema(name: &str, data_type: &DataType) -> Result<Value, String> {
 }
 
 /// Appends the datum of a row.
-type Write = Box<dyn Fn(usize, &mut Vec<u8>)>;
+pub(in crate::format) type Write = Box<dyn Fn(usize, &mut Vec<u8>)>;
 
 /// Writes a column, with the branch of its union where it may be null.
 fn field_writer(field: &Field, column: &ArrayRef) -> Result<Write, String> {
-    let column = match column.data_type() == field.data_type() {
-        true => column.clone(),
-        false => cast(column, field.data_type()).map_err(|e| e.to_string())?,
-    };
+    let column = plain(field, column)?;
     let write = writer(&column)?;
-    if !field.is_nullable() {
-        return Ok(write);
-    }
+    Ok(if field.is_nullable() { branches(&column, Some(0), 1, write) } else { write })
+}
+
+/// Writes a value of a union behind the number of its branch, or that of null.
+pub(super) fn branches(column: &ArrayRef, null: Option<i64>, value: i64, write: Write) -> Write {
     let nulls = column.logical_nulls();
-    Ok(Box::new(move |row, out| match nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
-        true => long(0, out),
-        false => {
-            long(1, out);
+    Box::new(move |row, out| match null {
+        Some(null) if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) => long(null, out),
+        _ => {
+            long(value, out);
             write(row, out);
         }
-    }))
+    })
 }
 
 /// Writes the values of a column of one of the plain types.
-fn writer(column: &ArrayRef) -> Result<Write, String> {
+pub(super) fn writer(column: &ArrayRef) -> Result<Write, String> {
     Ok(match column.data_type() {
         DataType::Boolean => {
             let values = column.as_boolean().clone();
@@ -204,18 +233,8 @@ fn writer(column: &ArrayRef) -> Result<Write, String> {
             Box::new(move |row, out| bytes(shortest(&values.value(row).to_be_bytes()), out))
         }
         DataType::List(element) => {
-            let lists = column.as_list::<i32>().clone();
-            let write = field_writer(element, lists.values())?;
-            Box::new(move |row, out| {
-                let offsets = lists.value_offsets();
-                let at = |idx: usize| usize::try_from(offsets.get(idx).copied().unwrap_or(0)).unwrap_or(0);
-                let (start, end) = (at(row), at(row + 1));
-                if end > start {
-                    long(i64::try_from(end - start).unwrap_or(i64::MAX), out);
-                    (start..end).for_each(|element| write(element, out));
-                }
-                long(0, out);
-            })
+            let lists = column.as_list::<i32>();
+            elements(lists, field_writer(element, lists.values())?)
         }
         DataType::Struct(fields) => {
             let members = fields.iter().zip(column.as_struct().columns());
@@ -226,7 +245,23 @@ fn writer(column: &ArrayRef) -> Result<Write, String> {
     })
 }
 
-fn long(value: i64, out: &mut Vec<u8>) {
+/// Writes lists as one block each.
+pub(super) fn elements(lists: &ListArray, write: Write) -> Write {
+    let lists = lists.clone();
+    Box::new(move |row, out| {
+        let offsets = lists.value_offsets();
+        let at = |idx: usize| usize::try_from(offsets.get(idx).copied().unwrap_or(0)).unwrap_or(0);
+        let (start, end) = (at(row), at(row + 1));
+        if end > start {
+            long(i64::try_from(end - start).unwrap_or(i64::MAX), out);
+            (start..end).for_each(|element| write(element, out));
+        }
+        long(0, out);
+    })
+}
+
+/// Appends a number as `int` and `long` are written.
+pub(in crate::format) fn long(value: i64, out: &mut Vec<u8>) {
     let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
     while rest >= 0x80 {
         out.push((rest & 0x7f) as u8 | 0x80);
@@ -235,13 +270,14 @@ fn long(value: i64, out: &mut Vec<u8>) {
     out.push(rest as u8);
 }
 
-fn bytes(value: &[u8], out: &mut Vec<u8>) {
+/// Appends bytes behind their number.
+pub(super) fn bytes(value: &[u8], out: &mut Vec<u8>) {
     long(i64::try_from(value.len()).unwrap_or(i64::MAX), out);
     out.extend_from_slice(value);
 }
 
 /// A number in two's complement without the bytes that only repeat its sign.
-fn shortest(bytes: &[u8]) -> &[u8] {
+pub(super) fn shortest(bytes: &[u8]) -> &[u8] {
     let mut rest = bytes;
     while let [first, second, ..] = rest {
         let is_sign = (*first == 0 && second & 0x80 == 0) || (*first == 0xff && second & 0x80 != 0);

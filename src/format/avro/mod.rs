@@ -2,9 +2,11 @@
 //! are found by name.
 //!
 //! `schema` reads a schema, `resolve` finds out once a schema how its data become cells, `read` does that datum by datum;
-//! a datum that cannot be read is told by itself and spoils no other. `encode` writes rows.
+//! a datum that cannot be read is told by itself and spoils no other. `encode` writes rows, by a schema that follows from the
+//! columns or by one that is `given`.
 
 mod encode;
+mod given;
 mod read;
 mod resolve;
 mod schema;
@@ -17,7 +19,7 @@ use super::json::cell::{Cell, Kind};
 use super::registry::{RegisteredSchema, SchemaLanguage, SchemaRegistry};
 use super::rows::{Change, Columns};
 
-pub(super) use encode::{AvroEncoder, is_name, plain_type, record_name};
+pub(super) use encode::{AvroEncoder, is_name, long, plain_type, record_name};
 pub(super) use read::{Datum, skip};
 pub(super) use resolve::{KeyPlan, RecordPlan, Resolver};
 pub(super) use schema::{Schema, Shape};

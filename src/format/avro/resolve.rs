@@ -163,10 +163,10 @@ fn read(schema: &Arc<Schema>, node: usize, kind: &Kind) -> Result<Read, String> 
         (Shape::Enum(symbols), _, Kind::Text) => Read::Symbol(symbols.clone()),
         (Shape::Fixed(16), Some(Logical::Uuid), Kind::Text) => Read::Uuid,
         (Shape::String, _, Kind::Instant { .. } | Kind::Date | Kind::Decimal { .. }) => Read::TextAs(kind.clone()),
-        (Shape::Bytes, Some(Logical::Decimal { scale }), Kind::Decimal { .. }) => {
+        (Shape::Bytes, Some(Logical::Decimal { scale, .. }), Kind::Decimal { .. }) => {
             Read::Decimal { length: Length::Told, scale, kind: kind.clone() }
         }
-        (Shape::Fixed(n), Some(Logical::Decimal { scale }), Kind::Decimal { .. }) => {
+        (Shape::Fixed(n), Some(Logical::Decimal { scale, .. }), Kind::Decimal { .. }) => {
             Read::Decimal { length: Length::Fixed(*n), scale, kind: kind.clone() }
         }
         (Shape::Array(items), _, Kind::List { element, nullable }) => {

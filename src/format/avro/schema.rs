@@ -45,12 +45,15 @@ pub(in crate::format) struct Field {
     /// Names that it had in earlier versions.
     pub(in crate::format) aliases: Vec<String>,
     pub(in crate::format) node: usize,
+    /// What readers take where a writer's schema lacks the field; none if it says nothing.
+    pub(in crate::format) default: Option<Value>,
 }
 
 /// What a type means beyond how it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::format) enum Logical {
     Decimal {
+        precision: u32,
         scale: i32,
     },
     Uuid,
@@ -233,7 +236,8 @@ impl Parser {
             let name = field.get("name").and_then(|n| n.as_str()).ok_or("a field without `name`")?;
             let of = field.get("type").ok_or_else(|| format!("field `{name}` without `type`"))?;
             let node = self.node(of, namespace)?;
-            made.push(Field { name: name.to_owned(), aliases: strings(field.get("aliases")), node });
+            let default = field.get("default").cloned();
+            made.push(Field { name: name.to_owned(), aliases: strings(field.get("aliases")), node, default });
         }
         Ok(made)
     }
@@ -256,7 +260,9 @@ fn logical(json: &Value, shape: &Shape) -> Option<Logical> {
     let of_avro = match (text("logicalType").unwrap_or_default(), shape) {
         ("decimal", Shape::Bytes | Shape::Fixed(_)) => {
             let scale = json.get("scale").and_then(Value::as_i64).unwrap_or(0);
-            i32::try_from(scale).ok().map(|scale| Logical::Decimal { scale })
+            let precision = json.get("precision").and_then(Value::as_u64).unwrap_or(0);
+            let precision = u32::try_from(precision).unwrap_or(u32::MAX);
+            i32::try_from(scale).ok().map(|scale| Logical::Decimal { precision, scale })
         }
         ("uuid", Shape::String | Shape::Fixed(16)) => Some(Logical::Uuid),
         ("date", Shape::Int) => Some(Logical::Date),

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Field, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMillisecondType,
+use arrow::array::{
+    Array, ArrayRef, AsArray, Decimal128Array, Int32Array, StringArray, TimestampMillisecondArray, new_empty_array,
 };
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Field, Float64Type, Int32Type, Int64Type, Schema, TimeUnit,
+    TimestampMillisecondType,
+};
+
+use super::AvroEncoder;
 
 use crate::format::json::{DecodeColumn, DecodeSpec, Decoded, Wire};
 use crate::format::{
@@ -254,4 +259,103 @@ fn data_of_another_writer_are_read() {
     let decoded = read(&names, &data, &confluent());
     assert!(decoded.rejected.is_empty(), "{:?}", decoded.rejected);
     assert_eq!(decoded.rows.columns(), rows.columns());
+}
+
+#[test]
+fn rows_are_written_by_the_schema_of_a_file() {
+    let fields = vec![
+        Field::new("id", DataType::Utf8, false),
+        Field::new("n", DataType::Int32, true),
+        Field::new("price", DataType::Decimal128(10, 2), true),
+        Field::new("at", instant(), false),
+    ];
+    let text = record(
+        r#"{"name":"moment","aliases":["at"],"type":{"type":"long","logicalType":"timestamp-micros"}},
+           {"name":"kind","type":{"type":"enum","name":"K","symbols":["A","B"]},"default":"B"},
+           {"name":"price","type":["null",{"type":"fixed","name":"P","size":6,"logicalType":"decimal","precision":12,"scale":3}]},
+           {"name":"tags","type":{"type":"array","items":"int"},"default":[1,-1]},
+           {"name":"gone","type":["null","string"],"default":null},
+           {"name":"n","type":["double","null"]}, {"name":"id","type":"string"}"#,
+    );
+    let encoder = AvroEncoder::of_file(&Arc::new(Schema::new(fields)), text.as_bytes()).unwrap();
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from(vec!["a", ""])),
+        Arc::new(Int32Array::from(vec![Some(2), None])),
+        Arc::new(Decimal128Array::from(vec![None, Some(-105)]).with_precision_and_scale(10, 2).unwrap()),
+        Arc::new(TimestampMillisecondArray::from(vec![1, -1]).with_timezone("UTC")),
+    ];
+    let encoded = encoder.encode(&columns, 2, None).unwrap();
+    let rows: Vec<&[u8]> = encoded.iter().collect();
+    let first: [&[u8]; 7] =
+        [&[0xd0, 0x0f], &[2], &[0], &[4, 2, 1, 0], &[0], &[0, 0, 0, 0, 0, 0, 0, 0, 0x40], &[2, b'a']];
+    assert_eq!(rows[0], first.concat());
+    let second: [&[u8]; 7] =
+        [&[0xcf, 0x0f], &[2], &[2, 0xff, 0xff, 0xff, 0xff, 0xfb, 0xe6], &[4, 2, 1, 0], &[0], &[2], &[0]];
+    assert_eq!(rows[1], second.concat());
+}
+
+#[test]
+fn a_schema_that_does_not_hold_every_row_is_refused() {
+    let list = DataType::List(Arc::new(Field::new_list_field(DataType::Int64, true)));
+    let cases: [(DataType, bool, &str, &str); 14] = [
+        (DataType::Int64, true, r#""long""#, "never is"),
+        (DataType::Int64, false, r#""int""#, "every value of type Int64"),
+        (DataType::Int64, false, r#"["null","int"]"#, "every value of type Int64"),
+        (DataType::Int32, false, r#"["null","long"]"#, ""),
+        (DataType::Float64, false, r#""float""#, "every value of type Float64"),
+        (DataType::Float32, false, r#""float""#, ""),
+        (DataType::Utf8, false, r#"{"type":"enum","name":"E","symbols":["A"]}"#, "an enum"),
+        (
+            DataType::Decimal128(10, 2),
+            false,
+            r#"{"type":"bytes","logicalType":"decimal","precision":9,"scale":2}"#,
+            "decimal",
+        ),
+        (
+            DataType::Decimal128(10, 2),
+            false,
+            r#"{"type":"bytes","logicalType":"decimal","precision":12,"scale":1}"#,
+            "decimal",
+        ),
+        (
+            DataType::Decimal128(10, 2),
+            false,
+            r#"{"type":"fixed","name":"F","size":4,"logicalType":"decimal","precision":10,"scale":2}"#,
+            "decimal",
+        ),
+        (instant(), false, r#"{"type":"long","logicalType":"local-timestamp-millis"}"#, "local timestamp"),
+        (instant(), false, r#"{"type":"long","logicalType":"timestamp-nanos"}"#, "timestamp"),
+        (list.clone(), false, r#"{"type":"array","items":"long"}"#, "never is"),
+        (list, false, r#"{"type":"array","items":["long","null"]}"#, ""),
+    ];
+    for (data_type, nullable, of_field, reason) in cases {
+        let schema = Arc::new(Schema::new(vec![Field::new("x", data_type, nullable)]));
+        let text = record(&format!(r#"{{"name":"x","type":{of_field}}}"#));
+        match AvroEncoder::of_file(&schema, text.as_bytes()) {
+            Ok(encoder) => {
+                assert_eq!(reason, "", "{of_field}");
+                let empty = new_empty_array(schema.field(0).data_type());
+                assert_eq!(encoder.encode(&[empty], 0, Some(1)).unwrap().iter().count(), 0);
+            }
+            Err(said) => {
+                assert!(!reason.is_empty() && said.contains("`x`") && said.contains(reason), "{of_field}: {said}")
+            }
+        }
+    }
+    let refused = |columns: &[&str], fields: &str| {
+        let columns: Vec<Field> = columns.iter().map(|c| Field::new(*c, DataType::Utf8, false)).collect();
+        AvroEncoder::of_file(&Arc::new(Schema::new(columns)), record(fields).as_bytes()).err().unwrap_or_default()
+    };
+    let x = r#"{"name":"x","type":"string"}"#;
+    assert_eq!(refused(&["y"], x), "the schema has no field for column `y`");
+    assert!(refused(&["x"], &format!(r#"{x},{{"name":"z","type":"int"}}"#)).contains("no column and no default"));
+    assert!(
+        refused(&["x"], &format!(r#"{x},{{"name":"z","type":"int","default":"one"}}"#)).contains("not of its type")
+    );
+    let twice = r#"{"name":"x","aliases":["y"],"type":"string"}"#;
+    assert!(refused(&["x", "y"], twice).contains("both are field `x`"));
+    // A type that holds itself has no default that ends.
+    let endless = r#"{"name":"r","default":{},"type":{"type":"record","name":"E","fields":[{"name":"e","type":"E","default":{}}]}}"#;
+    assert!(refused(&["x"], &format!("{x},{endless}")).contains("not of its type"));
+    assert!(AvroEncoder::of_file(&Arc::new(Schema::empty()), b"\"string\"").err().unwrap().contains("not a record"));
 }

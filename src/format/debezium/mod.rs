@@ -9,7 +9,7 @@ mod json;
 use super::rows::Change;
 
 pub(super) use avro::DebeziumAvro;
-pub(super) use encode::DebeziumEncoder;
+pub(super) use encode::{DebeziumAvroEncoder, DebeziumEncoder};
 pub(super) use json::DebeziumJson;
 
 /// What stands for a value that the database did not hand over because an update left it as it was.

@@ -33,6 +33,11 @@ impl Encoded {
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.ranges.iter().map(|range| self.data.get(range.clone()).unwrap_or_default())
     }
+
+    /// The record of a row.
+    pub fn get(&self, row: usize) -> &[u8] {
+        self.ranges.get(row).and_then(|range| self.data.get(range.clone())).unwrap_or_default()
+    }
 }
 
 /// Writes rows of one schema as compact JSON objects.

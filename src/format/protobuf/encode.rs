@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Field, FieldRef, Float64Type, Int32Type, Int64Type, SchemaRef,
@@ -27,8 +27,8 @@ pub(in crate::format) struct ProtobufEncoder {
     message: MessageDescriptor,
     /// Where the message stands in its file.
     place: Vec<u8>,
-    /// The description as it is registered.
-    pub(in crate::format) text: String,
+    /// The description as it is registered; none if the file is a compiled one.
+    pub(in crate::format) text: Option<String>,
 }
 
 impl ProtobufEncoder {
@@ -44,14 +44,14 @@ impl ProtobufEncoder {
             Ok(Field::new(field.name(), data_type, field.is_nullable()))
         };
         let columns = schema.fields().iter().map(plain).collect::<Result<Vec<_>, String>>()?;
-        let text = match file {
-            Some(file) => {
-                let text = std::str::from_utf8(file).map_err(|_| "a sink needs the text of its schema".to_owned())?;
-                text.to_owned()
+        let (description, text) = match file {
+            Some(file) => Description::of_file(file)?,
+            None => {
+                let text = describe(&record_name(name), &columns)?;
+                (Description::of_text(&text, &[])?, Some(text))
             }
-            None => describe(&record_name(name), &columns)?,
         };
-        let message = Description::of_text(&text, &[])?.message(message)?;
+        let message = description.message(message)?;
         let mut fields = Vec::with_capacity(columns.len());
         for column in &columns {
             let field =
@@ -66,8 +66,13 @@ impl ProtobufEncoder {
         Ok(Self { columns, fields, place: place(&message), message, text })
     }
 
-    /// One message a row, behind the number of its schema and its place therein.
-    pub(in crate::format) fn encode(&self, columns: &[ArrayRef], n_rows: usize, id: u32) -> Result<Encoded, String> {
+    /// One message a row, behind the number of its schema and its place therein if it has one.
+    pub(in crate::format) fn encode(
+        &self,
+        columns: &[ArrayRef],
+        n_rows: usize,
+        id: Option<u32>,
+    ) -> Result<Encoded, String> {
         let mut writers = Vec::with_capacity(self.fields.len());
         for ((column, field), array) in self.columns.iter().zip(&self.fields).zip(columns) {
             let array = match array.data_type() == column.data_type() {
@@ -85,18 +90,15 @@ impl ProtobufEncoder {
                 }
             }
             let start = encoded.data.len();
-            confluent::begin(id, &mut encoded.data);
-            encoded.data.extend_from_slice(&self.place);
+            if let Some(id) = id {
+                confluent::begin(id, &mut encoded.data);
+                encoded.data.extend_from_slice(&self.place);
+            }
             // Memory takes all that is written.
             message.encode(&mut encoded.data).map_err(|e| e.to_string())?;
             encoded.ranges.push(start..encoded.data.len());
         }
         Ok(encoded)
-    }
-
-    /// The same for the rows of a batch.
-    pub(in crate::format) fn encode_rows(&self, rows: &RecordBatch, id: u32) -> Result<Encoded, String> {
-        self.encode(rows.columns(), rows.num_rows(), id)
     }
 }
 

@@ -76,7 +76,7 @@ impl OfSchema {
 impl ProtobufValue {
     /// A reader of messages that all have the type described in a file. Fails where the columns cannot be read from it.
     pub(super) fn of_file(file: &[u8], columns: &Columns<'_>, wanted: Wanted) -> Result<Self, String> {
-        let message = Description::of_file(file)?.message(wanted.message.as_deref())?;
+        let message = Description::of_file(file)?.0.message(wanted.message.as_deref())?;
         Ok(Self { plans: Plans::One(MessagePlan::of_columns(&message, columns, &wanted)?), wanted })
     }
 

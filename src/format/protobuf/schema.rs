@@ -59,16 +59,17 @@ impl FileResolver for Texts {
 }
 
 impl Description {
-    /// Of the text of a `.proto` file, or of a set of descriptors as `protoc --descriptor_set_out --include_imports` writes it.
-    pub(super) fn of_file(file: &[u8]) -> Result<Self, String> {
+    /// Of the text of a `.proto` file, which is told too, or of a set of descriptors as
+    /// `protoc --descriptor_set_out --include_imports` writes it.
+    pub(super) fn of_file(file: &[u8]) -> Result<(Self, Option<String>), String> {
         // The fields of descriptors have numbers that are control characters as text.
         match std::str::from_utf8(file) {
-            Ok(text) if !text.contains('\u{12}') => Self::of_text(text, &[]),
+            Ok(text) if !text.contains('\u{12}') => Ok((Self::of_text(text, &[])?, Some(text.to_owned()))),
             _ => {
                 let pool = DescriptorPool::decode(file).map_err(|e| format!("not a set of descriptors: {e}"))?;
                 // Imports come before what imports them.
                 let file = pool.files().last().ok_or("a set of no descriptors")?;
-                Ok(Self { file, pool })
+                Ok((Self { file, pool }, None))
             }
         }
     }
