@@ -29,14 +29,26 @@ pub(super) struct RegistryArgs {
 
 /// The registry, if the pack needs one.
 pub(super) fn schema_registry(args: &RegistryArgs, catalog: &Catalog) -> Result<Option<Arc<SchemaRegistry>>, Failure> {
-    let of_sources = catalog.sources.iter().map(|s| &s.format);
-    let of_sinks = catalog.queries.iter().filter_map(|query| match &query.role {
+    let mut of_sinks = catalog.queries.iter().filter_map(|query| match &query.role {
         QueryRole::Sink(options) => Some(&options.format),
         _ => None,
     });
-    if !of_sources.chain(of_sinks).any(|format| format.needs_registry()) {
-        return Ok(None);
+    match of_sinks.any(|format| format.needs_registry()) {
+        true => registry(args).map(Some),
+        false => registry_of_sources(args, catalog),
     }
+}
+
+/// The registry, if the pack needs one to read its sources.
+pub(super) fn registry_of_sources(
+    args: &RegistryArgs,
+    catalog: &Catalog,
+) -> Result<Option<Arc<SchemaRegistry>>, Failure> {
+    let is_needed = catalog.sources.iter().any(|source| source.format.needs_registry());
+    is_needed.then(|| registry(args)).transpose()
+}
+
+fn registry(args: &RegistryArgs) -> Result<Arc<SchemaRegistry>, Failure> {
     let url = args.schema_registry_url.clone().filter(|url| !url.trim().is_empty());
     let url = url.ok_or_else(|| Failure::Configuration(anyhow!(NO_REGISTRY)))?;
     let password_file = args.schema_registry_password_file.clone();
@@ -52,5 +64,5 @@ pub(super) fn schema_registry(args: &RegistryArgs, catalog: &Catalog) -> Result<
         ca_file: args.schema_registry_ca_file.clone(),
     };
     let registry = SchemaRegistry::new(&settings).map_err(|reason| Failure::Configuration(anyhow!(reason)))?;
-    Ok(Some(Arc::new(registry)))
+    Ok(Arc::new(registry))
 }

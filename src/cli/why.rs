@@ -16,13 +16,14 @@ use serde_json::{Value, json};
 
 use self::trail::{Asked, Audited};
 use super::load::{Loaded, load_with_keys, pseudonym_keys};
+use super::registry_args::{RegistryArgs, registry_of_sources};
 use super::settings::{Configuration, PipelineArgs};
 use super::{Failure, OutputForm, print};
 use crate::catalog::SourceDefinition;
 use crate::engine::read_files;
 use crate::format::json::Wire;
 use crate::stream::Watermark;
-use crate::testing::{Derivation, DerivedRow, History, Inquiry, SourceRecord};
+use crate::testing::{Derivation, DerivedRow, History, Inquiry, Readable, SourceRecord};
 
 /// What stands for a PRIVATE value.
 const MASK: &str = "***";
@@ -47,6 +48,8 @@ pub(super) struct WhyArgs {
     trail: Option<PathBuf>,
     #[command(flatten)]
     pipeline: PipelineArgs,
+    #[command(flatten)]
+    schema_registry: RegistryArgs,
     /// The time zone, instead of the pack's own
     #[arg(long, value_name = "ZONE")]
     time_zone: Option<Tz>,
@@ -74,12 +77,14 @@ pub(super) fn run(args: &WhyArgs, configuration: &Configuration) -> Result<(), F
             let lines = args.trail.as_deref().map(std::fs::read);
             let lines = lines.transpose().map_err(|e| Failure::Configuration(anyhow!("the audit trail: {e}")))?;
             let audited = lines.map(|lines| trail::in_file(&pipeline, &lines, &args.id)).transpose()?;
-            (History { epochs, wire: Wire::Lines, end_watermark: Watermark::MAX }, audited)
+            let (readable, registry) = (Readable::default(), None);
+            (History { epochs, wire: Wire::Lines, end_watermark: Watermark::MAX, readable, registry }, audited)
         }
         None => {
             let asked = Asked { id: &args.id, bytes_max: args.max_mib.saturating_mul(1 << 20) };
             let settings = args.pipeline.settings(configuration)?;
-            let (history, audited) = trail::in_topics(&pipeline, &catalog.sources, &settings, &asked)?;
+            let registry = registry_of_sources(&args.schema_registry, &catalog)?;
+            let (history, audited) = trail::in_topics(&pipeline, &catalog.sources, &settings, &asked, registry)?;
             (history, Some(audited))
         }
     };

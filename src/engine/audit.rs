@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::delta::EpochRecord;
 use super::encode::{hex, output_meta};
-use super::epoch::{Encoded, OpenEpoch};
+use super::epoch::{Encoded, OpenEpoch, Readable};
 use crate::plan::Pipeline;
 use crate::stream::{OutputTopic, RecordBatchBytes, RecordMeta, RecordView};
 
@@ -72,13 +72,14 @@ pub struct AuditedRow {
     pub sink: String,
     /// The id of the rules that it follows from: a hash of their meaning and of all that they read, see `curb explain`.
     pub rule_version: String,
-    /// The Kafka key; none where the sink holds PRIVATE columns.
+    /// The Kafka key as text, whatever the format of keys; none where the sink holds PRIVATE columns.
     pub key: Option<String>,
     /// The header `curb_id` of the record.
     pub id: Option<String>,
-    /// The row; none for a tombstone, for a row that is too large, and where the sink holds PRIVATE columns.
+    /// The row as JSON, whatever the format of the sink; none for a tombstone, for a row that is too large, and where the
+    /// sink holds PRIVATE columns.
     pub row: Option<Box<RawValue>>,
-    /// The hash of the row's bytes; none for a tombstone.
+    /// The hash of the record's value as it was written; none for a tombstone.
     pub sha256: Option<String>,
 }
 
@@ -116,17 +117,18 @@ impl AuditTrail {
     /// Adds the lines of an epoch to its outputs, if any rows leave in it.
     pub(super) fn write(&mut self, epoch: &mut OpenEpoch, record: &EpochRecord) -> Result<(), serde_json::Error> {
         let mut lines = RecordBatchBytes::default();
-        for (topic, records, headers) in epoch.outputs() {
+        for (topic, records, headers, readable) in epoch.outputs() {
             let OutputTopic::Sink(sink) = topic else { continue };
             if lines.is_empty() {
                 self.push(&mut lines, &AuditRecord::Epoch(self.epoch(record)))?;
             }
             for (idx, row) in records.iter().enumerate() {
                 let headers = headers.get(idx).map_or(&[][..], Vec::as_slice);
-                self.push(&mut lines, &AuditRecord::Row(self.row(record.epoch, sink, &row, headers)))?;
+                let audited = self.row(record.epoch, sink, &row, headers, readable.get(idx));
+                self.push(&mut lines, &AuditRecord::Row(audited))?;
             }
         }
-        epoch.write(OutputTopic::Audit, Encoded { records: lines, headers: Vec::new() });
+        epoch.write(OutputTopic::Audit, Encoded { records: lines, ..Encoded::default() });
         Ok(())
     }
 
@@ -157,15 +159,26 @@ impl AuditTrail {
         }
     }
 
-    fn row(&self, epoch: u64, sink: &Arc<str>, row: &RecordView<'_>, headers: &[(String, Vec<u8>)]) -> AuditedRow {
+    fn row(
+        &self,
+        epoch: u64,
+        sink: &Arc<str>,
+        row: &RecordView<'_>,
+        headers: &[(String, Vec<u8>)],
+        readable: Option<&Readable>,
+    ) -> AuditedRow {
         let is_private = self.options.private_sinks.contains(sink);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let kept = row.value.filter(|value| !is_private && value.len() <= ROW_BYTES_MAX);
+        let (key, said) = match readable {
+            Some(readable) => (readable.key.as_deref(), readable.row.as_deref()),
+            None => (row.key, row.value),
+        };
+        let kept = said.filter(|value| !is_private && value.len() <= ROW_BYTES_MAX);
         AuditedRow {
             epoch,
             sink: sink.to_string(),
             rule_version: self.versions.get(sink).cloned().unwrap_or_default(),
-            key: row.key.filter(|_| !is_private).map(text),
+            key: key.filter(|_| !is_private).map(text),
             id: headers.iter().find(|(name, _)| name == "curb_id").map(|(_, id)| text(id)),
             row: kept.and_then(|value| RawValue::from_string(text(value)).ok()),
             sha256: row.value.map(sha256),
@@ -265,7 +278,10 @@ mod tests {
             records.push(output_meta(idx as u64), Some(key.as_bytes()), value.map(str::as_bytes));
         }
         let id: Headers = vec![("curb_id".into(), b"i1".to_vec())];
-        epoch.write(OutputTopic::Sink("actions".into()), Encoded { headers: vec![id; rows.len()], records });
+        epoch.write(
+            OutputTopic::Sink("actions".into()),
+            Encoded { headers: vec![id; rows.len()], records, ..Encoded::default() },
+        );
         trail.write(&mut epoch, &EpochRecord { epoch: number, ..EpochRecord::default() }).unwrap();
         let SealedEpoch { outputs, .. } = epoch.seal();
         let of_trail = outputs.iter().filter(|(topic, _)| *topic == OutputTopic::Audit);

@@ -7,10 +7,10 @@ use arrow::array::{Array, ArrayRef, BinaryArray, UInt32Array};
 use arrow::compute::take_record_batch;
 use sha2::{Digest, Sha256};
 
-use super::epoch::Encoded;
+use super::epoch::{Encoded, Readable};
 use crate::catalog::Headers;
 use crate::format::json;
-use crate::format::{FormatSpec, RecordEncoder, RegisterError, SchemaRegistry};
+use crate::format::{Format, FormatSpec, KeyFormat, RecordEncoder, RegisterError, SchemaRegistry};
 use crate::plan::{Pipeline, SinkPlan};
 use crate::stream::{ChangeBatch, Order, RecordMeta, TombstoneForm};
 
@@ -32,18 +32,30 @@ pub(super) struct SinkEncoder {
     upsert: bool,
     with_id: bool,
     tombstones: TombstoneForm,
+    /// Whether what records say is kept beside them, because they are not JSON themselves.
+    keeps_readable: bool,
 }
 
 /// Names the source record with a sequence number: relation, partition and offset.
 pub(super) type RecordName<'a> = &'a dyn Fn(u64) -> Option<String>;
 
 impl SinkEncoder {
-    /// An encoder for each sink of a pipeline, in order of declaration.
-    pub(super) fn of_pipeline(pipeline: &Pipeline, tombstones: TombstoneForm) -> Result<Vec<Self>, EncodeError> {
-        pipeline.sinks.iter().map(|sink| Self::new(pipeline, sink, tombstones)).collect()
+    /// An encoder for each sink of a pipeline, in order of declaration. `is_audited` says whether what rows say is kept for
+    /// the audit trail.
+    pub(super) fn of_pipeline(
+        pipeline: &Pipeline,
+        tombstones: TombstoneForm,
+        is_audited: bool,
+    ) -> Result<Vec<Self>, EncodeError> {
+        pipeline.sinks.iter().map(|sink| Self::new(pipeline, sink, tombstones, is_audited)).collect()
     }
 
-    fn new(pipeline: &Pipeline, sink: &SinkPlan, tombstones: TombstoneForm) -> Result<Self, EncodeError> {
+    fn new(
+        pipeline: &Pipeline,
+        sink: &SinkPlan,
+        tombstones: TombstoneForm,
+        is_audited: bool,
+    ) -> Result<Self, EncodeError> {
         let failed = |reason: String| EncodeError { sink: sink.name.clone(), reason };
         let relation = pipeline.relations.get(sink.relation).ok_or_else(|| failed("it has no relation".into()))?;
         // Lines of a file are JSON whatever the format of the topic.
@@ -59,6 +71,7 @@ impl SinkEncoder {
             // Lines of a file have no place for headers.
             with_id: sink.headers == Headers::Minimal && tombstones == TombstoneForm::NoValue,
             tombstones,
+            keeps_readable: is_audited && (format.format, format.key) != (Format::Json, KeyFormat::Text),
         })
     }
 
@@ -93,6 +106,7 @@ impl SinkEncoder {
         let deleted = self.tombstones(changes).map_err(failed)?;
         let lines: Vec<&[u8]> = lines(&written, &deleted);
         let keys = self.kafka_keys(changes).map_err(failed)?;
+        let readable = self.readable(changes).map_err(failed)?;
         let mut rows: Vec<usize> = (0..changes.len()).collect();
         rows.sort_by(|a, b| compare(&changes.order, *a, *b).then_with(|| lines.get(*a).cmp(&lines.get(*b))));
         let mut encoded = Encoded::default();
@@ -108,6 +122,10 @@ impl SinkEncoder {
             let value = lines.get(row).filter(|_| !is_gone || self.encoder.writes_deletions()).copied();
             for value in value.map(Some).into_iter().chain(is_gone.then_some(None)) {
                 encoded.records.push(output_meta(place as u64), key, value);
+                if let Some((rows, keys)) = &readable {
+                    let said = (!self.deletes(changes, row)).then(|| rows.get(row).to_vec());
+                    encoded.readable.push(Readable { key: keys.as_ref().map(|k| k.value(row).to_vec()), row: said });
+                }
                 if self.with_id {
                     let name = row_name(&changes.order, row, record_name);
                     let header = name.map(|name| ("curb_id".to_string(), self.id(&name, ordinal)));
@@ -134,6 +152,16 @@ impl SinkEncoder {
         let rows = take_record_batch(&changes.rows, &UInt32Array::from(deleted.clone())).map_err(|e| e.to_string())?;
         let lines = self.encoder.tombstone_lines(&rows, &self.key)?;
         Ok((deleted, lines))
+    }
+
+    /// The rows as JSON and the text of their keys, if they are kept.
+    fn readable(&self, changes: &ChangeBatch) -> Result<Option<(json::Encoded, Option<BinaryArray>)>, String> {
+        if !self.keeps_readable {
+            return Ok(None);
+        }
+        let columns: Vec<ArrayRef> = self.key.iter().map(|c| changes.rows.column(*c).clone()).collect();
+        let keys = (!columns.is_empty()).then(|| self.encoder.key_texts(&columns)).transpose()?;
+        Ok(Some((self.encoder.lines(&changes.rows)?, keys)))
     }
 
     /// The Kafka key of each row; none if the sink has no key.

@@ -10,12 +10,25 @@ use crate::stream::{Delta, Headers, OutputTopic, RecordBatchBytes, SealedEpoch, 
 pub(super) struct Encoded {
     pub(super) records: RecordBatchBytes,
     pub(super) headers: Vec<Vec<(String, Vec<u8>)>>,
+    /// What each record says, for the audit trail; empty where records are readable themselves.
+    pub(super) readable: Vec<Readable>,
+}
+
+/// What a record says that is not JSON.
+#[derive(Debug, Default)]
+pub(super) struct Readable {
+    /// The key as text.
+    pub(super) key: Option<Vec<u8>>,
+    /// The row as JSON; none where it is gone.
+    pub(super) row: Option<Vec<u8>>,
 }
 
 /// An epoch that is being filled. Sealing consumes it, committing consumes what was sealed.
 #[derive(Debug)]
 pub(super) struct OpenEpoch {
     sealed: SealedEpoch,
+    /// What the records of each output say.
+    readable: Vec<Vec<Readable>>,
     /// How many records go to each sink, by name.
     rows: BTreeMap<Arc<str>, u64>,
 }
@@ -23,7 +36,8 @@ pub(super) struct OpenEpoch {
 impl OpenEpoch {
     /// Opens an epoch that will leave the sources at `positions`.
     pub(super) fn open(number: u64, positions: BTreeMap<SourcePartition, i64>) -> Self {
-        Self { sealed: SealedEpoch { number, positions, ..SealedEpoch::default() }, rows: BTreeMap::new() }
+        let sealed = SealedEpoch { number, positions, ..SealedEpoch::default() };
+        Self { sealed, readable: Vec::new(), rows: BTreeMap::new() }
     }
 
     /// Adds output records.
@@ -36,6 +50,7 @@ impl OpenEpoch {
         }
         self.sealed.outputs.push((topic, encoded.records));
         self.sealed.headers.push(encoded.headers);
+        self.readable.push(encoded.readable);
     }
 
     /// Adds logged state.
@@ -43,10 +58,15 @@ impl OpenEpoch {
         self.sealed.deltas.extend(deltas);
     }
 
-    /// The output records so far, and their headers.
-    pub(super) fn outputs(&self) -> impl Iterator<Item = (&OutputTopic, &RecordBatchBytes, &[Headers])> {
+    /// The output records so far, their headers, and what they say.
+    pub(super) fn outputs(&self) -> impl Iterator<Item = (&OutputTopic, &RecordBatchBytes, &[Headers], &[Readable])> {
         let headers = self.sealed.headers.iter().map(Vec::as_slice);
-        self.sealed.outputs.iter().zip(headers).map(|((topic, records), headers)| (topic, records, headers))
+        let of_records = headers.zip(self.readable.iter().map(Vec::as_slice));
+        self.sealed
+            .outputs
+            .iter()
+            .zip(of_records)
+            .map(|((topic, records), (h, readable))| (topic, records, h, readable))
     }
 
     /// How many records go to each sink, by name.

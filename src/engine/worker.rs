@@ -135,7 +135,7 @@ impl Worker {
         let watermarks = Watermarks::new(&pipeline);
         Ok(Self {
             intake: Intake::new(&pipeline, options.wire, options.registry.clone())?,
-            sinks: SinkEncoder::of_pipeline(&pipeline, ends.sink.tombstones())?,
+            sinks: SinkEncoder::of_pipeline(&pipeline, ends.sink.tombstones(), options.audit.is_some())?,
             codec: DeltaCodec::new(ends.sink.max_delta_bytes()),
             dataflow: Dataflow::new(&pipeline, options.n_shards)?,
             reached: watermarks.of_relations(&pipeline),

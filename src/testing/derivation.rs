@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::readable::Readable;
 use crate::engine::{Ends, Worker, WorkerError, WorkerOptions};
+use crate::format::SchemaRegistry;
 use crate::format::json::Wire;
 use crate::local::{Collected, MemorySink, MemoryStateLog};
 use crate::plan::Pipeline;
@@ -36,6 +38,10 @@ pub struct History {
     pub wire: Wire,
     /// Where watermarks go behind the last record.
     pub end_watermark: Watermark,
+    /// What records say that are not JSON.
+    pub readable: Readable,
+    /// Where their schemas are.
+    pub registry: Option<Arc<SchemaRegistry>>,
 }
 
 /// One record of a history.
@@ -49,7 +55,7 @@ pub struct SourceRecord {
     pub offset: i64,
     /// The key, as text.
     pub key: Option<String>,
-    /// The value, as text; none for a tombstone.
+    /// The value, as text, or the row as JSON where the format is another; none for a tombstone.
     pub value: Option<String>,
 }
 
@@ -102,7 +108,7 @@ impl<'a> Inquiry<'a> {
     /// The last row with an id: whose key, or whose first column, is `id`. All records are used.
     pub fn find(&mut self, id: &str) -> Result<Option<DerivedRow>, WorkerError> {
         let all: Vec<usize> = (0..self.places.len()).collect();
-        self.run(&all, id)
+        self.run(&all, id, None)
     }
 
     /// From which records the row with an id follows; none if the rules do not derive it. The search ends after `patience`.
@@ -115,8 +121,8 @@ impl<'a> Inquiry<'a> {
         let deadline = Instant::now() + patience;
         let wanted_row = without_revision(&wanted.row);
         let mut derives = |inquiry: &mut Self, kept: &[usize]| -> Result<bool, WorkerError> {
-            let found = inquiry.run(kept, id)?;
-            Ok(found.is_some_and(|found| found.sink == wanted.sink && without_revision(&found.row) == wanted_row))
+            let found = inquiry.run(kept, id, Some(&wanted.sink))?;
+            Ok(found.is_some_and(|found| without_revision(&found.row) == wanted_row))
         };
         let mut kept = self.candidates(&wanted.row, &mut derives)?;
         if kept.is_none() {
@@ -215,34 +221,40 @@ impl<'a> Inquiry<'a> {
         let (epoch, relation, at) = self.places.get(idx)?;
         let record = self.history.epochs.get(*epoch)?.records.get(relation)?.as_came(*at);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Some(SourceRecord {
-            relation: relation.clone(),
-            partition: record.meta.partition,
-            offset: record.meta.offset,
-            key: record.key.map(text),
-            value: record.value.map(text),
-        })
+        let (partition, offset) = (record.meta.partition, record.meta.offset);
+        let said = self.history.readable.get(relation, partition, offset);
+        let (key, value) = said.unwrap_or_else(|| (record.key.map(text), record.value.map(text)));
+        Some(SourceRecord { relation: relation.clone(), partition, offset, key, value })
     }
 
-    /// Runs the rules over some of the records, and gives the last row with the id.
-    fn run(&mut self, kept: &[usize], id: &str) -> Result<Option<DerivedRow>, WorkerError> {
+    /// Runs the rules over some of the records, and gives the last row with the id, of a sink or of any.
+    fn run(&mut self, kept: &[usize], id: &str, sink: Option<&str>) -> Result<Option<DerivedRow>, WorkerError> {
         self.n_runs += 1;
-        let sink = MemorySink::new(MemoryStateLog::default(), TombstoneForm::Line);
-        let collected = sink.clone();
+        let written = MemorySink::new(MemoryStateLog::default(), TombstoneForm::Line);
+        let collected = written.clone();
         let source = Box::new(KeptRecords { epochs: self.kept(kept), next: 0 });
-        let ends = Ends { source, sink: Box::new(sink), log: None, clock: Box::new(|| 0) };
+        let ends = Ends { source, sink: Box::new(written), log: None, clock: Box::new(|| 0) };
         let options = WorkerOptions {
             wire: self.history.wire,
             end_watermark: self.history.end_watermark,
             epochs_under_way: 1,
+            registry: self.history.registry.clone(),
             ..WorkerOptions::replay(ShardCount(1))
         };
-        Worker::new(self.pipeline.clone(), ends, options, Arc::default())?.run()?;
-        Ok(self.last_row(&collected.collected(), id))
+        // What there is to say of records and schemas is said once, not at every run.
+        tracing::subscriber::with_default(tracing::subscriber::NoSubscriber::default(), || {
+            Worker::new(self.pipeline.clone(), ends, options, Arc::default())?.run()
+        })?;
+        Ok(self.last_row(&collected.collected(), id, sink))
     }
 
-    fn last_row(&self, collected: &BTreeMap<OutputTopic, Vec<Collected>>, id: &str) -> Option<DerivedRow> {
-        for plan in &self.pipeline.sinks {
+    fn last_row(
+        &self,
+        collected: &BTreeMap<OutputTopic, Vec<Collected>>,
+        id: &str,
+        sink: Option<&str>,
+    ) -> Option<DerivedRow> {
+        for plan in self.pipeline.sinks.iter().filter(|plan| sink.is_none_or(|sink| *plan.name == *sink)) {
             let rows = collected.get(&OutputTopic::Sink(plan.name.clone())).into_iter().flatten().rev();
             for Collected { key, value, .. } in rows {
                 let Some(row) = value.as_deref().and_then(|v| std::str::from_utf8(v).ok()) else { continue };

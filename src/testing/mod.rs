@@ -4,11 +4,13 @@
 mod backtest;
 mod derivation;
 mod generator;
+mod readable;
 mod simulation;
 mod slt;
 
 pub use backtest::{BacktestOptions, RowCounts, RowDifference, SinkDifference, backtest};
 pub use derivation::{Derivation, DerivedRow, History, Inquiry, SourceRecord, is_about};
 pub use generator::{Generated, GeneratorError, GeneratorSettings, generate};
+pub use readable::Readable;
 pub use simulation::{SimulatedRecord, Simulation, SimulationSettings};
 pub use slt::{DiffLine, Failure, FileReport, LANGUAGE, TestReport, run_tests, test_files, tests_folder};

@@ -11,12 +11,13 @@ use crate::catalog::SourceDefinition;
 use crate::cli::Failure;
 use crate::cli::service::source_failure;
 use crate::engine::{AuditRecord, AuditedEpoch, AuditedRow, BrokenTrail, GENESIS, TrailReader, file_tables};
+use crate::format::SchemaRegistry;
 use crate::format::json::Wire;
 use crate::kafka::{self, HistoryRecord, Settings, TopicEnds};
 use crate::local::read_file_table;
 use crate::plan::Pipeline;
 use crate::stream::{PartitionStatus, Polled, RecordBatchBytes, RecordMeta, SourceError, SourcePartition, Watermark};
-use crate::testing::{DerivedRow, History, is_about};
+use crate::testing::{DerivedRow, History, Readable, is_about};
 
 /// A row of the audit trail.
 pub(super) struct Audited {
@@ -58,6 +59,7 @@ pub(super) fn in_topics(
     sources: &[SourceDefinition],
     settings: &Settings,
     asked: &Asked<'_>,
+    registry: Option<Arc<SchemaRegistry>>,
 ) -> Result<(History, Audited), Failure> {
     let (audited, before) = in_trail(pipeline, settings, asked.id)?;
     let all_ends = topic_ends(sources, &audited.epoch);
@@ -87,7 +89,9 @@ pub(super) fn in_topics(
     if let Some(first) = epochs.first_mut() {
         add_files(pipeline, &audited.epoch, first)?;
     }
-    Ok((History { epochs, wire: Wire::Kafka, end_watermark: Watermark::MIN }, audited))
+    let readable = Readable::of(sources, &epochs, pipeline.time_zone, registry.as_ref());
+    let readable = readable.map_err(|reason| Failure::Unreachable(anyhow!("records of {reason}")))?;
+    Ok((History { epochs, wire: Wire::Kafka, end_watermark: Watermark::MIN, readable, registry }, audited))
 }
 
 fn too_much(topic: &str, n_records: u64, bytes_max: usize) -> String {
