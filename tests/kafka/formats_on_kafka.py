@@ -2,11 +2,11 @@
 """Every format in and out of a real Kafka, with a schema registry: changed schemas, unknown ones, an outage of the registry, a
 worker that is killed while it waits, topics in every compression.
 
-    python3 tests/kafka/formats_on_kafka.py BROKERS CURB KAFKA_CLIENT [--registry URL] [TEST ..]
+    python3 tests/kafka/formats_on_kafka.py BROKERS CURB KAFKA_CLIENT [--registry URL|start] [TEST ..]
 
 Records are written and read by confluent-kafka, fastavro and protobuf, which this program knows nothing of (environment.py). The
-registry is a small one of our own (schema_registry.py), or the real one at URL, as far as `/subjects` goes. A failing test keeps
-its directory.
+registry is a small one of our own (schema_registry.py), or a real one: that at URL, without `/subjects`, or with `start` one
+that tests/kafka/registry starts, where it can. A failing test keeps its directory.
 """
 
 import base64
@@ -15,9 +15,11 @@ import hashlib
 import hmac
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import unittest
 import urllib.request
 
@@ -66,6 +68,11 @@ BARE = 'syntax = "proto3"; message Bare { int64 n = 2; string id = 7; }'
 MESSAGES = """syntax = "proto3"; package demo; import "google/protobuf/timestamp.proto";
 message Other { string id = 1; }
 message Message { string id = 1; optional int64 n = 2; google.protobuf.Timestamp at = 3; }"""
+# Schemas that refer to others, which lie under subjects of their own.
+EXTRA = 'syntax = "proto3"; package demo; message Extra { string word = 1; }'
+MESSAGES_2 = """syntax = "proto3"; package demo; import "extra.proto";
+message Message { string id = 1; optional int64 n = 2; Extra extra = 4; }"""
+SPEED = {"type": "enum", "name": "Speed", "namespace": "demo", "symbols": ["SLOW", "FAST"]}
 AT_MS = 1_700_000_000_123
 KEY = bytes(range(32))
 
@@ -77,6 +84,7 @@ EVENT_2 = record("Event", ("more", {"type": "map", "values": "double"}), ("at", 
 EVENT_NO_ID = record("Event", ("n", "long"), ("kind", "string"))
 EVENT_TEXT = record("Event", ("id", "string"), ("n", "string"))
 EVENT_3 = record("Event", ("id", "string"), ("n", "long"), ("kind", {"type": "enum", "name": "Kind", "symbols": ["SLOW", "FAST"]}))
+EVENT_REFERRING = record("Event", ("id", "string"), ("n", "long"), ("kind", "demo.Speed"))
 ORDER = record("Value", ("id", "long"), ("amount", ["null", {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 3}]),
                ("at", ["null", {"type": "long", "connect.version": 1, "connect.name": "io.debezium.time.MicroTimestamp"}]))
 ENVELOPE = record("Envelope", ("before", ["null", ORDER], {"default": None}), ("after", ["null", "demo.Value"], {"default": None}),
@@ -188,7 +196,7 @@ class FormatsOnKafka(unittest.TestCase):
         port = self.free_port()
 
         def start():
-            return self.at.start("--http", f"127.0.0.1:{port}", environment=environment)
+            return self.at.start("--http", f"127.0.0.1:{port}", "--audit", environment=environment)
 
         event, order, order_key = (self.registry.register(s, json.dumps(schema)) for s, schema in
                                    [("events-value", EVENT), ("orders-value", ENVELOPE), ("orders-key", ORDER_KEY)])
@@ -238,16 +246,26 @@ class FormatsOnKafka(unittest.TestCase):
 
         # Schemas change in mid-stream, compatibly and not; what no registry knows is no record either.
         second, no_id, text = (self.registry.register("events-value", json.dumps(s)) for s in (EVENT_2, EVENT_NO_ID, EVENT_TEXT))
+        self.registry.register("speeds", json.dumps(SPEED))
+        self.registry.register("extra", EXTRA, "PROTOBUF")
+        refers = lambda name, subject: [{"name": name, "subject": subject, "version": 1}]  # noqa: E731
+        referring = self.registry.register("events-value", json.dumps(EVENT_REFERRING), "AVRO", refers("demo.Speed", "speeds"))
+        referring_message = self.registry.register("messages-value", MESSAGES_2, "PROTOBUF", refers("extra.proto", "extra"))
+        inline = record("Event", ("id", "string"), ("n", "long"), ("kind", SPEED))
         self.write("events",
                    (None, framed(second, avro(EVENT_2, {"id": "e2", "n": 1 << 40, "at": AT_MS * 1000, "more": {"x": 1.0}}))),
                    (None, framed(no_id, avro(EVENT_NO_ID, {"n": 1, "kind": "lost"}))),
                    (None, framed(text, avro(EVENT_TEXT, {"id": "e?", "n": "1"}))), (None, framed(999, b"\2x")),
-                   (None, framed(event, avro(EVENT, {"id": "e3", "n": 3, "at": AT_MS, "kind": None}))), (None, b"{}"), (None, b""))
+                   (None, framed(event, avro(EVENT, {"id": "e3", "n": 3, "at": AT_MS, "kind": None}))), (None, b"{}"), (None, b""),
+                   (None, framed(referring, avro(inline, {"id": "e5", "n": 5, "kind": "FAST"}))))
+        self.write("messages", (None, framed(referring_message, text_field(1, "m2") + b"\x10\x08" + text_field(4, "\n\2ab"), b"\0")))
         self.write("orders", (key(1), change("u", (1, "12.345", None), (1, "20.000", None))), (key(2), change("d", (2, "-0.01", None), None)), (key(2), None))
-        self.at.wait_for("the second schema", lambda: {"e2", "e3"} <= set(self.events()), 30)
+        self.at.wait_for("the second schema", lambda: {"e2", "e3", "e5"} <= set(self.events()), 30)
         self.at.wait_for("the deletion", lambda: (2, None) in self.orders(), 30)
         found = self.outputs()
         self.assertEqual(found["events"]["e2"], (1 << 40, AT_MS, ""), "reordered, widened, in microseconds, without `kind`")
+        self.assertEqual(found["events"]["e5"], (5, None, "FAST"), "by a schema that refers to another")
+        self.assertEqual(found["messages"], [("m1", 7), ("m2", 8)], "by a file that imports another")
         of_two = [value and value["op"] for n, value in found["orders"] if n == 2]
         self.assertEqual(of_two, ["c", "d", None], "a deletion is told before its tombstone, and once")
         reasons = {offset: reason for offset, (reason, _) in self.reasons("events").items()}
@@ -256,7 +274,9 @@ class FormatsOnKafka(unittest.TestCase):
         self.assertIn("column `n`: the schema has string, which cannot be read as BIGINT", reasons[3])
         self.assertIn("does not know schema 999", reasons[4])
         log = self.at.log()
-        self.assertEqual(log.count("columns are not in the schema and are null"), 1, "once a schema")
+        self.assertEqual(log.count("columns are not in the schema and are null"), 3, "once a schema")
+
+        self.asks_why(environment, keys)
 
         # An outage of the registry: what it must be asked for waits, and nothing is rejected.
         self.registry.stop()
@@ -283,7 +303,7 @@ class FormatsOnKafka(unittest.TestCase):
         self.assertEqual(worker.wait(60), 0, self.at.log())
         self.at.catch_up(environment=environment)
         found = self.outputs()
-        self.assertEqual(set(found["events"]), {"e1", "e2", "e3", "e4"})
+        self.assertEqual(set(found["events"]), {"e1", "e2", "e3", "e4", "e5"})
         self.assertEqual([value and value["op"] for n, value in found["orders"] if n == 2], ["c", "d", None])
         self.assertEqual({n: row for n, row in found["people"].items() if row}[1], {"id": 1, "who": pseudonym, "age": 30})
         everything = "".join(self.at.log(n) for n in range(1, self.at.n_runs + 1))
@@ -295,6 +315,29 @@ class FormatsOnKafka(unittest.TestCase):
         self.at.edit(r"SELECT id, n, at FROM messages", "SELECT id, n, at, id AS other FROM messages")
         said = self.at.run("--until-caught-up", environment=environment, code=3)
         self.assertIn("not compatible (BACKWARD)", said)
+
+    def asks_why(self, environment, keys):
+        """The audit trail and `curb why` show rows and records in JSON, whatever their formats are, and nothing private."""
+        asked = [PLACE.curb, "why", self.at.pack, "--brokers", PLACE.brokers, "--pipeline", self.at.prefix, "--output", "json"]
+
+        def why(id_, sink, env=environment, code=0):
+            done = subprocess.run([asked[0], "why", id_, *asked[2:]], capture_output=True, text=True, check=False,
+                                  env={**os.environ, **env, "CURB_PSEUDONYM_KEYS": keys})
+            self.assertEqual(done.returncode, code, done.stderr)
+            if code:
+                return done.stderr
+            said = json.loads(done.stdout)
+            self.assertEqual(said["sink"], sink)
+            return said["row"], [(r["relation"], r["key"], r["value"]) for r in said["records"]]
+
+        at = "2023-11-15T06:13:20.123+08:00"
+        event = {"id": "e2", "n": 1 << 40, "at": at, "kind": None}
+        self.assertEqual(why("e2", "events_out"), (event, [("events", None, event)]))
+        self.assertEqual(why("m1", "messages_out")[1][0][2], {"id": "m1", "n": 7, "at": at})
+        self.assertEqual(why("d1", "readings_out")[1], [("readings", None, {"device": "d1", "value": 1.5, "note": 'a;"b"'})])
+        row, records = why("1", "orders_out")
+        self.assertEqual((row["amount"], records), (20.0, [("orders", "1", {"id": 1, "amount": 20.0, "at": None})]))
+        self.assertIn("CURB_SCHEMA_REGISTRY_URL", why("e2", None, {}, 3))
 
     def status(self, port):
         """What the worker says of itself; nothing as long as it does not listen."""
@@ -317,9 +360,34 @@ def main(arguments):
     """The command line."""
     global PLACE, REGISTRY
     brokers, curb, client, *names = arguments
+    PLACE = Place(brokers, curb, client)
     if names[:1] == ["--registry"]:
         _, REGISTRY, *names = names
-    PLACE = Place(brokers, curb, client)
+    directory = tempfile.mkdtemp(prefix="curb-registry.")
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "registry")
+    try:
+        if REGISTRY == "start":
+            REGISTRY = started(script, directory)
+        run(names)
+    finally:
+        subprocess.run([script, "stop", directory], check=True)
+        shutil.rmtree(directory)
+
+
+def started(script, directory):
+    """The address of a real registry; none if it has no Java to run on."""
+    done = subprocess.run([script, "start", directory], check=False)
+    if done.returncode == 3:
+        print("the registry of the tests' own stands in for a real one", file=sys.stderr)
+        return None
+    if done.returncode:
+        sys.exit(f"tests/kafka/registry ended with {done.returncode}")
+    with open(os.path.join(directory, "registry-url"), encoding="utf-8") as file:
+        return file.read().strip()
+
+
+def run(names):
+    """Runs the tests."""
     unittest.main(argv=[sys.argv[0], *(f"FormatsOnKafka.{name}" for name in names)], verbosity=2)
 
 
