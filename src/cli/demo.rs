@@ -23,7 +23,7 @@ use self::figures::{Figures, Outcome, Rates, TITLE};
 use self::interrupt::stop_on_signal;
 use self::screen::Screen;
 use self::world::{PIPELINE, World, WorldSettings};
-use super::Failure;
+use super::{Failure, duration};
 use crate::engine::{Queries, StatusBoard};
 use crate::server::{HttpOptions, ServeError, ServerHandle, serve_with};
 
@@ -40,7 +40,7 @@ const LOOK_ON: Duration = Duration::from_millis(20);
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
     /// End after this time, as 10s or 2m; without it Ctrl-C ends the demo
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     exit_after: Option<Duration>,
     /// Records sent per second
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(10..=20_000))]
@@ -149,18 +149,4 @@ fn serve_http(
         (_, served) => served,
     };
     served.map_err(|e| Failure::Configuration(e.into()))
-}
-
-/// Reads `10s`, `500ms`, `2m` or `1h`; a bare number is seconds.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit_ms = match text.get(digits.len()..) {
-        Some("ms") => 1,
-        Some("s" | "") => 1_000,
-        Some("m" | "min") => 60_000,
-        Some("h") => 3_600_000,
-        _ => return Err("the unit must be ms, s, m or h".to_owned()),
-    };
-    let n: u64 = digits.parse().map_err(|_| "write a whole number and a unit, as 10s".to_owned())?;
-    n.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(|| "that is too long".to_owned())
 }

@@ -3,15 +3,18 @@
 //! Data goes to stdout, everything else to stderr. The exit code says what kind of failure it was.
 
 mod check;
+mod completion;
 mod config;
 mod demo;
 mod diff;
 mod docs;
 mod doctor;
+mod duration;
 mod explain;
 mod http_args;
 mod load;
 mod log;
+mod man;
 mod pause;
 mod registry_args;
 mod replay;
@@ -21,6 +24,7 @@ mod settings;
 mod shell;
 mod simulate;
 mod sql;
+mod sql_limits;
 mod state;
 mod test;
 mod trace;
@@ -46,6 +50,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::CheckArgs),
+    Completion(completion::CompletionArgs),
     Config(config::ConfigArgs),
     Demo(demo::DemoArgs),
     Diff(diff::DiffArgs),
@@ -53,6 +58,7 @@ enum Command {
     // Boxed: it has many options.
     Doctor(Box<doctor::DoctorArgs>),
     Explain(explain::ExplainArgs),
+    Man(man::ManArgs),
     Pause(pause::PauseArgs),
     Replay(replay::ReplayArgs),
     /// Let the rows of a paused sink go, also those that its max_rate held back
@@ -169,12 +175,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let outcome = match &cli.command {
         Command::Check(args) => check::run(args),
+        Command::Completion(args) => completion::run(args),
         Command::Config(args) => config::run(args, &configuration),
         Command::Demo(args) => demo::run(args),
         Command::Diff(args) => diff::run(args),
         Command::Docs(args) => docs::run(args),
         Command::Doctor(args) => doctor::run(args, &configuration),
         Command::Explain(args) => explain::run(args),
+        Command::Man(args) => man::run(args),
         Command::Pause(args) => pause::run(args, pause::Wish::Pause),
         Command::Replay(args) => replay::run(args),
         Command::Resume(args) => pause::run(args, pause::Wish::Resume),

@@ -14,8 +14,8 @@ use ureq::{Agent, Body};
 use super::Failure;
 use crate::server::REQUEST_HEADER;
 
-/// Longer than a query may take.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// Longer than a query may take, and than the server keeps a connection without an answer.
+const PATIENCE: Duration = Duration::from_secs(65);
 /// Bytes of an answer.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::figures::Outcome;
 use super::screen::Screen;
-use super::{DemoArgs, HTTP_DEFAULT, parse_duration, serve_http, show};
+use super::{DemoArgs, HTTP_DEFAULT, serve_http, show};
 use crate::cli::Failure;
 use crate::engine::{Phase, StatusBoard};
 
@@ -59,14 +59,4 @@ fn a_usual_port_that_is_taken_is_replaced_but_one_that_was_asked_for_is_an_error
     let server = serve_http(None, &board, None).unwrap_or_else(|failure| panic!("{failure:?}"));
     assert_ne!(server.address().port(), HTTP_DEFAULT.port());
     assert!(matches!(serve_http(Some(server.address()), &board, None), Err(Failure::Configuration(_))));
-}
-
-#[test]
-fn durations_are_whole_numbers_with_a_unit() {
-    for (text, ms) in [("10s", 10_000), ("500ms", 500), ("2m", 120_000), ("1h", 3_600_000), ("7", 7_000)] {
-        assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
-    }
-    for text in ["", "s", "10 s", "1.5s", "3d", "99999999999999999999s", "18446744073709551615h"] {
-        assert!(parse_duration(text).is_err(), "{text}");
-    }
 }

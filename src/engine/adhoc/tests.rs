@@ -272,7 +272,13 @@ fn every_limit_ends_a_query_with_its_own_message() {
     of(QueryLimits { time: Duration::ZERO, ..all }, "SELECT n FROM by_town", QueryTrouble::Time, "ended after");
     let endless = "SELECT count(*) FROM generate_series(1, 9000000000000) a WHERE a.value % 7 = 8";
     of(QueryLimits { time: Duration::from_millis(300), ..all }, endless, QueryTrouble::Time, "ended after 0.3 s");
-    of(QueryLimits { running: 0, ..all }, "SELECT 1", QueryTrouble::Busy, "being answered already");
+    of(QueryLimits { running: 0, ..all }, "SELECT 1", QueryTrouble::Refused, "C0615");
+    let busy = World::new(1, all);
+    busy.queries.shared.n_running.store(2, Ordering::Relaxed);
+    let (trouble, text) = busy.refusal("SELECT 1");
+    assert!(trouble == QueryTrouble::Busy && text.contains("2 queries are being answered already"), "{text}");
+    busy.queries.shared.n_running.store(1, Ordering::Relaxed);
+    assert_eq!(busy.rows("SELECT 1"), ["1"], "a place is free again");
     let deep = format!("SELECT {}1{}", "(".repeat(200), ")".repeat(200));
     of(all, &deep, QueryTrouble::Refused, "C0004");
     let long = QueryLimits { rows: 2, ..all };
