@@ -48,7 +48,7 @@ mod working_days;
 
 pub use batch::{BatchQuery, batch_finding, batch_session, batch_session_in, read_batch_query};
 pub use definitions::{definition_schemas, plan};
-pub use error::{UNKNOWN_COLUMN, UNKNOWN_RELATION};
+pub use error::{UNKNOWN_COLUMN, UNKNOWN_RELATION, suggest};
 pub use explain::{explain, mermaid, unbounded};
 pub use interval_product::IntervalProducts;
 pub use look::{Look, LookError, Wanted, plan_look, reduced};

@@ -4,20 +4,23 @@ use std::net::TcpListener;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use clap::Parser;
+
 use super::figures::Outcome;
 use super::screen::Screen;
 use super::{DemoArgs, HTTP_DEFAULT, serve_http, show};
 use crate::cli::Failure;
 use crate::engine::{Phase, StatusBoard};
+use crate::server::HttpOptions;
 
 /// A demo of three seconds, with what it printed.
 fn demo() -> (Outcome, String) {
-    let args = DemoArgs {
-        exit_after: Some(Duration::from_secs(3)),
-        rate: 500,
-        seed: 7,
-        http: Some(([127, 0, 0, 1], 0).into()),
-    };
+    #[derive(Parser)]
+    struct Given {
+        #[command(flatten)]
+        demo: DemoArgs,
+    }
+    let Given { demo: args } = Given::parse_from(["demo", "--exit-after=3s", "--seed=7", "--http=127.0.0.1:0"]);
     let mut out = Vec::new();
     let outcome = show(&args, &AtomicBool::new(false), &mut Screen::new(&mut out, false));
     let outcome = outcome.unwrap_or_else(|failure| panic!("{failure:?}"));
@@ -56,7 +59,11 @@ fn a_usual_port_that_is_taken_is_replaced_but_one_that_was_asked_for_is_an_error
     // It may be taken by another program already, which serves as well.
     let _taken = TcpListener::bind(HTTP_DEFAULT);
     let board = StatusBoard::default();
-    let server = serve_http(None, &board, None).unwrap_or_else(|failure| panic!("{failure:?}"));
+    let server =
+        serve_http(None, &HttpOptions::default(), &board, None).unwrap_or_else(|failure| panic!("{failure:?}"));
     assert_ne!(server.address().port(), HTTP_DEFAULT.port());
-    assert!(matches!(serve_http(Some(server.address()), &board, None), Err(Failure::Configuration(_))));
+    assert!(matches!(
+        serve_http(Some(server.address()), &HttpOptions::default(), &board, None),
+        Err(Failure::Configuration(_))
+    ));
 }

@@ -231,6 +231,7 @@ fn what_cannot_be_read_is_refused_with_its_place_and_the_reason() {
         ("SELECT * FROM CHANGES(actions)", "C0602 1:15"),
         ("INSERT INTO people VALUES ('x')", "C0601 1:1"),
         ("SELECT", "C0002"),
+        ("SELECT 1; SELECT 2", "C0002 1:9 a second statement begins behind `;`"),
     ] {
         let (trouble, text) = world.refusal(sql);
         assert!(trouble == QueryTrouble::Refused && text.starts_with(expected), "{sql}: {text}");
