@@ -12,6 +12,7 @@ mod bucket_names;
 mod builder;
 mod canonical;
 mod checks;
+mod column_facts;
 mod cut;
 mod definitions;
 mod distinct_on;

@@ -52,7 +52,7 @@ if __name__ == "__main__":
 import confluent_kafka  # noqa: E402
 import fastavro  # noqa: E402
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # noqa: E402
-from rig import Place, Rig  # noqa: E402
+from rig import Rig, run_suite  # noqa: E402
 from schema_registry import SchemaRegistry  # noqa: E402
 
 PACK = """
@@ -403,13 +403,5 @@ class FormatsOnKafka(unittest.TestCase):
             return listener.getsockname()[1]
 
 
-def main(arguments):
-    """The command line."""
-    global PLACE
-    brokers, curb, client, *names = arguments
-    PLACE = Place(brokers, curb, client)
-    unittest.main(argv=[sys.argv[0], *(f"FormatsOnKafka.{name}" for name in names)], verbosity=2)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_suite(sys.modules[__name__], FormatsOnKafka)

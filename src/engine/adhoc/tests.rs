@@ -11,7 +11,7 @@ use crate::catalog::resolve;
 use crate::dialect::{Pack, parse};
 use crate::engine::{Ends, Worker, WorkerOptions};
 use crate::local::{MemorySink, MemoryStateLog, MemoryTopics, TopicRecord};
-use crate::plan::{OperatorPlan, plan};
+use crate::plan::plan;
 use crate::stream::{PollLimit, ShardCount, SourcePartition, TombstoneForm};
 
 const RULES: &str = "
@@ -56,10 +56,7 @@ impl World {
         assert!(findings.is_empty(), "{findings:?}");
         let catalog = resolve(statements, None).unwrap();
         let pipeline = Arc::new(plan(&catalog).unwrap());
-        let is_source = |r: &&crate::plan::Relation| {
-            matches!(r.operator, OperatorPlan::SourceTable(..) | OperatorPlan::SourceStream(..))
-        };
-        let partitions = pipeline.relations.iter().filter(is_source);
+        let partitions = pipeline.relations.iter().filter(|r| r.operator.is_source());
         let partitions = partitions.map(|r| SourcePartition { relation: r.name.clone(), partition: 0 });
         let topics = MemoryTopics::new(partitions);
         let (log, stop) = (MemoryStateLog::default(), Arc::new(AtomicBool::new(false)));
