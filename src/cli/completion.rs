@@ -70,7 +70,34 @@ fn script(shell: Shell) -> Result<String, Failure> {
         Shell::Zsh => Zsh.try_generate(&command, &mut script)?,
     }
     let script = String::from_utf8(script).map_err(|e| Failure::Failed(anyhow!(e)))?;
-    Ok(if shell == Shell::Bash { script + BASH_WITHOUT_FLAGS } else { script })
+    Ok(match shell {
+        Shell::Bash => script + BASH_WITHOUT_FLAGS,
+        Shell::Fish => script + &fish_values(&command),
+        // zsh ends a name at its colon, and would take the rest for a command.
+        Shell::Zsh => script.replace(":HOST:PORT:", ":HOST\\:PORT:"),
+    })
+}
+
+/// What clap's script for fish leaves out: the words that stand behind a command, and that no file does where none belongs.
+fn fish_values(command: &Command) -> String {
+    let of_command = |sub: &Command| {
+        let behind = format!("complete -c curb -n \"__fish_curb_using_subcommand {}\" -f", sub.get_name());
+        let positionals: Vec<&Arg> = sub.get_positionals().collect();
+        let words: Vec<String> = positionals
+            .iter()
+            .flat_map(|arg| arg.get_possible_values())
+            .map(|value| value.get_name().to_owned())
+            .collect();
+        let is_file = |arg: &&Arg| matches!(arg.get_value_hint(), ValueHint::FilePath | ValueHint::DirPath);
+        if !words.is_empty() {
+            format!("{behind} -a \"{}\"\n", words.join(" "))
+        } else if positionals.iter().any(is_file) || sub.has_subcommands() {
+            String::new()
+        } else {
+            format!("{behind}\n")
+        }
+    };
+    command.get_subcommands().map(of_command).collect()
 }
 
 /// Says of every value what it is, by its type and name, so that files are offered for what is a path and for nothing else.
@@ -114,6 +141,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn shells_are_told_what_their_scripts_would_get_wrong() {
+        let fish = of(Shell::Fish);
+        assert!(fish.contains("using_subcommand completion\" -f -a \"bash fish zsh\"\n"), "{fish}");
+        assert!(fish.contains("using_subcommand sql\" -f\n") && !fish.contains("using_subcommand check\" -f\n"));
+        assert!(!of(Shell::Zsh).contains(":HOST:PORT:"));
+        assert!(of(Shell::Bash).ends_with("complete -F _curb_values -o bashdefault -o default curb\n"));
     }
 
     #[test]

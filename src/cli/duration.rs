@@ -5,6 +5,7 @@ use std::time::Duration;
 /// Reads `10s`, `500ms`, `2m` or `1h`; a bare number is seconds.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let n: u64 = digits.parse().map_err(|_| "write a whole number and a unit, as 10s".to_owned())?;
     let unit_ms = match text.get(digits.len()..) {
         Some("ms") => 1,
         Some("s" | "") => 1_000,
@@ -12,7 +13,6 @@ pub(super) fn parse(text: &str) -> Result<Duration, String> {
         Some("h") => 3_600_000,
         _ => return Err("the unit must be ms, s, m or h".to_owned()),
     };
-    let n: u64 = digits.parse().map_err(|_| "write a whole number and a unit, as 10s".to_owned())?;
     n.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(|| "that is too long".to_owned())
 }
 

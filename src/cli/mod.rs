@@ -39,9 +39,16 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use self::settings::Refused;
 
+/// What every command ends with; scripts and Kubernetes go by it.
+const EXIT_CODES: &str = "\
+Exit codes: 0 ok, 1 a check or a query failed, 2 usage, 3 configuration, 4 worker or brokers unreachable, 5 fenced by a newer instance,
+6 stopped because going on would break a promise.
+
+`curb demo` shows all of it at work, `curb COMMAND --help` says more of a command.";
+
 /// SQL rules over Kafka topics, exactly once.
 #[derive(Debug, Parser)]
-#[command(name = "curb", version, propagate_version = true)]
+#[command(name = "curb", version, propagate_version = true, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -164,7 +171,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Doctor(_) => log::to_stderr("off", LogForm::Text),
         // The crashes that a test is put through are no news.
         Command::Test(_) => log::to_stderr("off", LogForm::Text),
-        _ => log::to_stderr("warn", LogForm::Text),
+        // Why a cluster does not answer stands in the error that the command ends with.
+        _ => log::to_stderr("warn,curb::kafka::client=off", LogForm::Text),
     };
     for property in configuration.exposed_secrets() {
         tracing::warn!(

@@ -157,6 +157,12 @@ fn in_sql(message: &str) -> String {
     TYPES.iter().fold(message.to_owned(), |message, (arrow, sql)| message.replace(arrow, sql))
 }
 
+/// The same where kinds of types are named too.
+fn kinds_in_sql(types: &str) -> String {
+    let kinds = [("String", "VARCHAR"), ("Decimal", "DECIMAL"), ("Duration, Interval", "INTERVAL")];
+    kinds.iter().fold(in_sql(types), |types, (kind, sql)| types.replace(kind, sql))
+}
+
 /// A width or time of a bucket that its function refuses.
 fn wrong_bucket(text: &str, definition: &QueryDefinition) -> Option<Diagnostic> {
     let message = plain(text);
@@ -281,7 +287,8 @@ fn wrong_function(text: &str, span: Option<Span>, definition: &QueryDefinition) 
     let takes: Vec<&str> = text.split(" requires ").skip(1).filter_map(|part| part.split([',', '.']).next()).collect();
     let hint = match (given, takes.is_empty()) {
         (Some(given), false) => {
-            format!("It was given {}; it takes {}: cast the argument.", in_sql(given), in_sql(&takes.join(", ")))
+            let takes = kinds_in_sql(&takes.join(", "));
+            format!("It was given {}; it takes {takes}: cast the argument.", kinds_in_sql(given))
         }
         _ => of_signature(text, &name),
     };

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""`curb sql` and `curb shell` against running demos, as people use them: answers, errors, limits, tokens, PRIVATE values, keys.
+"""`curb sql` and `curb shell` against running demos, as people use them: answers, errors, limits, tokens, PRIVATE values, keys;
+and what bash completes.
 
     tests/shell/shell.py CURB KAFKA_CLIENT
 
@@ -14,6 +15,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,7 +42,7 @@ class Demo:
     def __init__(self, curb, client, *flags):
         self.curb, self.client = curb, client
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("CURB_")}
-        # Reads seeds from nowhere, and is ended when the test is: at the latest after two minutes.
+        # It ends with this test; were this test to end without it, after two minutes.
         self.process = subprocess.Popen([curb, "demo", "--http", "127.0.0.1:0", "--rate", "100", "--exit-after", "120s", *flags],
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment)
         self.process.stdout.readline()
@@ -64,7 +66,7 @@ class Demo:
     def __exit__(self, *_):
         self.process.send_signal(signal.SIGINT)
         said = self.process.communicate(timeout=PATIENCE_S)
-        check(self.process.returncode == 0, "the demo ended with", self.process.returncode, said)
+        check(self.process.returncode == 0 and " commits; " in said[0], "the demo ended with", self.process.returncode, said)
 
     def call(self, command, *args, stdin=None, code=0):
         """Calls a command of the program; returns stdout and stderr."""
@@ -307,9 +309,50 @@ def limits_are_kept(demo, folder):
     check(busy.wait(PATIENCE_S) == 1, busy.communicate())
 
 
+ASK_BASH = """
+source <("$1" completion bash)
+cd "$2"
+while IFS= read -r line; do
+    read -ra COMP_WORDS <<<"$line"
+    [[ $line == *" " ]] && COMP_WORDS+=("")
+    COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) COMPREPLY=()
+    # `compopt` has no completion to change here.
+    _curb_values curb "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}" 2>/dev/null
+    echo "${COMPREPLY[*]}"
+done
+"""
+
+
+def bash_completes_the_command_line(curb, folder):
+    """What bash would offer, by the function that readline calls. Where it offers nothing, bash goes on with names of files."""
+    os.mkdir(os.path.join(folder, "pack"))
+    with open(os.path.join(folder, "curb.toml"), "w", encoding="utf-8"):
+        pass
+    cases = {
+        "curb ch": "check",
+        "curb check ": "",
+        "curb check pack --ti": "--time-zone",
+        "curb sql --output ": "table json csv",
+        "curb completion ": "bash fish zsh",
+        "curb state ": "list export reset help",
+        "curb run pack --config cu": "curb.toml",
+        "curb run pack --brokers ": "",
+        "curb run pack --sql-max-row": "--sql-max-rows --sql-max-rows-read",
+    }
+    done = subprocess.run(["bash", "--norc", "-c", ASK_BASH, "bash", curb, folder], input="".join(f"{line}\n" for line in cases),
+                          capture_output=True, text=True, check=True, timeout=PATIENCE_S)
+    check(done.stdout.splitlines() == list(cases.values()), done.stdout, done.stderr)
+    for shell in ("zsh", "fish"):
+        script = subprocess.run([curb, "completion", shell], capture_output=True, check=True, timeout=PATIENCE_S).stdout
+        if shutil.which(shell):
+            subprocess.run([shell, "-n", "/dev/stdin"], input=script, check=True, timeout=PATIENCE_S)
+
+
 def main():
     curb, client = (os.path.abspath(path) for path in sys.argv[1:3])
     began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        bash_completes_the_command_line(curb, folder)
     with Demo(curb, client) as demo:
         answers_are_what_the_topics_hold(demo)
         sinks_hold_what_was_written(demo)

@@ -175,7 +175,11 @@ fn what_the_file_gets_wrong_is_named_with_its_line_and_what_may_be_meant() {
         ("[kafka.properties]\nsasl.password = 'hunter2\n", 2, ""),
         ("[schema_registry]\nulr = 'x'\n", 2, "unknown key `schema_registry.ulr`"),
         ("[sql]\nmax_row = 5\n", 2, "unknown key `sql.max_row`; did you mean `sql.max_rows`?"),
-        ("[sql]\n\nmax_time = '5 minutes'\n", 3, "`sql.max_time` has a value that does not fit: the unit must be"),
+        (
+            "[sql]\n\nmax_time = '5 minutes'\n",
+            3,
+            "`sql.max_time` has a value that does not fit: write a whole number and a unit",
+        ),
         ("[sql]\nmax_time = '2m'\n", 2, "it must be from 10ms to 50s"),
         ("[sql]\nmax_rows = 2000000\n", 2, "2000000 is not in 1..=1000000"),
         ("kafka = 'hunter2'\n", 1, "`kafka` must be a table"),
