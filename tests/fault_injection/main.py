@@ -7,15 +7,20 @@ import tempfile
 import time
 
 import harness
-import disks  # noqa: F401
-import inputs  # noqa: F401
-import kills  # noqa: F401
-import mock  # noqa: F401
-import offsets  # noqa: F401
-import outages  # noqa: F401
-import policy  # noqa: F401
-import soak  # noqa: F401
-import takeovers  # noqa: F401
+import environment
+
+environment.enter()
+
+import disks  # noqa: F401, E402
+import formats  # noqa: F401, E402
+import inputs  # noqa: F401, E402
+import kills  # noqa: F401, E402
+import mock  # noqa: F401, E402
+import offsets  # noqa: F401, E402
+import outages  # noqa: F401, E402
+import policy  # noqa: F401, E402
+import soak  # noqa: F401, E402
+import takeovers  # noqa: F401, E402
 
 DEFAULT_SEED = 1
 

@@ -24,6 +24,7 @@ import safe_riding  # noqa: E402
 from replay_sources import parse_instant  # noqa: E402
 
 PATIENCE_S = 120
+MARKERS_S = 10
 SINK_KEYS = {"disposal_actions": None, "party_actions": None, "reviews": "capture_id", "integrity_scores": "person_id",
              "household_proposals": "household_id", "helmet_rates": None}
 
@@ -153,8 +154,23 @@ class Rig:
         self.client("send", self.topic(name), data="".join(line + "\n" for line in lines).encode())
 
     def read(self, name, isolation="read_committed"):
-        """The records of a topic, by partition and offset."""
+        """The records of a topic, by partition and offset.
+
+        A commit has returned before its markers are in every partition, and a reader of what is committed ends before them: a
+        busy broker is given some time. A transaction that stays open is not waited for longer.
+        """
+        patience = time.monotonic() + MARKERS_S
+        while isolation == "read_committed" and time.monotonic() < patience and not self.is_stable(name):
+            time.sleep(0.1)
         return [json.loads(line) for line in self.client("consume", self.topic(name), isolation).split("\n") if line]
+
+    def is_stable(self, name):
+        """Whether no transaction is open in a topic; not while it has no leader, either."""
+        try:
+            ends = self.ends(self.topic(name))
+        except AssertionError:
+            return False
+        return all(end["stable"] == end["high"] for partitions in ends.values() for end in partitions.values())
 
     def ends(self, *topics):
         """By topic and partition: the low, high and stable offset."""

@@ -1,11 +1,14 @@
 """A schema registry of one file: Confluent's HTTP interface as far as clients of topics use it, with basic authentication, and
-with outages: `stop()` closes its port, `start()` opens the same one again with all that was registered."""
+with outages: `stop()` closes its port, `start()` opens the same one again with all that was registered. `Front` stands before a
+real one, and gives it the same."""
 
 import base64
 import json
 import re
 import threading
+import urllib.error
 import urllib.parse
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -97,6 +100,15 @@ class SchemaRegistry:
             versions.append(number)
         return number
 
+    def schema(self, number):
+        """The language and the text of a schema."""
+        return self.schemas[number][:2]
+
+    def only_takes(self, subject, level="BACKWARD"):
+        """From now on a schema of this subject must be compatible with the one before."""
+        del level
+        self.refused.add(subject)
+
     def described(self, number):
         """A schema as it is answered."""
         kind, schema, references = self.schemas[number]
@@ -136,3 +148,42 @@ class SchemaRegistry:
                 return not_found(40403, "Schema")
             return 200, {"subject": subject, "version": self.subjects[subject].index(known) + 1, "id": known}
         return 404, {"error_code": 404, "message": "HTTP 404 Not Found"}
+
+
+class Front(SchemaRegistry):
+    """Stands before a real registry: asks for the password, and is away when it shall be; all else is the registry's."""
+
+    def __init__(self, upstream, user=None, password=None):
+        super().__init__(user, password)
+        self.upstream = upstream.rstrip("/")
+
+    def respond(self, method, path, body):
+        """What the registry answers."""
+        data = None if body is None else json.dumps(body).encode()
+        asked = urllib.request.Request(self.upstream + path, data, {"content-type": "application/vnd.schemaregistry.v1+json"}, method=method)
+        try:
+            with urllib.request.urlopen(asked, timeout=20) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as refused:
+            return refused.code, json.load(refused)
+
+    def asked(self, method, path, body=None):
+        """The same, which must succeed."""
+        status, said = self.respond(method, path, body)
+        if status >= 300:
+            raise AssertionError(f"{method} {path}: {status} {said}")
+        return said
+
+    def register(self, subject, schema, kind="AVRO", references=()):
+        """Gives a schema a number, as a producer does."""
+        body = {"schema": schema, "schemaType": kind, "references": list(references)}
+        return self.asked("POST", f"/subjects/{urllib.parse.quote(subject, safe='')}/versions", body)["id"]
+
+    def schema(self, number):
+        """The language and the text of a schema."""
+        said = self.asked("GET", f"/schemas/ids/{number}")
+        return said.get("schemaType", "AVRO"), said["schema"]
+
+    def only_takes(self, subject, level="BACKWARD"):
+        """From now on a schema of this subject must be compatible with the one before."""
+        self.asked("PUT", f"/config/{urllib.parse.quote(subject, safe='')}", {"compatibility": level})
