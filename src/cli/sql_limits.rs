@@ -128,7 +128,7 @@ mod tests {
             ("--sql-max-answer-mib", "129", "1..=128"),
             ("--sql-max-memory-mib", "0", "1..=65536"),
             ("--sql-max-rows-read", "0", "1..=1000000000"),
-            ("--sql-max-read-mib", "-1", ""),
+            ("--sql-max-read-mib", "0", "1..=65536"),
             ("--sql-max-pause", "1m", "from 1ms to 10s"),
         ] {
             let refused = given(&[flag, value]).unwrap_err();

@@ -293,8 +293,14 @@ proptest! {
             let sql = query(&choices);
             let expected = runtime.block_on(async { ctx.sql(&sql).await?.collect().await });
             let expected = expected.map_err(|e| TestCaseError::fail(format!("{sql}: plain DataFusion: {}", e.strip_backtrace())))?;
-            let answer = world.ask(&sql).map_err(|e| TestCaseError::fail(format!("{sql}: {:?}", e.finding)))?;
-            prop_assert_eq!(sorted(texts(&answer.batches)), sorted(texts(&expected)), "{}", sql);
+            match world.ask(&sql) {
+                Ok(answer) => prop_assert_eq!(sorted(texts(&answer.batches)), sorted(texts(&expected)), "{}", sql),
+                // Beside other relations, rows of months that are frozen would have to be computed in another way than they are kept.
+                Err(error) => {
+                    let is_known = error.finding.code == "C0605" && sql.contains("by_town AS") && sql.contains("known AS");
+                    prop_assert!(is_known, "{}: {:?}", sql, error.finding);
+                }
+            }
         }
     }
 }
