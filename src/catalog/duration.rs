@@ -1,5 +1,9 @@
 //! Durations and rates as options write them: `30 seconds`, `1 hour 30 minutes`, `1000 per minute`.
 
+use std::fmt;
+
+use super::Rate;
+
 /// The units of a fixed length, in milliseconds. Months and years are not among them.
 const UNITS: &[(&[&str], i64)] = &[
     (&["ms", "millisecond", "milliseconds"], 1),
@@ -90,6 +94,16 @@ pub(super) fn parse_rate(text: &str) -> Result<(u64, i64), DurationError> {
     Ok((rows, unit_ms(unit.trim())?))
 }
 
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = UNITS.iter().find(|(_, ms)| *ms == self.per_ms).and_then(|(names, _)| names.iter().rev().nth(1));
+        match unit {
+            Some(unit) => write!(f, "{} rows per {unit}", self.rows),
+            None => write!(f, "{} rows in {} ms", self.rows, self.per_ms),
+        }
+    }
+}
+
 fn unit_ms(word: &str) -> Result<i64, DurationError> {
     let lower = word.to_ascii_lowercase();
     if let Some((_, ms)) = UNITS.iter().find(|(names, _)| names.contains(&lower.as_str())) {
@@ -113,7 +127,7 @@ fn shorten(text: &str) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{DurationError, parse_duration_ms, parse_rate};
+    use super::{DurationError, Rate, parse_duration_ms, parse_rate};
 
     #[test]
     fn durations_are_whole_numbers_with_units_added_up() {
@@ -151,6 +165,16 @@ mod tests {
         assert_eq!(parse_rate("5/s"), Ok((5, 1_000)));
         assert_eq!(parse_rate("1000"), Err(DurationError::NoPer));
         assert_eq!(parse_rate("5 per month"), Err(DurationError::Calendar("month")));
+        for text in [
+            "1000 rows per minute",
+            "5 rows per second",
+            "7 rows per millisecond",
+            "2 rows per hour",
+            "9 rows per week",
+        ] {
+            let (rows, per_ms) = parse_rate(&text.replace(" rows", "")).unwrap();
+            assert_eq!(Rate { rows, per_ms }.to_string(), text, "it is written as it is read");
+        }
     }
 
     proptest! {

@@ -54,7 +54,9 @@ pub use shared_topics::with_shared_topics;
 pub use slices::SliceLimit;
 pub use snapshot::SnapshotPolicy;
 pub use state_view::{PrivateColumns, RelationSummary, StateSummary, StateView, summarize};
-pub use status::{LatencyStatus, PartitionLag, Phase, RelationStatus, SinkStatus, SourceStatus, Status, StatusBoard};
+pub use status::{
+    LatencyStatus, PartitionLag, Phase, RelationStatus, RestoreStatus, SinkStatus, SourceStatus, Status, StatusBoard,
+};
 pub use upkeep::UpkeepOptions;
 pub use watermark::Watermarks;
 pub use worker::{

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::plan::{OperatorPlan, Pipeline};
-use crate::stream::{PollLimit, Polled, Source, SourceError, SourcePartition};
+use crate::stream::{Contact, PollLimit, Polled, Source, SourceError, SourcePartition};
 
 /// A source whose records go to several relations.
 struct SharedTopics {
@@ -65,6 +65,10 @@ impl Source for SharedTopics {
         let is_other = |p: &SourcePartition| self.others.values().flatten().any(|other| *other == p.relation);
         let own = positions.iter().filter(|(p, _)| !is_other(p)).map(|(p, at)| (p.clone(), *at)).collect();
         self.inner.rewind(&own)
+    }
+
+    fn contact(&self) -> Contact {
+        self.inner.contact()
     }
 }
 

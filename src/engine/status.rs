@@ -2,6 +2,8 @@
 
 mod lag;
 mod names;
+mod phase;
+mod restoring;
 mod written;
 
 use std::collections::BTreeMap;
@@ -14,6 +16,9 @@ use serde::Serialize;
 use self::lag::Newest;
 pub use self::lag::PartitionLag;
 use self::names::{definition, inputs};
+pub use self::phase::Phase;
+pub use self::restoring::RestoreStatus;
+pub(super) use self::restoring::WatchedLog;
 use super::cells::PlacedRows;
 use super::dataflow::EpochRun;
 use super::intake::{Fates, SourceCounts, Taken};
@@ -27,7 +32,7 @@ use crate::catalog::RelationKind;
 use crate::metrics;
 use crate::operators::StateSize;
 use crate::plan::{Pipeline, SinkPlan};
-use crate::stream::{PartitionStatus, RecordBatchBytes, SourcePartition, Watermark};
+use crate::stream::{Contact, PartitionStatus, RecordBatchBytes, SourcePartition, Watermark};
 
 /// Rates are taken over at least this time.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
@@ -35,39 +40,6 @@ const RATE_WINDOW: Duration = Duration::from_secs(1);
 const LATENCY_MS_MAX: u64 = 3_600_000;
 /// Commands that wait for the worker at most.
 const COMMANDS_MAX: usize = 1_000;
-
-/// What a worker is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// It has not begun.
-    #[default]
-    Starting,
-    /// It waits for its partitions, or brings its state to the last committed epoch.
-    Restoring,
-    /// It reads the tables to the end noted at start; nothing leaves yet.
-    Loading,
-    /// It handles what arrives.
-    Running,
-    /// It has ended.
-    Stopped,
-}
-
-impl Phase {
-    /// All phases, in the order in which a worker comes to them.
-    pub const ALL: [Self; 5] = [Self::Starting, Self::Restoring, Self::Loading, Self::Running, Self::Stopped];
-
-    /// The phase in one word, as measurements name it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Restoring => "restoring",
-            Self::Loading => "loading",
-            Self::Running => "running",
-            Self::Stopped => "stopped",
-        }
-    }
-}
 
 /// A pipeline at a moment.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -86,6 +58,10 @@ pub struct Status {
     pub undeliverable: u64,
     /// What records wait for, as a schema registry that cannot be reached; none if they do not.
     pub waits_for: Option<String>,
+    /// For how long no broker has answered, in milliseconds; none if one does.
+    pub brokers_silent_ms: Option<u64>,
+    /// How far the restore has come; none while nothing is restored.
+    pub restore: Option<RestoreStatus>,
     /// Every relation, inputs before what reads them.
     pub relations: Vec<RelationStatus>,
     /// Every source, in the order of the relations.
@@ -180,12 +156,15 @@ pub struct StatusBoard {
     refused: NewestRefused,
     rows: NewestRows,
     placed: PlacedRows,
+    contact: Contact,
 }
 
 impl StatusBoard {
     /// The status now.
     pub fn snapshot(&self) -> Status {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let silent_ms = self.contact.lost_for().map(|lost| u64::try_from(lost.as_millis()).unwrap_or(u64::MAX));
+        Status { brokers_silent_ms: silent_ms.or(status.brokers_silent_ms), ..status }
     }
 
     /// What the worker is doing.
@@ -290,7 +269,7 @@ pub(super) struct CommittedEpoch<'a> {
 }
 
 impl StatusKeeper {
-    pub(super) fn new(pipeline: &Pipeline) -> Self {
+    pub(super) fn new(pipeline: &Pipeline, contact: Contact) -> Self {
         let mut status = Status::default();
         let mut source_of_relation = Vec::new();
         for relation in &pipeline.relations {
@@ -320,7 +299,7 @@ impl StatusKeeper {
         status.sinks = pipeline.sinks.iter().map(sink).collect();
         let n_relations = pipeline.relations.len();
         let (rows, placed) = (NewestRows::of(pipeline), PlacedRows::of(pipeline));
-        let board = StatusBoard { rows, placed, ..StatusBoard::default() };
+        let board = StatusBoard { rows, placed, contact, ..StatusBoard::default() };
         board.show(status);
         Self {
             board,
@@ -335,11 +314,6 @@ impl StatusKeeper {
 
     pub(super) fn board(&self) -> &StatusBoard {
         &self.board
-    }
-
-    /// Shows what the worker is doing now.
-    pub(super) fn enter(&self, phase: Phase) {
-        self.board.update(|status| status.phase = phase);
     }
 
     /// Adds a committed epoch.
@@ -476,26 +450,6 @@ impl StatusKeeper {
     pub(super) fn undeliverable(&self) {
         self.board.update(|status| status.undeliverable += 1);
     }
-
-    /// Counts a restore after a failed epoch.
-    pub(super) fn restarted(&mut self) {
-        self.newest = Newest::default();
-        self.board.update(|status| {
-            status.restarts += 1;
-            status.restored = false;
-            status.loaded = false;
-            status.phase = Phase::Restoring;
-        });
-    }
-
-    /// Notes that the state was restored to an epoch.
-    pub(super) fn restored(&self, epoch: u64) {
-        self.board.update(|status| {
-            status.restored = true;
-            status.phase = Phase::Loading;
-            status.epoch = epoch;
-        });
-    }
 }
 
 #[cfg(test)]
@@ -515,7 +469,7 @@ mod tests {
     fn keeper() -> StatusKeeper {
         let (statements, errors) = parse(&Pack::from_text("rules.sql", RULES));
         assert!(errors.is_empty(), "{errors:?}");
-        StatusKeeper::new(&plan(&resolve(statements, None).unwrap()).unwrap())
+        StatusKeeper::new(&plan(&resolve(statements, None).unwrap()).unwrap(), Contact::default())
     }
 
     fn commit(keeper: &mut StatusKeeper, number: u64, n_rows: u64, latencies_ms: &[u64]) {

@@ -35,7 +35,7 @@ use super::encode::SinkEncoder;
 use super::epoch::OpenEpoch;
 use super::intake::{Intake, Taken, fates};
 use super::restore::restore;
-use super::status::{Phase, StatusBoard, StatusKeeper};
+use super::status::{Phase, StatusBoard, StatusKeeper, WatchedLog};
 use super::upkeep::{Upkeep, bytes_by_shard};
 use super::watermark::Watermarks;
 use crate::fail_point;
@@ -142,7 +142,7 @@ impl Worker {
             dataflow: Dataflow::new(&pipeline, options.n_shards)?,
             reached: watermarks.of_relations(&pipeline),
             watermarks,
-            status: StatusKeeper::new(&pipeline),
+            status: StatusKeeper::new(&pipeline, ends.source.contact()),
             positions: BTreeMap::new(),
             partitions: BTreeMap::new(),
             n_committed: 0,
@@ -440,7 +440,8 @@ impl Worker {
     /// Brings everything to the last committed epoch: operators, watermarks, positions.
     fn restore(&mut self) -> Result<(), WorkerError> {
         let started = Instant::now();
-        let log = self.ends.log.as_mut().map(|l| l.as_mut() as &mut dyn StateLog);
+        let mut log = self.ends.log.as_mut().map(|log| WatchedLog::new(log.as_mut(), self.status.board().clone()));
+        let log = log.as_mut().map(|log| log as &mut dyn StateLog);
         let resumed = restore(&self.pipeline, self.options.n_shards, log, self.upkeep.snapshot_dir())?;
         if let Some(log) = &self.ends.log {
             self.ends.source.rewind(&resumed.positions)?;

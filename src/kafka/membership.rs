@@ -11,8 +11,9 @@ use rdkafka::{ClientContext, Statistics, TopicPartitionList};
 use tracing::{error, info};
 
 use super::client::ConnectionLog;
-use super::statistics::Reported;
+use super::statistics::{Reported, any_is_up};
 use crate::metrics;
+use crate::stream::Contact;
 
 /// The consumer that holds the membership and fetches the sources.
 pub(super) type GroupConsumer = BaseConsumer<Membership>;
@@ -30,6 +31,8 @@ pub(super) struct Assignment {
 #[derive(Default)]
 pub(super) struct Membership {
     pub(super) connection: ConnectionLog,
+    /// Whether any broker answers.
+    pub(super) contact: Contact,
     reported: Reported,
     assignment: Mutex<Assignment>,
 }
@@ -58,6 +61,7 @@ impl ClientContext for Membership {
     }
 
     fn stats(&self, statistics: Statistics) {
+        self.contact.note(any_is_up(&statistics));
         self.reported.show("source", &statistics);
     }
 }

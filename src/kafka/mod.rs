@@ -5,6 +5,7 @@
 //! state deltas and positions; the generation of the membership in that transaction is what fences a worker that has lost
 //! its partitions. `restore` must come before the first poll, and again after every error that says so.
 
+mod allocations;
 mod client;
 mod committed_offsets;
 mod connect;

@@ -3,6 +3,11 @@
 //! `BaseConsumer::poll` hands over one record a call, at three times the cost. Its own queue must not be read in batches, since
 //! rebalances travel there; a queue of ours carries only records, ends of partitions and their errors. A topic whose queue is
 //! not read stops being fetched when the queue is full, so pausing a relation needs no call and cannot lose its place.
+//!
+//! `rd_kafka_consume_batch_queue` is not used: it counts the end of a partition as if it were a record, and so moves the client's
+//! own position one behind the end, with a leader epoch that is not known. The client goes on from there when the group's
+//! assignment changes: after the next change of leaders it reports a truncated log where none is.
+//!
 //! All `unsafe` calls of reading are in this file.
 
 use std::ffi::{CStr, CString, c_void};
@@ -115,18 +120,52 @@ pub(super) struct RecordQueue<Context: ConsumerContext + 'static> {
     topic: CString,
     queue: *mut rd::rd_kafka_queue_t,
     forwarded: Vec<*mut rd::rd_kafka_queue_t>,
-    buffer: Vec<*mut rd::rd_kafka_message_t>,
     // Both are kept alive for the queue: the client that owns it, and what its call-back points to.
     consumer: Arc<BaseConsumer<Context>>,
     _wake: Arc<Wake>,
 }
 
-// SAFETY: librdkafka's queues may be used from any thread; the buffer is empty between calls.
+// SAFETY: librdkafka's queues may be used from any thread.
 unsafe impl<Context: ConsumerContext + 'static> Send for RecordQueue<Context> {}
 
 unsafe extern "C" fn wake_up(_client: *mut rd::rd_kafka_t, wake: *mut c_void) {
     // SAFETY: the queue disables this call-back before it lets go of the `Wake`.
     unsafe { &*wake.cast_const().cast::<Wake>() }.notify();
+}
+
+/// What one call takes from a queue.
+struct Handover<Handle> {
+    client: *mut rd::rd_kafka_t,
+    room: usize,
+    n: usize,
+    handle: Handle,
+    outcome: Result<(), SourceError>,
+}
+
+/// Called with each message; the client destroys it afterwards. A panic in here ends the program.
+///
+/// SAFETY: `message` is complete, and `handover` a `Handover<Handle>` that nobody else uses during the call.
+unsafe extern "C" fn hand_over<Handle>(message: *mut rd::rd_kafka_message_t, handover: *mut c_void)
+where
+    Handle: FnMut(Arrival<'_>) -> Result<(), SourceError>,
+{
+    // SAFETY: by contract of this function.
+    let handover = unsafe { &mut *handover.cast::<Handover<Handle>>() };
+    // SAFETY: by contract of this function; nothing borrowed from the message outlives `handle`.
+    handover.outcome = (handover.handle)(unsafe { arrival(&*message) });
+    handover.n += 1;
+    if handover.n >= handover.room || handover.outcome.is_err() {
+        // SAFETY: the client is alive. It goes back to the caller after this message; those behind it stay in the queue.
+        unsafe { rd::rd_kafka_yield(handover.client) };
+    }
+}
+
+/// The call-back for a handover of that type.
+fn hand_over_of<Handle>(_: &Handover<Handle>) -> unsafe extern "C" fn(*mut rd::rd_kafka_message_t, *mut c_void)
+where
+    Handle: FnMut(Arrival<'_>) -> Result<(), SourceError>,
+{
+    hand_over::<Handle>
 }
 
 impl<Context: ConsumerContext + 'static> RecordQueue<Context> {
@@ -149,8 +188,7 @@ impl<Context: ConsumerContext + 'static> RecordQueue<Context> {
             rd::rd_kafka_queue_cb_event_enable(queue, Some(wake_up), opaque);
             queue
         };
-        let buffer = vec![std::ptr::null_mut(); BATCH_RECORDS];
-        let mut made = Self { topic, queue, forwarded: Vec::new(), buffer, consumer, _wake: wake };
+        let mut made = Self { topic, queue, forwarded: Vec::new(), consumer, _wake: wake };
         made.extend(n_partitions);
         made.forward();
         Ok(made)
@@ -182,22 +220,16 @@ impl<Context: ConsumerContext + 'static> RecordQueue<Context> {
     pub(super) fn take(
         &mut self,
         max: usize,
-        mut handle: impl FnMut(Arrival<'_>) -> Result<(), SourceError>,
+        handle: impl FnMut(Arrival<'_>) -> Result<(), SourceError>,
     ) -> Result<usize, SourceError> {
-        let max = max.min(self.buffer.len());
-        // SAFETY: the buffer has room for `max` pointers; each one filled in is ours to destroy, exactly once.
-        let n = unsafe { rd::rd_kafka_consume_batch_queue(self.queue, 0, self.buffer.as_mut_ptr(), max) };
-        let n = usize::try_from(n).unwrap_or(0).min(max);
-        let mut outcome = Ok(());
-        for message in self.buffer.iter().take(n).copied().filter(|m| !m.is_null()) {
-            if outcome.is_ok() {
-                // SAFETY: the message is alive until it is destroyed below.
-                outcome = handle(unsafe { arrival(&*message) });
-            }
-            // SAFETY: see above; nothing borrowed from the message outlives `handle`.
-            unsafe { rd::rd_kafka_message_destroy(message) };
+        let client = self.consumer.client().native_ptr();
+        let mut handover = Handover { client, room: max.min(BATCH_RECORDS), n: 0, handle, outcome: Ok(()) };
+        if handover.room > 0 {
+            let opaque = (&raw mut handover).cast::<c_void>();
+            // SAFETY: `hand_over` gets the handover whose type it is made for, and only during the call.
+            unsafe { rd::rd_kafka_consume_callback_queue(self.queue, 0, Some(hand_over_of(&handover)), opaque) };
         }
-        outcome.map(|()| n)
+        handover.outcome.map(|()| handover.n)
     }
 
     /// The partition's high watermark as the last fetch told it.

@@ -8,7 +8,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer;
 use tracing::{debug, info, warn};
 
-use crate::stream::{PollLimit, Polled, RecordBatchBytes, RecordMeta, Source, SourceError, SourcePartition};
+use crate::stream::{Contact, PollLimit, Polled, RecordBatchBytes, RecordMeta, Source, SourceError, SourcePartition};
 
 use super::client::ANSWER_TIMEOUT;
 use super::end_offsets::{EndOffsets, Watermarks};
@@ -253,6 +253,10 @@ impl Source for KafkaSource {
         let polled = taking.polled;
         self.next_sequence = next_sequence;
         Ok(polled)
+    }
+
+    fn contact(&self) -> Contact {
+        self.session.consumer.context().contact.clone()
     }
 }
 

@@ -26,6 +26,15 @@ impl Reported {
     }
 }
 
+/// Whether a client has a connection to any broker, whatever for.
+pub(super) fn any_is_up(statistics: &Statistics) -> bool {
+    statistics.brokers.values().any(is_up)
+}
+
+fn is_up(broker: &Broker) -> bool {
+    matches!(broker.state.as_str(), "UP" | "UPDATE")
+}
+
 fn client(statistics: &Statistics) -> KafkaClient {
     let mut found =
         KafkaClient { n_queued: statistics.msg_cnt, queued_bytes: statistics.msg_size, ..KafkaClient::default() };
@@ -44,10 +53,7 @@ fn client(statistics: &Statistics) -> KafkaClient {
             found.rtt_seconds.iter_mut().zip(of_broker).for_each(|(most, seconds)| *most = most.max(seconds));
         }
         if broker.nodeid >= 0 {
-            match broker.state.as_str() {
-                "UP" | "UPDATE" => found.n_up += 1,
-                _ => found.n_down += 1,
-            }
+            *if is_up(broker) { &mut found.n_up } else { &mut found.n_down } += 1;
         }
     }
     found
@@ -80,5 +86,18 @@ mod tests {
         assert_eq!((found.n_up, found.n_down, found.n_outbuf, found.n_inflight), (1, 1, 0, 6));
         assert_eq!((found.rtt_seconds, found.n_queued, found.queued_bytes), ([0.009, 0.018, 0.0], 7, 70));
         assert_eq!((found.totals.sent_bytes, found.totals.n_errors), (300, 9));
+    }
+
+    #[test]
+    fn a_connection_to_a_coordinator_or_a_first_address_is_contact_too() {
+        let statistics = |states: &[(i32, &str)]| {
+            let broker = |(id, state): &(i32, &str)| {
+                (format!("{id}"), Broker { nodeid: *id, state: (*state).to_owned(), ..Broker::default() })
+            };
+            Statistics { brokers: states.iter().map(broker).collect(), ..Statistics::default() }
+        };
+        assert!(any_is_up(&statistics(&[(1, "INIT"), (-1, "UP")])));
+        assert!(any_is_up(&statistics(&[(1, "UPDATE"), (2, "DOWN")])));
+        assert!(!any_is_up(&statistics(&[(1, "TRY_CONNECT"), (2, "DOWN"), (-1, "INIT")])));
     }
 }

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::file_source::{file_meta, io_error};
 use crate::stream::{
-    OpenRecords, PartitionStatus, PollLimit, Polled, RecordBatchBytes, Source, SourceError, SourcePartition,
+    Contact, OpenRecords, PartitionStatus, PollLimit, Polled, RecordBatchBytes, Source, SourceError, SourcePartition,
 };
 
 /// How often a watched file is looked at. A change must look the same twice before it is read, as it may still be written.
@@ -110,6 +110,10 @@ impl Source for WithFileTables {
             (table.read, table.changed, table.looked_at, table.is_told) = (None, None, None, false);
         }
         self.inner.rewind(positions)
+    }
+
+    fn contact(&self) -> Contact {
+        self.inner.contact()
     }
 }
 

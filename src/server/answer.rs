@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::health::{Health, judge};
 use super::history::Lately;
-use crate::engine::{LatencyStatus, Phase, RelationStatus, SinkStatus, SourceStatus, Status};
+use crate::engine::{LatencyStatus, Phase, RelationStatus, RestoreStatus, SinkStatus, SourceStatus, Status};
 
 /// The worker's loop comes round at least this often, or something holds it up.
 const TURN_MAX: Duration = Duration::from_secs(30);
@@ -30,6 +30,10 @@ pub(super) struct StatusAnswer {
     undeliverable: u64,
     /// What records wait for, as a schema registry that cannot be reached.
     waits_for: Option<String>,
+    /// For how long no broker has answered; none if one does.
+    brokers_silent_ms: Option<u64>,
+    /// How far the restore has come, in offsets of the state topic; none while nothing is restored.
+    restore: Option<RestoreStatus>,
     now: String,
     relations: Vec<RelationAnswer>,
     sources: Vec<SourceStatus>,
@@ -82,6 +86,8 @@ impl StatusAnswer {
             restarts: status.restarts,
             undeliverable: status.undeliverable,
             waits_for: status.waits_for,
+            brokers_silent_ms: status.brokers_silent_ms,
+            restore: status.restore,
             now: instant(now_ms).unwrap_or_default(),
             sources: status.sources,
             sinks: status.sinks,

@@ -11,6 +11,9 @@ use crate::engine::{Phase, Status};
 /// A loop that comes round less often than this is worth a look.
 const TURN_SLOW: Duration = Duration::from_secs(10);
 
+/// Without an answer of any broker for this long something is wrong: clients look for them every few seconds.
+const SILENCE_MS: u64 = 5_000;
+
 /// A median latency that nobody wants, in milliseconds.
 const LATENCY_SLOW_MS: f64 = 5_000.0;
 
@@ -49,6 +52,17 @@ pub(super) fn judge(status: &Status, since_last_turn: Option<Duration>, lately: 
             }
         }
     }
+    if let Some(ms) = status.brokers_silent_ms.filter(|ms| *ms >= SILENCE_MS && status.phase != Phase::Stopped) {
+        let seconds = ms / 1_000;
+        let reason = format!(
+            "No broker has answered for {seconds} s: nothing is read and nothing leaves. Check the brokers and the \
+             network; when one answers, the worker goes on from the last committed epoch."
+        );
+        found.push((Level::Failing, reason));
+    }
+    if let Some(what) = &status.waits_for {
+        found.push((Level::Attention, format!("Records wait, none is lost: {what}.")));
+    }
     match status.phase {
         Phase::Starting => found.push((Level::Starting, "The worker has not begun.".into())),
         Phase::Restoring => {
@@ -65,12 +79,15 @@ pub(super) fn judge(status: &Status, since_last_turn: Option<Duration>, lately: 
     }
     for sink in &status.sinks {
         if let Some(reason) = &sink.paused {
-            found.push((Level::Attention, format!("Sink {} is paused: {reason}.", sink.name)));
+            let (name, n) = (&sink.name, counted(sink.waiting, "key waits", "keys wait"));
+            let text = format!("Sink {name} is paused: {reason}; {n}. `curb resume {name}` lets it go on.");
+            found.push((Level::Attention, text));
         }
     }
     if lately.n_restarts > 0 {
         let n = counted(lately.n_restarts, "epoch", "epochs");
-        found.push((Level::Attention, format!("{n} failed in the last 10 minutes; the state was restored.")));
+        let restored = if status.phase == Phase::Restoring { "is being restored" } else { "was restored" };
+        found.push((Level::Attention, format!("{n} failed in the last 10 minutes; the state {restored}.")));
     }
     if status.phase == Phase::Running {
         if let Some(p50_ms) = lately.p50_ms.filter(|p50_ms| *p50_ms >= LATENCY_SLOW_MS) {

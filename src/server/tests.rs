@@ -289,17 +289,42 @@ fn health_is_the_gravest_of_what_is_wrong_and_says_why() {
     assert_eq!(level(&well, Some(Duration::from_secs(31)), &calm), Level::Failing);
     let mut paused = status(Phase::Running);
     paused.sinks[0].paused = Some("by hand".into());
+    paused.sinks[0].waiting = 1;
     let health = judge(&paused, turned, &calm);
-    assert_eq!((health.level, &*health.reasons[0]), (Level::Attention, "Sink helmet_rates is paused: by hand."));
+    let why = "Sink helmet_rates is paused: by hand; 1 key waits. `curb resume helmet_rates` lets it go on.";
+    assert_eq!((health.level, &*health.reasons[0]), (Level::Attention, why));
+    let waits_for = Some("waiting for the schema registry: connection refused".into());
+    let health = judge(&Status { waits_for, ..status(Phase::Running) }, turned, &calm);
+    assert_eq!(health.level, Level::Attention);
+    assert!(health.reasons[0].contains("none is lost: waiting for the schema registry"), "{:?}", health.reasons);
     let shaken = Lately { n_restarts: 2, behind: vec![("passages".into(), 500)], p50_ms: Some(7_300.0) };
     let health = judge(&Status { undeliverable: 1, ..status(Phase::Restoring) }, turned, &shaken);
     assert_eq!(health.level, Level::Attention);
     let text = health.reasons.join(" ");
     assert!(text.contains("1 output record was left out") && text.contains("2 epochs failed"), "{text}");
+    assert!(text.contains("the state is being restored"), "{text}");
     assert!(!text.contains("behind"), "while it restores nothing is read: {text}");
     assert!(health.reasons.last().unwrap().contains("restores its state"), "the gravest comes first: {text}");
     let text = judge(&well, turned, &shaken).reasons.join(" ");
     assert!(text.contains("passages is 500 records behind") && text.contains("took 7.3 s or longer"), "{text}");
+    assert!(text.contains("the state was restored"), "{text}");
+}
+
+#[test]
+fn a_pipeline_whose_brokers_are_silent_fails_and_the_page_says_for_how_long() {
+    let silent = |ms, phase| Status { brokers_silent_ms: Some(ms), ..status(phase) };
+    let judged = |status: &Status| judge(status, Some(Duration::from_millis(5)), &Lately::default());
+    assert_eq!(judged(&silent(4_000, Phase::Running)).level, Level::Healthy, "clients look every few seconds");
+    for phase in [Phase::Starting, Phase::Restoring, Phase::Loading, Phase::Running] {
+        let health = judged(&silent(32_500, phase));
+        assert_eq!(health.level, Level::Failing, "{phase:?}");
+        assert!(
+            health.reasons[0].starts_with("No broker has answered for 32 s: nothing is read"),
+            "{:?}",
+            health.reasons
+        );
+    }
+    assert_eq!(judged(&silent(32_500, Phase::Stopped)).reasons, ["The worker has stopped."]);
 }
 
 #[test]

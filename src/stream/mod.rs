@@ -3,6 +3,7 @@
 //! Everything above speaks in these types. Nothing here knows SQL, DataFusion plans, Kafka's client or files.
 
 mod change_batch;
+mod contact;
 mod key;
 mod ports;
 mod record;
@@ -12,6 +13,7 @@ mod state_log;
 mod watermark;
 
 pub use change_batch::{ChangeBatch, Order};
+pub use contact::Contact;
 pub use key::{encode_key, kafka_partition, murmur2};
 pub use ports::{
     CommitError, Delta, Headers, Outcome, OutputTopic, PartitionStatus, PollLimit, Polled, SealedEpoch, Sink, Source,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{RecordBatchBytes, SourcePartition};
+use super::{Contact, RecordBatchBytes, SourcePartition};
 
 /// How much one poll may take.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +57,11 @@ pub trait Source: Send {
     /// learnt the positions from the restore already.
     fn rewind(&mut self, _positions: &BTreeMap<SourcePartition, i64>) -> Result<(), SourceError> {
         Ok(())
+    }
+
+    /// Whether the other end answers. What has no other end always does.
+    fn contact(&self) -> Contact {
+        Contact::default()
     }
 }
 

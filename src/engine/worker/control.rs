@@ -155,7 +155,7 @@ impl Control {
         if guard.n_rows <= guard.rate.rows {
             return true;
         }
-        let why = format!("max_rate: more than {} rows in {} ms", guard.rate.rows, guard.rate.per_ms);
+        let why = format!("max_rate of {} exceeded", guard.rate);
         tracing::error!(sink = %sink.name, n_rows = guard.n_rows, "sink paused, {why}; look at its rows, then `curb resume`");
         (guard.since_ms, guard.n_rows) = (i64::MIN, 0);
         self.logged.paused.insert(sink.name.to_string(), why);

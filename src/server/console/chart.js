@@ -36,9 +36,9 @@ window.addEventListener("themechange", () => charts.forEach((chart) => chart.plo
 
 /// What all charts have: a legend, a picture with axes, a cursor, a table.
 class Chart {
-  constructor(root, { label, format }) {
+  constructor(root, { label, format, empty = "Nothing has been measured in this time." }) {
     const top = format === duration ? durationTop : niceTop;
-    Object.assign(this, { label, format, top, lines: [], times: [], shown: [], key: null });
+    Object.assign(this, { label, format, empty, top, lines: [], times: [], shown: [], key: null });
     this.legend = el("ul", { class: "legend" });
     this.picture = el("div", { class: "picture", role: "img", tabindex: 0, "aria-label": `${label}: no figures yet` });
     this.waiting = el("p", { class: "empty" }, "The first figures come in a few seconds.");
@@ -69,11 +69,12 @@ class Chart {
     if (this.key !== key) {
       this.key = key;
       this.plot?.destroy();
-      this.waiting.remove();
       this.plot = new uPlot(this.options(), data, this.picture);
     } else {
       this.plot.setData(data);
     }
+    setText(this.waiting, this.empty);
+    this.waiting.hidden = this.lines.some((line) => line.values.some((value) => value !== null && value !== undefined));
     this.picture.setAttribute("aria-label", this.summary());
     this.showLegend(this.plot.cursor.idx ?? null);
   }

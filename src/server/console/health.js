@@ -20,10 +20,16 @@ export function showHealth(status) {
     list.dataset.told = told;
     list.hidden = reasons.length === 0;
     list.dataset.level = level;
-    list.replaceChildren(...reasons.map((reason) => el("li", {}, reason)), ...explained(status));
+    list.replaceChildren(...reasons.map((reason) => el("li", {}, withCommands(reason))), ...explained(status));
   }
   const left = list.querySelector(".left");
-  if (left) setText(left, unread(status));
+  if (left) {
+    setText(left, unread(status));
+    const progress = list.querySelector("progress");
+    const { read, total } = status.restore ?? { read: 0, total: 0 };
+    progress.hidden = total === 0;
+    if (total > 0) progress.value = read / total;
+  }
   setText(byId("pipeline"), status.pipeline);
   setText(byId("version"), `Curb ${status.version}`);
   document.title = `${WORDS[level] ?? level} · ${status.pipeline} · Curb`;
@@ -36,6 +42,9 @@ export function showHealth(status) {
   ]);
 }
 
+/// A sentence whose parts in backticks are commands.
+const withCommands = (sentence) => sentence.split("`").map((part, i) => (i % 2 === 1 ? el("code", {}, part) : part));
+
 /// What stands below the reasons: how far a start has come, or what to do about a stop.
 function explained(status) {
   if (status.phase === "stopped") {
@@ -44,10 +53,16 @@ function explained(status) {
   const now = PHASES.findIndex(([phase]) => phase === status.phase);
   if (now < 0 || now === PHASES.length - 1) return [];
   const steps = PHASES.map(([, word], i) => el("li", { class: i < now ? "done" : i === now ? "now" : null, "aria-current": i === now ? "step" : null }, word));
-  return [el("li", { class: "way" }, el("ol", { class: "phases", "aria-label": "How far the start has come" }, steps), el("span", { class: "left" }, unread(status)))];
+  return [el("li", { class: "way" }, el("ol", { class: "phases", "aria-label": "How far the start has come" }, steps),
+    el("progress", { max: 1, hidden: true, "aria-label": "How much of the state has been read" }), el("span", { class: "left" }, unread(status)))];
 }
 
 function unread(status) {
+  if (status.phase === "restoring" && status.restore) {
+    const { read, total } = status.restore;
+    if (total > 0 && read < total * 0.999) return `${Math.floor((100 * read) / total)} % of ${compact(total)} offsets of the state topic have been read. Records wait in their topics.`;
+    return "The state topic has been read; what follows from it is being computed. Records wait in their topics.";
+  }
   if (status.phase !== "loading") return "Nothing is lost meanwhile: records wait in their topics.";
   const tables = new Set(status.relations.filter((r) => r.kind === "table").map((r) => r.name));
   const left = status.sources.filter((s) => tables.has(s.name)).reduce((n, s) => n + (s.lag ?? 0), 0);
@@ -62,15 +77,16 @@ function facts(pairs) {
   });
 }
 
-/// Says whether the worker still answers: `answeredAt` is when it last did, null if it never has.
-export function showContact(answeredAt, openedAt) {
+/// Says whether the worker still answers: `answeredAt` is when it last did, null if it never has; `refused` is what came instead.
+export function showContact(answeredAt, openedAt, refused) {
   const silentMs = Date.now() - (answeredAt ?? openedAt);
   const isLost = silentMs > CONTACT_MS;
   const banner = byId("contact");
   document.body.classList.toggle("stale", isLost);
   if (isLost) {
     const since = answeredAt === null ? "It has not answered yet." : `Everything below is as of ${clock(answeredAt)}.`;
-    setText(banner, `No contact with the worker for ${duration(Math.floor(silentMs / 1000) * 1000)}. ${since} The page goes on trying.`);
+    const lastly = refused === null ? "" : ` What answers refuses to (${refused.status}${typeof refused.body?.error === "string" ? `: ${refused.body.error}` : ""}).`;
+    setText(banner, `No contact with the worker for ${duration(Math.floor(silentMs / 1000) * 1000)}.${lastly} ${since} The page goes on trying.`);
     setLevel("lost", "No contact");
     document.title = "No contact · Curb";
   }

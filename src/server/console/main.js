@@ -1,6 +1,6 @@
 // The console: asks the worker how it is, and shows the answers.
 
-import { ask, isWaitingForToken } from "./api.js";
+import { ask, isWaitingForToken, Refused } from "./api.js";
 import { BarChart, LineChart } from "./chart.js";
 import { byId, setText } from "./dom.js";
 import { Finder } from "./finder.js";
@@ -26,7 +26,8 @@ const finder = new Finder(flow);
 const latency = new LineChart(byId("latency"), { label: "Latency", format: duration });
 const traffic = new LineChart(byId("traffic"), { label: "Traffic", format: perSecond });
 const behind = new LineChart(byId("behind"), { label: "Behind the clock", format: duration });
-const kinds = new BarChart(byId("kinds"), { label: "Actions by kind", format: compact });
+const kinds = new BarChart(byId("kinds"), { label: "Actions by kind", format: compact,
+  empty: "A sink with the option count_by = '<column>' is counted by that column’s values. None has written a row yet." });
 const rows = new NewestRows();
 const refusals = new Refusals();
 const map = new CellMap();
@@ -34,17 +35,25 @@ const sql = new SqlBox();
 
 const openedAt = Date.now();
 let answeredAt = null;
+/// What was answered in place of a status, if anything was.
+let refused = null;
 let status = null;
 let isTable = false;
 /// The box that the address names, until it is shown.
 let named = null;
 
 async function askStatus() {
-  status = await ask("/api/status");
+  try {
+    status = await ask("/api/status");
+  } catch (error) {
+    refused = error instanceof Refused ? error : null;
+    throw error;
+  }
   answeredAt = Date.now();
   showHealth(status);
   showTiles(status, series);
   rows.offer(status);
+  refusals.count(status);
   showView();
 }
 
@@ -98,7 +107,7 @@ function showKinds() {
   const sinks = [...new Set(names.map((name) => ofSink.get(name)[1]))];
   setText(byId("kinds-hint"), sinks.length > 0
     ? `Rows written to ${sinks.join(" and ")}, every 10 s`
-    : "A sink with the option count_by = '<column>' is counted by that column’s values");
+    : "Rows that the sinks count by kind, every 10 s");
 }
 
 function showNamed() {
@@ -184,5 +193,5 @@ repeat(() => askFor(`/api/rows?after=${rows.newest}`, (answer) => rows.add(answe
 repeat(() => map.ask(view === "map"), MAP_EVERY_MS);
 setInterval(() => {
   if (isWaitingForToken()) answeredAt = answeredAt === null ? null : Date.now();
-  else if (!document.hidden) showContact(answeredAt, openedAt);
+  else if (!document.hidden) showContact(answeredAt, openedAt, refused);
 }, 500);

@@ -94,7 +94,8 @@ export class CellMap {
       markerZoomAnimation: !isCalm(), inertia: !isCalm(), minZoom: 2, maxZoom: 18, zoomControl: false }).setView([0, 0], 2);
     this.map.attributionControl?.setPrefix(false);
     L.control.zoom({ position: "topright" }).addTo(this.map);
-    if (this.tiles) L.tileLayer(this.tiles.url, { attribution: text(this.tiles.attribution ?? "") }).addTo(this.map);
+    byId("map-picture").classList.toggle("tiled", Boolean(this.tiles));
+    if (this.tiles) tileLayer(L, this.tiles.url, { attribution: text(this.tiles.attribution ?? "") }).addTo(this.map);
     this.grid = coordinateGrid(L).addTo(this.map);
     this.cells = L.layerGroup().addTo(this.map);
     new ResizeObserver(() => this.map.invalidateSize()).observe(byId("map-picture"));
@@ -164,6 +165,29 @@ const shown = (value) => (value === null ? NONE : typeof value === "number" ? fi
 const figure = (value) => (Number.isInteger(value) ? compact(value) : Math.abs(value) >= 100 ? compact(value) : value.toFixed(2));
 /// Text that Leaflet would take for markup.
 const text = (words) => el("i", {}, words).textContent.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+
+/// Tiles that are not wanted any more are let go without Leaflet's empty picture, a `data:` address that the page's policy refuses.
+function tileLayer(L, url, options) {
+  const Tiles = L.TileLayer.extend({
+    _abortLoading() {
+      for (const [key, { el: picture, coords }] of Object.entries(this._tiles)) {
+        if (coords.z === this._tileZoom) continue;
+        picture.onload = L.Util.falseFn;
+        picture.onerror = L.Util.falseFn;
+        if (picture.complete) continue;
+        picture.removeAttribute("src");
+        picture.remove();
+        delete this._tiles[key];
+        this.fire("tileabort", { tile: picture, coords });
+      }
+    },
+    _removeTile(key) {
+      this._tiles[key]?.el.removeAttribute("src");
+      return L.GridLayer.prototype._removeTile.call(this, key);
+    },
+  });
+  return new Tiles(url, options);
+}
 
 function scoreScale() {
   return {

@@ -31,7 +31,7 @@ export function showTiles(status, series) {
       series.get("latency:p99_ms"), 1],
     ["Unread", lags.length > 0 ? compact(total(lags)) : NONE, "records wait in sources",
       sum(sources.map((name) => series.get(`lag:${name}`))), 3],
-    ["Late or rejected", count(refused[0] + refused[1]), `${count(refused[0])} late, ${count(refused[1])} rejected, 10 min`,
+    ["Refused in 10 min", count(refused[0] + refused[1]), `${count(refused[0])} late, ${count(refused[1])} rejected`,
       sum([series.get("late"), series.get("rejected")]), 4],
     ["State", bytes(state), `${compact(sumOf(status.relations, "state_rows"))} rows in memory`, series.get("state"), 5],
   ]);

@@ -2,7 +2,7 @@
 // hold is text, whatever it looks like.
 
 import { byId, el, setText } from "./dom.js";
-import { bytes, clock, count, instant } from "./format.js";
+import { bytes, clock, compact, count, instant } from "./format.js";
 
 /// As many rows are listed.
 const LISTED_MAX = 100;
@@ -138,9 +138,14 @@ export class Refusals {
   show(records) {
     const items = records.map((r) => ({ key: `${r.fate}:${r.relation}:${r.partition}:${r.offset}:${r.at_ms}`, r }));
     this.list.show(items, ({ r }) => this.entry(r));
+  }
+
+  /// Says beside the name of the view how many records there have been; of the newest there is a list.
+  count(status) {
+    const n = status.sources.reduce((sum, source) => sum + source.late + source.rejected, 0);
     const badge = byId("records-badge");
-    badge.hidden = records.length === 0;
-    setText(badge, records.length === 0 ? "" : `${count(records.length)} refused`);
+    badge.hidden = n === 0;
+    setText(badge, n === 0 ? "" : `${compact(n)} refused`);
   }
 
   entry(r) {
