@@ -105,10 +105,11 @@ impl<'a> Inquiry<'a> {
         Self { pipeline, history, places: places.collect(), n_runs: 0 }
     }
 
-    /// The last row with an id: whose key, or whose first column, is `id`. All records are used.
-    pub fn find(&mut self, id: &str) -> Result<Option<DerivedRow>, WorkerError> {
+    /// The last row with an id: whose key, or whose first column, is `id`; of `sink`, or of the first sink of the pack that has one.
+    /// All records are used.
+    pub fn find(&mut self, id: &str, sink: Option<&str>) -> Result<Option<DerivedRow>, WorkerError> {
         let all: Vec<usize> = (0..self.places.len()).collect();
-        self.run(&all, id, None)
+        self.run(&all, id, sink)
     }
 
     /// From which records the row with an id follows; none if the rules do not derive it. The search ends after `patience`.

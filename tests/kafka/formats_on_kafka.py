@@ -36,7 +36,7 @@ if __name__ == "__main__":
 import confluent_kafka  # noqa: E402
 from records import (Committed, avro, framed, message_class, read_avro, record, text_field, timestamp, unframed,  # noqa: E402
                      varint)
-from rig import Place, Rig  # noqa: E402
+from rig import Rig, run_suite  # noqa: E402
 from schema_registry import Front, SchemaRegistry  # noqa: E402
 
 PACK = """
@@ -356,24 +356,6 @@ class FormatsOnKafka(unittest.TestCase):
             return listener.getsockname()[1]
 
 
-def main(arguments):
-    """The command line."""
-    global PLACE, REGISTRY
-    brokers, curb, client, *names = arguments
-    PLACE = Place(brokers, curb, client)
-    if names[:1] == ["--registry"]:
-        _, REGISTRY, *names = names
-    directory = tempfile.mkdtemp(prefix="curb-registry.")
-    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "registry")
-    try:
-        if REGISTRY == "start":
-            REGISTRY = started(script, directory)
-        run(names)
-    finally:
-        subprocess.run([script, "stop", directory], check=True)
-        shutil.rmtree(directory)
-
-
 def started(script, directory):
     """The address of a real registry; none if it has no Java to run on."""
     done = subprocess.run([script, "start", directory], check=False)
@@ -386,10 +368,16 @@ def started(script, directory):
         return file.read().strip()
 
 
-def run(names):
-    """Runs the tests."""
-    unittest.main(argv=[sys.argv[0], *(f"FormatsOnKafka.{name}" for name in names)], verbosity=2)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    if sys.argv[4:5] == ["--registry"]:
+        REGISTRY = sys.argv[5]
+        del sys.argv[4:6]
+    DIRECTORY = tempfile.mkdtemp(prefix="curb-registry.")
+    SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "registry")
+    try:
+        if REGISTRY == "start":
+            REGISTRY = started(SCRIPT, DIRECTORY)
+        run_suite(sys.modules[__name__], FormatsOnKafka)
+    finally:
+        subprocess.run([SCRIPT, "stop", DIRECTORY], check=True)
+        shutil.rmtree(DIRECTORY)
