@@ -92,7 +92,8 @@ pub(super) fn judge(status: &Status, since_last_turn: Option<Duration>, lately: 
     if status.phase == Phase::Running {
         if let Some(p50_ms) = lately.p50_ms.filter(|p50_ms| *p50_ms >= LATENCY_SLOW_MS) {
             let seconds = p50_ms / 1_000.0;
-            let reason = format!("Half of the records of the last minute took {seconds:.1} s or longer.");
+            let time = if seconds < 120.0 { format!("{seconds:.1} s") } else { format!("{:.0} min", seconds / 60.0) };
+            let reason = format!("Half of the records of the last minute took {time} or longer.");
             found.push((Level::Attention, reason));
         }
         for (source, lag) in &lately.behind {

@@ -291,7 +291,7 @@ def private_values_are_masked_in_answers(look):
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("#sql-result tbody tr:nth-child(1000)")
     state = page.text_content("#sql-state")
-    check("10,000 rows, the first of more" in state, f"a long answer says that it is cut: {state}")
+    check("The first 10,000 of more rows, 1,000 of them shown" in state, f"a long answer says that it is cut: {state}")
     check("Name 1" not in page.text_content("#sql-result") and "***" in page.text_content("#sql-result tbody tr"), "private values are masked")
     look.shot(page, "sql-long")
     audit(page, "a long answer")

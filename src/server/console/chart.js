@@ -91,7 +91,7 @@ class Chart {
     const axis = { stroke: () => colour("muted"), font, ticks: { show: false } };
     const grid = { stroke: () => colour("line"), width: 1 };
     return {
-      width: this.picture.clientWidth, height: this.picture.clientHeight, legend: { show: false }, padding: [10, 12, 0, 0],
+      width: this.picture.clientWidth, height: this.picture.clientHeight, legend: { show: false }, padding: [10, 18, 0, 0],
       cursor: { y: false, drag: { x: false, y: false, setScale: false }, points: { show: this.hasPoints } },
       scales: {
         x: { time: true, range: () => [(this.times.at(-1) - this.spanMs) / 1000, this.times.at(-1) / 1000] },

@@ -6,6 +6,9 @@ import { clock, compact, count, duration } from "./format.js";
 /// Without an answer for this long there is no contact: two of them have been missed.
 const CONTACT_MS = 7000;
 
+/// As many reasons stand open.
+const REASONS_MAX = 3;
+
 const WORDS = { healthy: "Healthy", starting: "Starting", attention: "Needs attention", failing: "Failing" };
 const PHASES = [["starting", "Start"], ["restoring", "Restore state"], ["loading", "Load tables"], ["running", "Run"]];
 const PHASE_WORDS = { starting: "starting", restoring: "restoring", loading: "loading", running: "running", stopped: "stopped" };
@@ -20,7 +23,10 @@ export function showHealth(status) {
     list.dataset.told = told;
     list.hidden = reasons.length === 0;
     list.dataset.level = level;
-    list.replaceChildren(...reasons.map((reason) => el("li", {}, withCommands(reason))), ...explained(status));
+    const isOpen = list.querySelector("details")?.open ?? false;
+    const hasFocus = list.contains(document.activeElement) && document.activeElement.matches("summary");
+    list.replaceChildren(...listed(reasons, isOpen), ...explained(status));
+    if (hasFocus) list.querySelector("summary")?.focus();
   }
   const left = list.querySelector(".left");
   if (left) {
@@ -40,6 +46,14 @@ export function showHealth(status) {
     ["Undeliverable", count(status.undeliverable)],
     ["Up", duration(Math.floor(status.uptime_ms / 1000) * 1000)],
   ]);
+}
+
+/// The gravest reasons, and the others to be opened: a pack with a hundred sinks may have as many.
+function listed(reasons, isOpen) {
+  const items = reasons.map((reason) => el("li", {}, withCommands(reason)));
+  if (items.length <= REASONS_MAX + 1) return items;
+  const rest = items.slice(REASONS_MAX);
+  return [...items.slice(0, REASONS_MAX), el("li", {}, el("details", { open: isOpen }, el("summary", {}, `${rest.length} more`), el("ul", {}, rest)))];
 }
 
 /// A sentence whose parts in backticks are commands.

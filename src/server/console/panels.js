@@ -27,7 +27,7 @@ export function showTiles(status, series) {
       traffic(sources, "in"), 0],
     ["Records out", perSecond(now(sinks, "rows_out_per_second")), `${compact(sumOf(status.sinks, "rows"))} in all`,
       traffic(sinks, "sink"), 2],
-    ["Latency p99", duration(latency.p99_ms ?? null), `p50 ${duration(latency.p50_ms ?? null)}, last minute`,
+    ["Latency p99, 1 min", duration(latency.p99_ms ?? null), `p50 ${duration(latency.p50_ms ?? null)}`,
       series.get("latency:p99_ms"), 1],
     ["Unread", lags.length > 0 ? compact(total(lags)) : NONE, "records wait in sources",
       sum(sources.map((name) => series.get(`lag:${name}`))), 3],

@@ -115,8 +115,9 @@ export class SqlBox {
     const isNumber = (column) => /INT|DOUBLE|FLOAT|REAL|DECIMAL/.test(column.type);
     const cell = (value) => (value === null || value === undefined ? el("span", { class: "hint" }, "null") : typeof value === "object" ? JSON.stringify(value) : String(value));
     const shown = rows.slice(0, ROWS_SHOWN_MAX).map((row) => columns.map((column) => cell(row[column.name])));
-    const cut = answer.truncated ? ", the first of more" : rows.length > ROWS_SHOWN_MAX ? `, the first ${count(ROWS_SHOWN_MAX)} are shown` : "";
-    setText(byId("sql-state"), `${count(rows.length)} row${rows.length === 1 ? "" : "s"}${cut} in ${duration(ms)}, as of epoch ${count(answer.as_of.epoch)}`);
+    const n = answer.truncated ? `The first ${count(rows.length)} of more rows` : `${count(rows.length)} row${rows.length === 1 ? "" : "s"}`;
+    const cut = rows.length > ROWS_SHOWN_MAX ? `, ${count(ROWS_SHOWN_MAX)} of them shown` : "";
+    setText(byId("sql-state"), `${n}${cut}; in ${duration(ms)}, as of epoch ${count(answer.as_of.epoch)}`);
     byId("sql-result").replaceChildren(table("Result", columns.map((column) => ({ name: column.name, number: isNumber(column) })), shown, "No rows."));
   }
 
