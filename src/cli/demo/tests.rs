@@ -13,14 +13,14 @@ use crate::cli::Failure;
 use crate::engine::{Phase, StatusBoard};
 use crate::server::HttpOptions;
 
-/// A demo of three seconds, with what it printed.
+/// A demo of six seconds, with what it printed: on a busy machine the first action takes some of them.
 fn demo() -> (Outcome, String) {
     #[derive(Parser)]
     struct Given {
         #[command(flatten)]
         demo: DemoArgs,
     }
-    let Given { demo: args } = Given::parse_from(["demo", "--exit-after=3s", "--seed=7", "--http=127.0.0.1:0"]);
+    let Given { demo: args } = Given::parse_from(["demo", "--exit-after=6s", "--seed=7", "--http=127.0.0.1:0"]);
     let mut out = Vec::new();
     let outcome = show(&args, &AtomicBool::new(false), &mut Screen::new(&mut out, false));
     let outcome = outcome.unwrap_or_else(|failure| panic!("{failure:?}"));
@@ -35,7 +35,7 @@ fn a_demo_issues_actions_and_its_counts_add_up() {
     assert_eq!((status.phase, status.restarts), (Phase::Stopped, 0));
     let counts = |name: &str| status.sources.iter().find(|s| &*s.name == name).unwrap().counts;
     let (captures, passages) = (counts("captures"), counts("passages"));
-    assert!((100..2_000).contains(&passages.read), "{passages:?}");
+    assert!((100..4_000).contains(&passages.read), "{passages:?}");
     assert!(captures.read > 10 && captures.read < passages.read / 2, "{captures:?}");
     for source in &status.sources {
         let c = source.counts;
@@ -49,7 +49,7 @@ fn a_demo_issues_actions_and_its_counts_add_up() {
     assert_eq!(outcome.tally.n_records(), written, "every committed action was read back");
     assert!(status.latency.n_records >= captures.read + passages.read);
     assert!(status.latency.p50_ms <= status.latency.p99_ms && status.latency.p99_ms <= status.latency.max_ms);
-    assert!(outcome.first_action.is_some_and(|after| after < Duration::from_secs(3)));
+    assert!(outcome.first_action.is_some_and(|after| after < Duration::from_secs(6)));
     assert!(!text.contains('\x1b'), "nothing is drawn where there is no terminal");
     assert!(text.contains("the newest: ") && text.contains("reminder") && text.contains("commits; "), "{text}");
 }
