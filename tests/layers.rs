@@ -29,12 +29,14 @@ const LAYERS: [(&str, u8); 17] = [
 ];
 
 /// Crates that one folder alone may name.
-const CONFINED: [(&str, &str); 16] = [
+const CONFINED: [(&str, &str); 18] = [
     ("rdkafka", "kafka"),
     ("rdkafka_sys", "kafka"),
     ("axum", "server"),
     ("tokio_rustls", "server"),
     ("clap", "cli"),
+    ("clap_complete", "cli"),
+    ("clap_mangen", "cli"),
     ("anyhow", "cli"),
     ("indicatif", "cli"),
     ("metrics_exporter_prometheus", "server"),

@@ -23,7 +23,9 @@ use self::figures::{Figures, Outcome, Rates, TITLE};
 use self::interrupt::stop_on_signal;
 use self::screen::Screen;
 use self::world::{PIPELINE, World, WorldSettings};
-use super::Failure;
+use super::http_args::HttpArgs;
+use super::sql_limits::SqlLimitArgs;
+use super::{Failure, duration};
 use crate::engine::{Queries, StatusBoard};
 use crate::server::{HttpOptions, ServeError, ServerHandle, serve_with};
 
@@ -40,7 +42,7 @@ const LOOK_ON: Duration = Duration::from_millis(20);
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
     /// End after this time, as 10s or 2m; without it Ctrl-C ends the demo
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     exit_after: Option<Duration>,
     /// Records sent per second
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(10..=20_000))]
@@ -51,6 +53,10 @@ pub(super) struct DemoArgs {
     /// Where to serve HTTP [default: 127.0.0.1:8642, or a free port if that one is taken]
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
+    #[command(flatten)]
+    http_options: HttpArgs,
+    #[command(flatten)]
+    sql: SqlLimitArgs,
 }
 
 pub(super) fn run(args: &DemoArgs) -> Result<(), Failure> {
@@ -68,17 +74,20 @@ pub(super) fn run(args: &DemoArgs) -> Result<(), Failure> {
 fn show<W: Write>(args: &DemoArgs, stop: &AtomicBool, screen: &mut Screen<W>) -> Result<Outcome, Failure> {
     let started = Instant::now();
     let mut world = World::start(WorldSettings { rate: args.rate, seed: args.seed })?;
-    let server = serve_http(args.http, world.board(), Some(&world.queries()))?;
-    let (began_at, time_zone, http) = (world.began_at(), world.time_zone(), server.address());
+    let options = args.http_options.options(None)?;
+    let server = serve_http(args.http, &options, world.board(), Some(&world.queries(args.sql.limits())))?;
+    let (began_at, time_zone) = (world.began_at(), world.time_zone());
+    let scheme = if options.tls.is_some() { "https" } else { "http" };
+    let places = format!("{scheme}://{}, Kafka at {}", server.address(), world.brokers());
     let mut view = View { screen, rates: Rates::new(started), first_action: None, shown_at: None, is_closed: false };
-    view.open(http)?;
+    view.open(&places)?;
     let is_over = || args.exit_after.is_some_and(|time| started.elapsed() >= time);
     while !stop.load(Ordering::Relaxed) && !is_over() && !view.is_closed {
         world.look_on(LOOK_ON).map_err(Failure::Failed)?;
         let (status, tally, elapsed) = (&world.board().snapshot(), world.tally(), started.elapsed());
         view.rates.update(status, Instant::now());
         let rates = &view.rates.clone();
-        view.show(&Figures { status, tally, rates, elapsed, time_zone, http })?;
+        view.show(&Figures { status, tally, rates, elapsed, time_zone, places: &places })?;
     }
     let elapsed = started.elapsed();
     let first_action = view.first_action;
@@ -106,9 +115,9 @@ struct View<'a, W: Write> {
 
 impl<W: Write> View<'_, W> {
     /// Says what follows, where no frame does.
-    fn open(&mut self, http: SocketAddr) -> io::Result<()> {
+    fn open(&mut self, places: &str) -> io::Result<()> {
         if !self.screen.is_terminal() {
-            self.is_closed = end_of_pipe(self.screen.write(&format!("{TITLE}\nhttp://{http}\n\n")))?;
+            self.is_closed = end_of_pipe(self.screen.write(&format!("{TITLE}\n{places}\n\n")))?;
         }
         Ok(())
     }
@@ -140,27 +149,17 @@ impl<W: Write> View<'_, W> {
 /// Serves HTTP where asked; where nothing was asked and the usual port is taken, on a free one.
 fn serve_http(
     asked: Option<SocketAddr>,
+    options: &HttpOptions,
     board: &StatusBoard,
     queries: Option<&Queries>,
 ) -> Result<ServerHandle, Failure> {
-    let at = |address| serve_with(&HttpOptions::at(address), PIPELINE, board.clone(), queries.cloned());
+    let at = |address| {
+        let options = HttpOptions { address: Some(address), ..options.clone() };
+        serve_with(&options, PIPELINE, board.clone(), queries.cloned())
+    };
     let served = match (asked, at(asked.unwrap_or(HTTP_DEFAULT))) {
         (None, Err(ServeError::Bind { .. })) => at(SocketAddr::new(HTTP_DEFAULT.ip(), 0)),
         (_, served) => served,
     };
     served.map_err(|e| Failure::Configuration(e.into()))
-}
-
-/// Reads `10s`, `500ms`, `2m` or `1h`; a bare number is seconds.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit_ms = match text.get(digits.len()..) {
-        Some("ms") => 1,
-        Some("s" | "") => 1_000,
-        Some("m" | "min") => 60_000,
-        Some("h") => 3_600_000,
-        _ => return Err("the unit must be ms, s, m or h".to_owned()),
-    };
-    let n: u64 = digits.parse().map_err(|_| "write a whole number and a unit, as 10s".to_owned())?;
-    n.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(|| "that is too long".to_owned())
 }

@@ -3,15 +3,18 @@
 //! Data goes to stdout, everything else to stderr. The exit code says what kind of failure it was.
 
 mod check;
+mod completion;
 mod config;
 mod demo;
 mod diff;
 mod docs;
 mod doctor;
+mod duration;
 mod explain;
 mod http_args;
 mod load;
 mod log;
+mod man;
 mod pause;
 mod registry_args;
 mod replay;
@@ -21,6 +24,7 @@ mod settings;
 mod shell;
 mod simulate;
 mod sql;
+mod sql_limits;
 mod state;
 mod test;
 mod trace;
@@ -35,9 +39,16 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use self::settings::Refused;
 
+/// What every command ends with; scripts and Kubernetes go by it.
+const EXIT_CODES: &str = "\
+Exit codes: 0 ok, 1 a check or a query failed, 2 usage, 3 configuration, 4 worker or brokers unreachable, 5 fenced by a newer instance,
+6 stopped because going on would break a promise.
+
+`curb demo` shows all of it at work, `curb COMMAND --help` says more of a command.";
+
 /// SQL rules over Kafka topics, exactly once.
 #[derive(Debug, Parser)]
-#[command(name = "curb", version, propagate_version = true)]
+#[command(name = "curb", version, propagate_version = true, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -46,6 +57,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::CheckArgs),
+    Completion(completion::CompletionArgs),
     Config(config::ConfigArgs),
     Demo(demo::DemoArgs),
     Diff(diff::DiffArgs),
@@ -53,6 +65,7 @@ enum Command {
     // Boxed: it has many options.
     Doctor(Box<doctor::DoctorArgs>),
     Explain(explain::ExplainArgs),
+    Man(man::ManArgs),
     Pause(pause::PauseArgs),
     Replay(replay::ReplayArgs),
     /// Let the rows of a paused sink go, also those that its max_rate held back
@@ -158,7 +171,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Doctor(_) => log::to_stderr("off", LogForm::Text),
         // The crashes that a test is put through are no news.
         Command::Test(_) => log::to_stderr("off", LogForm::Text),
-        _ => log::to_stderr("warn", LogForm::Text),
+        // Why a cluster does not answer stands in the error that the command ends with.
+        _ => log::to_stderr("warn,curb::kafka::client=off", LogForm::Text),
     };
     for property in configuration.exposed_secrets() {
         tracing::warn!(
@@ -169,12 +183,14 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let outcome = match &cli.command {
         Command::Check(args) => check::run(args),
+        Command::Completion(args) => completion::run(args),
         Command::Config(args) => config::run(args, &configuration),
         Command::Demo(args) => demo::run(args),
         Command::Diff(args) => diff::run(args),
         Command::Docs(args) => docs::run(args),
         Command::Doctor(args) => doctor::run(args, &configuration),
         Command::Explain(args) => explain::run(args),
+        Command::Man(args) => man::run(args),
         Command::Pause(args) => pause::run(args, pause::Wish::Pause),
         Command::Replay(args) => replay::run(args),
         Command::Resume(args) => pause::run(args, pause::Wish::Resume),

@@ -57,6 +57,7 @@ struct RunSettings {
     audit: Option<AuditOptions>,
     emit_from: EmitFrom,
     registry: Option<Arc<SchemaRegistry>>,
+    sql: QueryLimits,
 }
 
 pub(super) fn run(args: &RunArgs, configuration: &Configuration) -> Result<(), Failure> {
@@ -92,6 +93,7 @@ fn settings(args: &SettingsArgs, configuration: &Configuration, loaded: &Loaded)
         audit,
         emit_from: args.emit_from,
         registry: schema_registry(&args.schema_registry, &loaded.catalog)?,
+        sql: args.sql.limits(),
     })
 }
 
@@ -160,7 +162,7 @@ async fn serve(loaded: Loaded, settings: RunSettings, mut signals: Signals) -> R
     }
     let instance = settings.kafka.instance;
     log::speak_as(pipeline_name, &settings.kafka.worker());
-    let (http, name) = (settings.http.clone(), settings.kafka.pipeline.clone());
+    let (http, name, limits) = (settings.http.clone(), settings.kafka.pipeline.clone(), settings.sql);
     let connecting = on_thread("connect", move || connect(settings))?;
     let connected = tokio::select! {
         connected = connecting => connected.map_err(|_| panicked("connect"))?,
@@ -181,7 +183,7 @@ async fn serve(loaded: Loaded, settings: RunSettings, mut signals: Signals) -> R
     let mut service = Service::start(pipeline, connection, options)?;
     // Kept until the service has ended: a probe must be answered while the last epoch is committed.
     let is_served = http.address.is_some() || http.health.is_some();
-    let queries = Queries::new(loaded.catalog, asked, n_shards.0, service.status_board(), QueryLimits::default());
+    let queries = Queries::new(loaded.catalog, asked, n_shards.0, service.status_board(), limits);
     let _http = is_served.then(|| serve_http(&http, &name, &service, queries)).transpose()?;
     let notes = note_progress(service.status_board());
     let ended = tokio::select! {

@@ -20,6 +20,7 @@ use clap::builder::BoolishValueParser;
 
 use super::http_args::HttpArgs;
 use super::registry_args::RegistryArgs;
+use super::sql_limits::SqlLimitArgs;
 use super::{Failure, LogForm};
 use crate::engine::EmitFrom;
 use crate::kafka::Settings;
@@ -72,6 +73,8 @@ pub(super) struct SettingsArgs {
     pub(super) http: Option<String>,
     #[command(flatten)]
     pub(super) http_options: HttpArgs,
+    #[command(flatten)]
+    pub(super) sql: SqlLimitArgs,
     /// Make topics that are missing
     #[arg(long, env = "CURB_CREATE_TOPICS", value_parser = BoolishValueParser::new())]
     pub(super) create_topics: bool,

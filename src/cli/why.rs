@@ -14,13 +14,14 @@ use chrono_tz::Tz;
 use clap::Args;
 use serde_json::{Value, json};
 
-use self::trail::{Asked, Audited};
+use self::trail::{Asked, Audited, RowName};
 use super::load::{Loaded, load_with_keys, pseudonym_keys};
 use super::settings::{Configuration, PipelineArgs};
 use super::{Failure, OutputForm, print};
 use crate::catalog::SourceDefinition;
 use crate::engine::read_files;
 use crate::format::json::Wire;
+use crate::plan::suggest;
 use crate::stream::Watermark;
 use crate::testing::{Derivation, DerivedRow, History, Inquiry, SourceRecord};
 
@@ -39,6 +40,9 @@ pub(super) struct WhyArgs {
     id: String,
     /// The pack: a folder of .sql files, or one file
     pack: PathBuf,
+    /// Only rows of this sink; without it, of the first sink of the pack that has a row of this name
+    #[arg(long, value_name = "NAME")]
+    sink: Option<String>,
     /// Look into files, as `curb replay` reads them, instead of topics
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
@@ -67,17 +71,25 @@ pub(super) struct WhyArgs {
 pub(super) fn run(args: &WhyArgs, configuration: &Configuration) -> Result<(), Failure> {
     let Loaded { catalog, pipeline, pack_sha256 } =
         load_with_keys(&args.pack, args.time_zone, args.output, pseudonym_keys(args.pseudonym_keys.as_deref())?)?;
+    if let Some(sink) = args.sink.as_deref().filter(|sink| !pipeline.sinks.iter().any(|s| *s.name == **sink)) {
+        let known: Vec<&str> = pipeline.sinks.iter().map(|s| &*s.name).collect();
+        return Err(Failure::Usage(anyhow!(
+            "the pack has no sink `{sink}`. {}",
+            suggest(sink, &known, "Its sinks are")
+        )));
+    }
+    let name = RowName { id: &args.id, sink: args.sink.as_deref() };
     let pipeline = Arc::new(pipeline);
     let (history, audited) = match &args.from {
         Some(dir) => {
             let epochs = read_files(&pipeline, dir, None).map_err(|e| Failure::Configuration(e.into()))?;
             let lines = args.trail.as_deref().map(std::fs::read);
             let lines = lines.transpose().map_err(|e| Failure::Configuration(anyhow!("the audit trail: {e}")))?;
-            let audited = lines.map(|lines| trail::in_file(&pipeline, &lines, &args.id)).transpose()?;
+            let audited = lines.map(|lines| trail::in_file(&pipeline, &lines, name)).transpose()?;
             (History { epochs, wire: Wire::Lines, end_watermark: Watermark::MAX }, audited)
         }
         None => {
-            let asked = Asked { id: &args.id, bytes_max: args.max_mib.saturating_mul(1 << 20) };
+            let asked = Asked { name, bytes_max: args.max_mib.saturating_mul(1 << 20) };
             let settings = args.pipeline.settings(configuration)?;
             let (history, audited) = trail::in_topics(&pipeline, &catalog.sources, &settings, &asked)?;
             (history, Some(audited))
@@ -86,12 +98,14 @@ pub(super) fn run(args: &WhyArgs, configuration: &Configuration) -> Result<(), F
     let mut inquiry = Inquiry::new(pipeline, &history);
     let wanted = match audited.as_ref().and_then(Audited::derived) {
         Some(row) => row,
-        None => inquiry.find(&args.id).map_err(|e| Failure::Failed(e.into()))?.ok_or_else(|| {
-            Failure::Failed(anyhow!(
-                "no row has `{}` as its key or in its first column; look for the id in the sinks' output",
-                args.id
-            ))
-        })?,
+        None => {
+            inquiry.find(&args.id, args.sink.as_deref()).map_err(|e| Failure::Failed(e.into()))?.ok_or_else(|| {
+                Failure::Failed(anyhow!(
+                    "no row has `{}` as its key or in its first column; look for the id in the sinks' output",
+                    args.id
+                ))
+            })?
+        }
     };
     if let Some(audited) = audited.as_ref().filter(|a| a.epoch.pack_sha256 != pack_sha256) {
         let (then, now) = (short(&audited.epoch.pack_sha256), short(&pack_sha256));

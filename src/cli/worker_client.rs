@@ -14,8 +14,13 @@ use ureq::{Agent, Body};
 use super::Failure;
 use crate::server::REQUEST_HEADER;
 
-/// Longer than a query may take.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// Longer than a query may take, and than the server keeps a connection without an answer.
+const PATIENCE: Duration = Duration::from_secs(65);
+/// How often a question is asked again that the worker has no time for at the moment.
+const RETRIES_MAX: u32 = 10;
+/// How long is waited before that: no longer than this, whatever the worker says, and so long where it says nothing.
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
+const RETRY_WAIT: Duration = Duration::from_secs(1);
 /// Bytes of an answer.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
@@ -97,12 +102,20 @@ impl WorkerClient {
         parsed(&answer)
     }
 
-    /// What the worker answers to a text.
+    /// What the worker answers to a text. While it is asked too much it is asked again, so that a script of many queries goes through.
     pub(super) fn post(&self, path: &str, accept: &str, body: &str) -> Result<String, Failure> {
-        let request = self.agent.post(format!("{}{path}", self.base));
-        let request = self.token.iter().fold(request, |r, token| r.header("authorization", format!("Bearer {token}")));
-        let request = request.header(REQUEST_HEADER, "1").header("accept", accept).content_type("text/plain");
-        self.read(request.send(body).map_err(|e| self.unreachable(&e))?)
+        let mut retries = 0..RETRIES_MAX;
+        loop {
+            let request = self.agent.post(format!("{}{path}", self.base));
+            let bearer = self.token.iter().map(|token| format!("Bearer {token}"));
+            let request = bearer.fold(request, |r, token| r.header("authorization", token));
+            let request = request.header(REQUEST_HEADER, "1").header("accept", accept).content_type("text/plain");
+            let answer = request.send(body).map_err(|e| self.unreachable(&e))?;
+            match retry_after(&answer) {
+                Some(wait) if retries.next().is_some() => std::thread::sleep(wait),
+                _ => return self.read(answer),
+            }
+        }
     }
 
     fn read(&self, mut answer: Response<Body>) -> Result<String, Failure> {
@@ -133,6 +146,13 @@ impl WorkerClient {
             "no worker answers at {base}: {error}; say where it serves with --http ADDR or --url URL"
         ))
     }
+}
+
+/// How long to wait before a question is asked again; none if that would not help, or take too long.
+fn retry_after(answer: &Response<Body>) -> Option<Duration> {
+    let said = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+    let wait = said.map_or(RETRY_WAIT, Duration::from_secs);
+    (answer.status().as_u16() == 429 && wait <= RETRY_WAIT_MAX).then_some(wait)
 }
 
 /// What should be JSON.

@@ -71,6 +71,11 @@ pub fn parse_query(text: &str) -> Result<ast::Query, Box<Diagnostic>> {
     }
     let mut grammar = Grammar::new(0, &words)?;
     let query = grammar.query()?;
+    let next = grammar.peek();
+    if next.token == Token::SemiColon {
+        let finding = Diagnostic::new(codes::SYNTAX, grammar.span_of(&next), "a second statement begins behind `;`");
+        return Err(Box::new(finding.hint("Ask one query at a time.")));
+    }
     grammar.end_of_statement()?;
     Ok(query)
 }

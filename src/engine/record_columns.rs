@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, FieldRef};
 
 use super::shared_topics::sharing;
 use crate::catalog::SourceDefinition;
-use crate::plan::{OperatorPlan, Pipeline, Relation};
+use crate::plan::Pipeline;
 use crate::stream::RecordBatchBytes;
 
 /// Makes the pseudo-column `field` of the records at the indices `of`.
@@ -62,9 +62,7 @@ fn headers(field: &FieldRef, raw: &RecordBatchBytes, of: &[u32]) -> Result<Array
 
 /// The sources of which some query reads the headers, and those that read a topic for them.
 pub fn header_readers(pipeline: &Pipeline) -> Vec<Arc<str>> {
-    let is_source =
-        |r: &&Relation| matches!(r.operator, OperatorPlan::SourceTable(..) | OperatorPlan::SourceStream(..));
-    let sources = pipeline.relations.iter().filter(is_source);
+    let sources = pipeline.relations.iter().filter(|r| r.operator.is_source());
     let readers = sources.filter(|r| r.schema.fields().iter().any(|f| f.name() == "_headers"));
     let mut readers: Vec<Arc<str>> = readers.map(|r| r.name.clone()).collect();
     for (first, others) in sharing(pipeline) {

@@ -31,7 +31,7 @@ use super::worker::{Command, LoggedControl};
 use crate::catalog::RelationKind;
 use crate::metrics;
 use crate::operators::StateSize;
-use crate::plan::{OperatorPlan, Pipeline, SinkPlan};
+use crate::plan::{Pipeline, SinkPlan};
 use crate::stream::{Contact, PartitionStatus, RecordBatchBytes, SourcePartition, Watermark};
 
 /// Rates are taken over at least this time.
@@ -273,7 +273,7 @@ impl StatusKeeper {
         let mut status = Status::default();
         let mut source_of_relation = Vec::new();
         for relation in &pipeline.relations {
-            let is_source = matches!(relation.operator, OperatorPlan::SourceTable(..) | OperatorPlan::SourceStream(..));
+            let is_source = relation.operator.is_source();
             source_of_relation.push(is_source.then_some(status.sources.len()));
             if is_source {
                 let source = SourceStatus { name: relation.name.clone(), counts: SourceCounts::default(), lag: None };

@@ -102,6 +102,8 @@ pub struct Worker {
     upkeep: Upkeep,
     /// When the last commit began: how often epochs are committed is bounded, how long a commit takes is not added.
     last_commit: Option<Instant>,
+    /// The names of the relations that take records in.
+    sources: Vec<Arc<str>>,
     /// Records whose schemas are not there yet.
     waiting: Option<Polled>,
     /// The epoch that is computed but not known to be committed.
@@ -149,6 +151,7 @@ impl Worker {
             pipeline_is_logged: false,
             upkeep: Upkeep::new(pipeline.clone(), options.n_shards, options.upkeep.clone()),
             last_commit: None,
+            sources: pipeline.relations.iter().filter(|r| r.operator.is_source()).map(|r| r.name.clone()).collect(),
             waiting: None,
             pending: None,
             limit_divisor: 1,
@@ -473,10 +476,7 @@ impl Worker {
         if self.waiting.is_some() || self.dataflow.next_hand_over(self.control.held_back()).is_some() {
             return false;
         }
-        let is_source = |r: &&crate::plan::Relation| {
-            matches!(r.operator, OperatorPlan::SourceTable(..) | OperatorPlan::SourceStream(..))
-        };
-        self.pipeline.relations.iter().filter(is_source).all(|r| is_read_to_noted_end(&self.partitions, &r.name))
+        self.sources.iter().all(|source| is_read_to_noted_end(&self.partitions, source))
     }
 
     /// Sleeps, but not beyond a stop.

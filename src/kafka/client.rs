@@ -79,7 +79,11 @@ impl ConnectionLog {
             Some((code, reason)) if refused.contains(&code) => {
                 SourceError::Configuration(format!("the brokers at {brokers} refused the connection: {reason}"))
             }
-            Some((_, reason)) => SourceError::Unreachable(format!("{brokers}: could not {question}: {reason}")),
+            Some((_, reason)) => {
+                // Behind it stands how often and in which of its states the client has met with it.
+                let reason = reason.split(" (after ").next().unwrap_or(&reason);
+                SourceError::Unreachable(format!("{brokers}: could not {question}: {reason}"))
+            }
             None => SourceError::Unreachable(format!("{brokers}: could not {question}: {error}")),
         }
     }

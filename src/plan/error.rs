@@ -157,6 +157,12 @@ fn in_sql(message: &str) -> String {
     TYPES.iter().fold(message.to_owned(), |message, (arrow, sql)| message.replace(arrow, sql))
 }
 
+/// The same where kinds of types are named too.
+fn kinds_in_sql(types: &str) -> String {
+    let kinds = [("String", "VARCHAR"), ("Decimal", "DECIMAL"), ("Duration, Interval", "INTERVAL")];
+    kinds.iter().fold(in_sql(types), |types, (kind, sql)| types.replace(kind, sql))
+}
+
 /// A width or time of a bucket that its function refuses.
 fn wrong_bucket(text: &str, definition: &QueryDefinition) -> Option<Diagnostic> {
     let message = plain(text);
@@ -243,13 +249,22 @@ fn names_alias(error: &SchemaError, definition: &QueryDefinition) -> bool {
     matches!(error, SchemaError::FieldNotFound { field, .. } if field.relation.is_none() && aliases.0.contains(&field.name))
 }
 
-/// The name that is most like a word, else all of them.
-fn suggest(word: &str, known: &[&str], all: &str) -> String {
-    let near = known.iter().map(|k| (strsim::damerau_levenshtein(word, k), k)).min();
-    match near {
-        Some((distance, name)) if distance <= 1 + word.len() / 4 => format!("Did you mean `{name}`?"),
-        _ => format!("{all} {}.", known.join(", ")),
+/// So many names are listed as they are; of more, so many that are most like the word.
+const NAMES_MAX: usize = 12;
+
+/// The name that a word most likely means, else those that there are.
+pub fn suggest(word: &str, known: &[&str], all: &str) -> String {
+    let distance = |name: &str| strsim::damerau_levenshtein(word, name);
+    match known.iter().map(|name| (distance(name), name)).min() {
+        Some((distance, name)) if distance <= 1 + word.len() / 4 => return format!("Did you mean `{name}`?"),
+        _ if known.len() <= NAMES_MAX => return format!("{all} {}.", known.join(", ")),
+        _ => {}
     }
+    let mut near = known.to_vec();
+    let contains = |name: &str| name.contains(word) || word.contains(name);
+    near.sort_by_key(|name| (!contains(name), distance(name)));
+    near.truncate(NAMES_MAX);
+    format!("{all} {} and {} more.", near.join(", "), known.len() - near.len())
 }
 
 /// A function that does not exist, or that does not take what it was given; the place is that of the call.
@@ -272,7 +287,8 @@ fn wrong_function(text: &str, span: Option<Span>, definition: &QueryDefinition) 
     let takes: Vec<&str> = text.split(" requires ").skip(1).filter_map(|part| part.split([',', '.']).next()).collect();
     let hint = match (given, takes.is_empty()) {
         (Some(given), false) => {
-            format!("It was given {}; it takes {}: cast the argument.", in_sql(given), in_sql(&takes.join(", ")))
+            let takes = kinds_in_sql(&takes.join(", "));
+            format!("It was given {}; it takes {takes}: cast the argument.", kinds_in_sql(given))
         }
         _ => of_signature(text, &name),
     };

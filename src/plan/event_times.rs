@@ -7,6 +7,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::RelationId;
 use super::builder::Builder;
+use super::column_facts::Rules;
 use super::pipeline::OperatorPlan;
 use crate::functions::Width;
 
@@ -23,43 +24,11 @@ pub(super) struct TimeOf {
 
 /// What each output column of a stateless plan says.
 pub(super) fn of_plan(builder: &Builder<'_>, plan: &LogicalPlan) -> Vec<Option<TimeOf>> {
-    let n_columns = plan.schema().fields().len();
-    let mut times = match plan {
-        LogicalPlan::TableScan(scan) => {
-            let id = builder.scans.get(scan.table_name.table());
-            let all = id.map(|id| builder.facts[*id].times.as_slice()).unwrap_or_default();
-            match &scan.projection {
-                Some(columns) => columns.iter().map(|c| all.get(*c).copied().flatten()).collect(),
-                None => all.to_vec(),
-            }
-        }
-        LogicalPlan::Projection(p) => {
-            let below = of_plan(builder, &p.input);
-            p.expr.iter().map(|e| of_expr(e, p.input.schema(), &below)).collect()
-        }
-        LogicalPlan::Filter(f) => of_plan(builder, &f.input),
-        LogicalPlan::SubqueryAlias(a) => of_plan(builder, &a.input),
-        LogicalPlan::Unnest(unnest) => {
-            let (below, columns) = (of_plan(builder, &unnest.input), unnest.input.schema().columns());
-            let of_column = |idx: &usize| match columns.get(*idx) {
-                Some(column) if !unnest.exec_columns.contains(column) => below.get(*idx).copied().flatten(),
-                _ => None,
-            };
-            unnest.dependency_indices.iter().map(of_column).collect()
-        }
-        LogicalPlan::Union(union) => {
-            let inputs: Vec<_> = union.inputs.iter().map(|input| of_plan(builder, input)).collect();
-            let agreed = |idx: usize| {
-                let mut all = inputs.iter().map(|input| input.get(idx).copied().flatten());
-                let first = all.next().flatten();
-                first.filter(|first| all.all(|other| other == Some(*first)))
-            };
-            (0..n_columns).map(agreed).collect()
-        }
-        _ => Vec::new(),
+    let of_column = |relation: &str, column: usize| {
+        let id = builder.scans.get(relation)?;
+        builder.facts.get(*id)?.times.get(column).copied().flatten()
     };
-    times.resize(n_columns, None);
-    times
+    Rules { of_column: &of_column, of_expr: &of_expr }.of_plan(plan)
 }
 
 /// What an expression over columns says of which `below` tells.

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::pipeline::{Distribution, OperatorPlan, Pipeline, Relation, RelationId};
 use crate::catalog::RelationKind;
+use crate::format::json::sql_type;
 use crate::operators::{
     Deadline, FirstBy, FirstRowSpec, FrameBound, LookupJoinSpec, RunningOrder, RunningWindowSpec, TopRowsSpec, Window,
 };
@@ -32,7 +33,7 @@ fn describe(pipeline: &Pipeline, id: RelationId, relation: &Relation, out: &mut 
         let _ = writeln!(out, "  key: {}", names(relation, key));
     }
     let columns: Vec<String> =
-        relation.schema.fields().iter().map(|f| format!("{} {}", f.name(), f.data_type())).collect();
+        relation.schema.fields().iter().map(|f| format!("{} {}", f.name(), sql_type(f.data_type()))).collect();
     let _ = writeln!(out, "  columns: {}", columns.join(", "));
     let _ = writeln!(out, "  state: {}", state(relation));
     for line in retention(pipeline, id) {
@@ -147,7 +148,8 @@ fn retention(pipeline: &Pipeline, id: RelationId) -> Vec<String> {
     let (relation, retention) = (&pipeline.relations[id], &pipeline.retention);
     let name = |id: RelationId| pipeline.relations[id].name.as_ref();
     if let Some(expiry) = retention.expiries.get(&id) {
-        let (days, bucket) = (days(expiry.retention_ms), expiry.bucket);
+        let (days, bucket) = (days(expiry.retention_ms), expiry.bucket.to_string());
+        let bucket = if bucket.starts_with("1 ") { bucket.trim_end_matches('s') } else { &bucket };
         let known = match relation.operator {
             OperatorPlan::SourceTable(..) => "; their keys are known until twice the retention",
             _ => "",

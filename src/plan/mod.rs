@@ -12,6 +12,7 @@ mod bucket_names;
 mod builder;
 mod canonical;
 mod checks;
+mod column_facts;
 mod cut;
 mod definitions;
 mod distinct_on;
@@ -48,7 +49,7 @@ mod working_days;
 
 pub use batch::{BatchQuery, TOO_MUCH, batch_finding, batch_session, batch_session_in, read_batch_query};
 pub use definitions::{definition_schemas, plan};
-pub use error::{UNKNOWN_COLUMN, UNKNOWN_RELATION};
+pub use error::{UNKNOWN_COLUMN, UNKNOWN_RELATION, suggest};
 pub use explain::{explain, mermaid, unbounded};
 pub use interval_product::IntervalProducts;
 pub use look::{Look, LookError, Wanted, plan_look, reduced};

@@ -125,6 +125,11 @@ pub enum OperatorPlan {
 }
 
 impl OperatorPlan {
+    /// Whether it takes records in.
+    pub fn is_source(&self) -> bool {
+        matches!(self, Self::SourceTable(..) | Self::SourceStream(..))
+    }
+
     /// Makes one shard of the operator; none where the relation keeps no state.
     pub fn build(&self) -> Result<Option<Box<dyn Operator>>, OperatorError> {
         use crate::operators as op;

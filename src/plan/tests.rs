@@ -142,7 +142,7 @@ fn captures_of_the_safe_riding_pack_leave_and_scores_keep_what_they_had() {
         text[..text.find("\n\n").unwrap_or(text.len())].to_string()
     };
     assert!(
-        of("captures").contains("rows leave memory 1000 days of event time after the end of their bucket of 1 months"),
+        of("captures").contains("rows leave memory 1000 days of event time after the end of their bucket of 1 month"),
         "{explained}"
     );
     assert!(of("voids").contains("unbounded: rows stay in memory"), "{explained}");

@@ -7,6 +7,7 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use super::builder::Builder;
+use super::column_facts::Rules;
 
 /// What a column that holds an event time holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,43 +38,11 @@ impl TimeColumn {
 
 /// What each output column of a stateless plan holds.
 pub(super) fn of_plan(builder: &Builder<'_>, plan: &LogicalPlan) -> Vec<Option<TimeColumn>> {
-    let n_columns = plan.schema().fields().len();
-    let mut times = match plan {
-        LogicalPlan::TableScan(scan) => {
-            let facts = builder.scans.get(scan.table_name.table()).map(|id| &builder.facts[*id]);
-            let of_column = |column: usize| facts.and_then(|facts| facts.time_column(column));
-            match &scan.projection {
-                Some(columns) => columns.iter().map(|column| of_column(*column)).collect(),
-                None => (0..n_columns).map(of_column).collect(),
-            }
-        }
-        LogicalPlan::Projection(p) => {
-            let below = of_plan(builder, &p.input);
-            p.expr.iter().map(|e| of_expr(e, p.input.schema(), &below)).collect()
-        }
-        LogicalPlan::Filter(f) => of_plan(builder, &f.input),
-        LogicalPlan::SubqueryAlias(a) => of_plan(builder, &a.input),
-        LogicalPlan::Unnest(unnest) => {
-            let (below, columns) = (of_plan(builder, &unnest.input), unnest.input.schema().columns());
-            let of_column = |idx: &usize| match columns.get(*idx) {
-                Some(column) if !unnest.exec_columns.contains(column) => below.get(*idx).copied().flatten(),
-                _ => None,
-            };
-            unnest.dependency_indices.iter().map(of_column).collect()
-        }
-        LogicalPlan::Union(union) => {
-            let inputs: Vec<_> = union.inputs.iter().map(|input| of_plan(builder, input)).collect();
-            let agreed = |idx: usize| {
-                let mut all = inputs.iter().map(|input| input.get(idx).copied().flatten());
-                let first = all.next().flatten();
-                first.filter(|first| all.all(|other| other == Some(*first)))
-            };
-            (0..n_columns).map(agreed).collect()
-        }
-        _ => Vec::new(),
+    let of_column = |relation: &str, column: usize| {
+        let id = builder.scans.get(relation)?;
+        builder.facts.get(*id)?.time_column(column)
     };
-    times.resize(n_columns, None);
-    times
+    Rules { of_column: &of_column, of_expr: &of_expr }.of_plan(plan)
 }
 
 /// What an expression holds over columns of which `below` tells.

@@ -99,10 +99,11 @@ impl<'a> Inquiry<'a> {
         Self { pipeline, history, places: places.collect(), n_runs: 0 }
     }
 
-    /// The last row with an id: whose key, or whose first column, is `id`. All records are used.
-    pub fn find(&mut self, id: &str) -> Result<Option<DerivedRow>, WorkerError> {
+    /// The last row with an id: whose key, or whose first column, is `id`; of `sink`, or of the first sink of the pack that has one.
+    /// All records are used.
+    pub fn find(&mut self, id: &str, sink: Option<&str>) -> Result<Option<DerivedRow>, WorkerError> {
         let all: Vec<usize> = (0..self.places.len()).collect();
-        self.run(&all, id)
+        self.run(&all, id, sink)
     }
 
     /// From which records the row with an id follows; none if the rules do not derive it. The search ends after `patience`.
@@ -115,8 +116,8 @@ impl<'a> Inquiry<'a> {
         let deadline = Instant::now() + patience;
         let wanted_row = without_revision(&wanted.row);
         let mut derives = |inquiry: &mut Self, kept: &[usize]| -> Result<bool, WorkerError> {
-            let found = inquiry.run(kept, id)?;
-            Ok(found.is_some_and(|found| found.sink == wanted.sink && without_revision(&found.row) == wanted_row))
+            let found = inquiry.run(kept, id, Some(&wanted.sink))?;
+            Ok(found.is_some_and(|found| without_revision(&found.row) == wanted_row))
         };
         let mut kept = self.candidates(&wanted.row, &mut derives)?;
         if kept.is_none() {
@@ -225,12 +226,12 @@ impl<'a> Inquiry<'a> {
     }
 
     /// Runs the rules over some of the records, and gives the last row with the id.
-    fn run(&mut self, kept: &[usize], id: &str) -> Result<Option<DerivedRow>, WorkerError> {
+    fn run(&mut self, kept: &[usize], id: &str, sink: Option<&str>) -> Result<Option<DerivedRow>, WorkerError> {
         self.n_runs += 1;
-        let sink = MemorySink::new(MemoryStateLog::default(), TombstoneForm::Line);
-        let collected = sink.clone();
+        let written = MemorySink::new(MemoryStateLog::default(), TombstoneForm::Line);
+        let collected = written.clone();
         let source = Box::new(KeptRecords { epochs: self.kept(kept), next: 0 });
-        let ends = Ends { source, sink: Box::new(sink), log: None, clock: Box::new(|| 0) };
+        let ends = Ends { source, sink: Box::new(written), log: None, clock: Box::new(|| 0) };
         let options = WorkerOptions {
             wire: self.history.wire,
             end_watermark: self.history.end_watermark,
@@ -238,11 +239,16 @@ impl<'a> Inquiry<'a> {
             ..WorkerOptions::replay(ShardCount(1))
         };
         Worker::new(self.pipeline.clone(), ends, options, Arc::default())?.run()?;
-        Ok(self.last_row(&collected.collected(), id))
+        Ok(self.last_row(&collected.collected(), id, sink))
     }
 
-    fn last_row(&self, collected: &BTreeMap<OutputTopic, Vec<Collected>>, id: &str) -> Option<DerivedRow> {
-        for plan in &self.pipeline.sinks {
+    fn last_row(
+        &self,
+        collected: &BTreeMap<OutputTopic, Vec<Collected>>,
+        id: &str,
+        sink: Option<&str>,
+    ) -> Option<DerivedRow> {
+        for plan in self.pipeline.sinks.iter().filter(|plan| sink.is_none_or(|sink| *sink == *plan.name)) {
             let rows = collected.get(&OutputTopic::Sink(plan.name.clone())).into_iter().flatten().rev();
             for Collected { key, value, .. } in rows {
                 let Some(row) = value.as_deref().and_then(|v| std::str::from_utf8(v).ok()) else { continue };

@@ -1,11 +1,14 @@
 """What is rendered, as the program sees it in its pod: rules in a folder of symbolic links, the configuration file."""
+import json
 import os
+import re
 import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
-from chart import CI, ROOT, containers, one, pods, rendered
+import yaml
+from chart import CHART, CI, ROOT, containers, one, pods, rendered, schema
 
 CURB = os.environ.get("CURB_BINARY")
 
@@ -72,6 +75,18 @@ class Program(unittest.TestCase):
                 self.assertEqual(done.returncode, 0, done.stderr)
                 self.assertIn(str(file), done.stdout, "the origin of each setting is shown")
                 self.assertNotIn("planted-secret", done.stdout + done.stderr)
+
+    def test_the_chart_takes_the_limits_of_sql_that_the_program_takes(self):
+        done = self.curb("config", "schema")
+        of_program = json.loads(done.stdout)["properties"]["sql"]["properties"]
+        of_chart = schema()["properties"]["console"]["properties"]["sql"]["properties"]
+        words = {name: re.sub("[A-Z]", lambda c: "_" + c[0].lower(), name) for name in of_chart}
+        self.assertEqual(sorted(words.values()), sorted(of_program))
+        defaults = yaml.safe_load((CHART / "values.yaml").read_text())["console"]["sql"]
+        self.assertEqual({name: of_program[word]["default"] for name, word in words.items()}, defaults)
+        bounds = ("type", "minimum", "maximum")
+        for name, member in of_chart.items():
+            self.assertEqual([member.get(b) for b in bounds], [of_program[words[name]].get(b) for b in bounds], name)
 
     def test_the_arguments_of_the_pods_are_those_of_the_program(self):
         """`--help` behind the arguments: refused where a command or a flag does not exist."""

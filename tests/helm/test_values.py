@@ -107,7 +107,8 @@ class Refusals(unittest.TestCase):
     def test_values_of_the_wrong_kind_are_refused(self):
         cases = ["replicaCount=two", "image.pullPolicy=Sometimes", "health.port=70000", "persistence.size=lots", "image.digest=sha256:1",
                  "persistence.accessModes={ReadWriteMany}", "kafka.sasl.mechanism=GSSAPI", "logging.format=xml", "terminationGracePeriodSeconds=5",
-                 "resources.limits=null", "rules.inline.notes\\.txt=x", "metrics.prometheusRule.thresholds.abortRatio=5"]
+                 "resources.limits=null", "rules.inline.notes\\.txt=x", "metrics.prometheusRule.thresholds.abortRatio=5",
+                 "console.sql.maxRows=0", "console.sql.maxTime=5 minutes"]
         for case in cases:
             with self.subTest(case), tempfile.TemporaryDirectory() as tmp:
                 done = template(inline(tmp), "--set", case)

@@ -19,7 +19,7 @@ import tempfile
 import threading
 import unittest
 
-from rig import HERE, Place, Rig
+from rig import HERE, Rig, run_suite
 
 PLACE = None
 
@@ -305,19 +305,5 @@ class DoctorOnASecuredKafka(DoctorOnKafka):
         self.found(findings, "problem", "transactions", "sooner than the 30000 ms", "transaction.max.timeout.ms")
 
 
-def main(arguments):
-    """The command line."""
-    global PLACE
-    brokers, curb, client, *names = arguments
-    PLACE = Place(brokers, curb, client)
-    suite = unittest.TestSuite()
-    for case in (DoctorOnKafka, DoctorOnASecuredKafka):
-        own = [name for name in vars(case) if name.startswith("test_")]
-        suite.addTests(case(name) for name in own if not names or name in names)
-    sys.exit(not unittest.TextTestRunner(verbosity=2).run(suite).wasSuccessful())
-
-
 if __name__ == "__main__":
-    if len(sys.argv) < 4:
-        sys.exit(__doc__)
-    main(sys.argv[1:])
+    run_suite(sys.modules[__name__], DoctorOnKafka, DoctorOnASecuredKafka)

@@ -34,7 +34,7 @@ if __name__ == "__main__":
 import confluent_kafka  # noqa: E402
 from records import (Committed, avro, framed, message_class, read_avro, record, text_field, timestamp, unframed,  # noqa: E402
                      varint)
-from rig import Place, Rig  # noqa: E402
+from rig import Rig, run_suite  # noqa: E402
 from schema_registry import Front, SchemaRegistry  # noqa: E402
 
 PACK = """
@@ -313,15 +313,8 @@ class FormatsOnKafka(unittest.TestCase):
             return listener.getsockname()[1]
 
 
-def main(arguments):
-    """The command line."""
-    global PLACE, REGISTRY
-    brokers, curb, client, *names = arguments
-    if names[:1] == ["--registry"]:
-        _, REGISTRY, *names = names
-    PLACE = Place(brokers, curb, client)
-    unittest.main(argv=[sys.argv[0], *(f"FormatsOnKafka.{name}" for name in names)], verbosity=2)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    if sys.argv[4:5] == ["--registry"]:
+        REGISTRY = sys.argv[5]
+        del sys.argv[4:6]
+    run_suite(sys.modules[__name__], FormatsOnKafka)

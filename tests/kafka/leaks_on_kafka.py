@@ -22,7 +22,7 @@ import unittest
 import urllib.error
 import urllib.request
 
-from rig import Place, Rig
+from rig import Rig, run_suite
 
 PLACE = None
 
@@ -303,15 +303,5 @@ class LeaksOnKafka(unittest.TestCase):
         self.clean("a command without a broker", broken.stdout + broken.stderr)
 
 
-def main(arguments):
-    """The command line."""
-    global PLACE
-    brokers, curb, client, *names = arguments
-    PLACE = Place(brokers, curb, client)
-    unittest.main(argv=[sys.argv[0], *(f"LeaksOnKafka.{name}" for name in names)], verbosity=2)
-
-
 if __name__ == "__main__":
-    if len(sys.argv) < 4:
-        sys.exit(__doc__)
-    main(sys.argv[1:])
+    run_suite(sys.modules[__name__], LeaksOnKafka)

@@ -19,7 +19,7 @@ import threading
 import time
 import unittest
 
-from rig import HERE, Place, Rig, SafeRiding, safe_riding
+from rig import HERE, Place, Rig, SafeRiding, run_suite, safe_riding
 
 CAPTURES = int(os.environ.get("CURB_TEST_CAPTURES", "1500"))
 KILLS = int(os.environ.get("CURB_TEST_KILLS", "6"))
@@ -288,15 +288,5 @@ class PackOnKafka(unittest.TestCase):
         self.assertEqual(successor.wait(30), 0, rig.log())
 
 
-def main(arguments):
-    """The command line."""
-    global PLACE
-    brokers, curb, client, *names = arguments
-    PLACE = Place(brokers, curb, client)
-    unittest.main(argv=[sys.argv[0], *(f"PackOnKafka.{name}" for name in names)], verbosity=2)
-
-
 if __name__ == "__main__":
-    if len(sys.argv) < 4:
-        sys.exit(__doc__)
-    main(sys.argv[1:])
+    run_suite(sys.modules[__name__], PackOnKafka)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unittest
 from dataclasses import dataclass
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -41,6 +42,21 @@ class Place:
     curb: str
     client: str
     root: str = None
+
+
+def run_suite(module, *cases):
+    """The command line of a suite: BROKERS CURB KAFKA_CLIENT [TEST ..]. Its tests find their place in `PLACE` of the module."""
+    if len(sys.argv) < 4:
+        sys.exit(module.__doc__)
+    brokers, curb, client, *names = sys.argv[1:]
+    module.PLACE = Place(brokers, curb, client)
+    suite = unittest.TestSuite()
+    for case in cases:
+        own = unittest.defaultTestLoader.getTestCaseNames(case)
+        suite.addTests(case(name) for name in own if not names or name in names)
+    if not suite.countTestCases():
+        sys.exit(f"no test is named {' or '.join(names)}")
+    sys.exit(not unittest.TextTestRunner(verbosity=2).run(suite).wasSuccessful())
 
 
 def hyphens(name):

@@ -18,7 +18,7 @@ import sys
 import time
 import unittest
 
-from rig import Place, Rig
+from rig import Rig, run_suite
 
 PLACE = None
 
@@ -311,15 +311,5 @@ class SourcesOnKafka(unittest.TestCase):
         self.assertEqual(sorted(r["value"]["ride_id"] for r in rig.read("seen")), ["r1", "r2", "r3", "r4"], "each once")
 
 
-def main(arguments):
-    """The command line."""
-    global PLACE
-    brokers, curb, client, *names = arguments
-    PLACE = Place(brokers, curb, client)
-    unittest.main(argv=[sys.argv[0], *(f"SourcesOnKafka.{name}" for name in names)], verbosity=2)
-
-
 if __name__ == "__main__":
-    if len(sys.argv) < 4:
-        sys.exit(__doc__)
-    main(sys.argv[1:])
+    run_suite(sys.modules[__name__], SourcesOnKafka)

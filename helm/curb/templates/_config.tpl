@@ -44,6 +44,19 @@ ca_file = "/etc/curb/secrets/schema-registry-ca/ca.crt"
 {{- end }}
 {{- end }}
 
+[sql]
+{{- with $v.console.sql }}
+max_running = {{ int64 .maxRunning }}
+max_time = {{ .maxTime | quote }}
+max_length = {{ int64 .maxLength }}
+max_rows = {{ int64 .maxRows }}
+max_answer_mib = {{ int64 .maxAnswerMib }}
+max_memory_mib = {{ int64 .maxMemoryMib }}
+max_rows_read = {{ int64 .maxRowsRead }}
+max_read_mib = {{ int64 .maxReadMib }}
+max_pause = {{ .maxPause | quote }}
+{{- end }}
+
 [kafka.properties]
 "security.protocol" = {{ include "curb.securityProtocol" . | quote }}
 {{- with $v.kafka.sasl.mechanism }}

@@ -1,7 +1,6 @@
 //! The live figures of a demo as text: a frame for a terminal, a line for a file, and the summary at the end.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -25,7 +24,7 @@ pub(super) struct Figures<'a> {
     /// Since the start of the program's demo.
     pub(super) elapsed: Duration,
     pub(super) time_zone: Tz,
-    pub(super) http: SocketAddr,
+    pub(super) places: &'a str,
 }
 
 /// What a demo came to.
@@ -81,7 +80,7 @@ fn n_read(status: &Status, source: &str) -> u64 {
 impl Figures<'_> {
     /// What fits a terminal of 24 lines, to be drawn again in place.
     pub(super) fn frame(&self) -> String {
-        let mut text = format!("{TITLE}\nhttp://{}, Ctrl-C ends\n\n", self.http);
+        let mut text = format!("{TITLE}\n{}, Ctrl-C ends\n\n", self.places);
         let [captures, passages] = FLOWING.map(|name| grouped(n_read(self.status, name)));
         let [captures_rate, passages_rate] = self.rates.shown();
         let latency = &self.status.latency;
@@ -241,7 +240,7 @@ mod tests {
                 rates: &rates,
                 elapsed: Duration::from_secs(3),
                 time_zone: chrono_tz::Asia::Shanghai,
-                http: ([127, 0, 0, 1], 8642).into(),
+                places: "http://127.0.0.1:8642, Kafka at 127.0.0.1:9092",
             }
             .frame()
         };

@@ -4,20 +4,23 @@ use std::net::TcpListener;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use clap::Parser;
+
 use super::figures::Outcome;
 use super::screen::Screen;
-use super::{DemoArgs, HTTP_DEFAULT, parse_duration, serve_http, show};
+use super::{DemoArgs, HTTP_DEFAULT, serve_http, show};
 use crate::cli::Failure;
 use crate::engine::{Phase, StatusBoard};
+use crate::server::HttpOptions;
 
 /// A demo of three seconds, with what it printed.
 fn demo() -> (Outcome, String) {
-    let args = DemoArgs {
-        exit_after: Some(Duration::from_secs(3)),
-        rate: 500,
-        seed: 7,
-        http: Some(([127, 0, 0, 1], 0).into()),
-    };
+    #[derive(Parser)]
+    struct Given {
+        #[command(flatten)]
+        demo: DemoArgs,
+    }
+    let Given { demo: args } = Given::parse_from(["demo", "--exit-after=3s", "--seed=7", "--http=127.0.0.1:0"]);
     let mut out = Vec::new();
     let outcome = show(&args, &AtomicBool::new(false), &mut Screen::new(&mut out, false));
     let outcome = outcome.unwrap_or_else(|failure| panic!("{failure:?}"));
@@ -56,17 +59,11 @@ fn a_usual_port_that_is_taken_is_replaced_but_one_that_was_asked_for_is_an_error
     // It may be taken by another program already, which serves as well.
     let _taken = TcpListener::bind(HTTP_DEFAULT);
     let board = StatusBoard::default();
-    let server = serve_http(None, &board, None).unwrap_or_else(|failure| panic!("{failure:?}"));
+    let server =
+        serve_http(None, &HttpOptions::default(), &board, None).unwrap_or_else(|failure| panic!("{failure:?}"));
     assert_ne!(server.address().port(), HTTP_DEFAULT.port());
-    assert!(matches!(serve_http(Some(server.address()), &board, None), Err(Failure::Configuration(_))));
-}
-
-#[test]
-fn durations_are_whole_numbers_with_a_unit() {
-    for (text, ms) in [("10s", 10_000), ("500ms", 500), ("2m", 120_000), ("1h", 3_600_000), ("7", 7_000)] {
-        assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
-    }
-    for text in ["", "s", "10 s", "1.5s", "3d", "99999999999999999999s", "18446744073709551615h"] {
-        assert!(parse_duration(text).is_err(), "{text}");
-    }
+    assert!(matches!(
+        serve_http(Some(server.address()), &HttpOptions::default(), &board, None),
+        Err(Failure::Configuration(_))
+    ));
 }

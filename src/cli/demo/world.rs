@@ -53,6 +53,7 @@ pub(super) struct World {
     pipeline: Arc<Pipeline>,
     catalog: Catalog,
     board: StatusBoard,
+    brokers: String,
     reader: DemoReader,
     tally: Tally,
     began_at: DateTime<Utc>,
@@ -103,11 +104,13 @@ impl World {
         let action_topics: Vec<_> = action_topics.map(|topic| (topic.as_str(), N_PARTITIONS)).collect();
         let reader = DemoReader::connect(&kafka.brokers, &action_topics)?;
         let stop_worker = Arc::new(AtomicBool::new(false));
+        let brokers = kafka.brokers.clone();
         let (worker, board) = start_worker(pipeline.clone(), kafka, stop_worker.clone())?;
         let mut world = Self {
             pipeline,
             catalog,
             board,
+            brokers,
             reader,
             tally: Tally::new(),
             began_at,
@@ -126,10 +129,15 @@ impl World {
         &self.board
     }
 
+    /// Where its broker is, for whoever wants to look at its topics.
+    pub(super) fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
     /// Who answers SQL about the worker.
-    pub(super) fn queries(&self) -> Queries {
+    pub(super) fn queries(&self, limits: QueryLimits) -> Queries {
         let (catalog, pipeline) = (self.catalog.clone(), self.pipeline.clone());
-        Queries::new(catalog, pipeline, N_SHARDS, self.board.clone(), QueryLimits::default())
+        Queries::new(catalog, pipeline, N_SHARDS, self.board.clone(), limits)
     }
 
     pub(super) fn tally(&self) -> &Tally {

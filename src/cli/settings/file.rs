@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use crate::kafka::{property_fault, property_names};
 
 /// Tables of the file; the settings in them have the table's name as their prefix.
-pub(super) const SECTIONS: [&str; 1] = ["schema_registry"];
+pub(super) const SECTIONS: [&str; 2] = ["schema_registry", "sql"];
 /// The table of the Kafka client.
 pub(super) const KAFKA: &str = "kafka";
 /// Its properties by name.

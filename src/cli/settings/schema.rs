@@ -49,11 +49,7 @@ fn object(members: Map<String, Value>) -> Value {
 fn of_setting(run: &Command, setting: &Setting) -> Value {
     let mut schema = match setting.kind() {
         Kind::Switch => json!({"type": "boolean"}),
-        // What the flag takes is known by asking it.
-        Kind::Integer => match setting.fault(run, "0") {
-            Some(_) => json!({"type": "integer", "minimum": 1}),
-            None => json!({"type": "integer", "minimum": 0}),
-        },
+        Kind::Integer => integer(run, setting),
         Kind::Text => json!({"type": "string"}),
         Kind::Choice(choices) => json!({"enum": choices}),
         Kind::List => json!({"type": "array", "items": {"type": "string"}}),
@@ -69,6 +65,24 @@ fn of_setting(run: &Command, setting: &Setting) -> Value {
         let number = text.parse::<i64>().ok().filter(|_| setting.kind() == Kind::Integer);
         schema["default"] = number.map_or_else(|| text.into(), Value::from);
     }
+    schema
+}
+
+/// What the flag takes is known by asking it.
+fn integer(run: &Command, setting: &Setting) -> Value {
+    let is_taken = |n: u64| setting.fault(run, &n.to_string()).is_none();
+    let least = u64::from(!is_taken(0));
+    let mut schema = json!({"type": "integer", "minimum": least});
+    // The greatest lies in [taken, refused).
+    let (mut taken, mut refused) = (least, u64::from(u32::MAX));
+    if is_taken(refused) {
+        return schema;
+    }
+    while refused - taken > 1 {
+        let middle = taken + (refused - taken) / 2;
+        *(if is_taken(middle) { &mut taken } else { &mut refused }) = middle;
+    }
+    schema["maximum"] = taken.into();
     schema
 }
 

@@ -60,6 +60,16 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
 }
 
 #[test]
+fn the_limits_of_sql_come_from_all_places() {
+    let text = "[sql]\nmax_rows = 5\nmax_time = '3s'\n";
+    let found = show(text, &["--sql-max-rows", "6", "--sql-max-running=0"], &[]).unwrap();
+    assert_eq!(setting(&found, "sql.max_rows"), of("6", "--sql-max-rows"));
+    assert_eq!(setting(&found, "sql.max_time"), of("3s", "line 3"));
+    assert_eq!(setting(&found, "sql.max_running"), of("0", "--sql-max-running"));
+    assert_eq!(setting(&found, "sql.max_memory_mib"), of("512", "default"));
+}
+
+#[test]
 fn what_the_file_says_arrives_where_a_flag_would() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("curb.toml");
@@ -164,6 +174,14 @@ fn what_the_file_gets_wrong_is_named_with_its_line_and_what_may_be_meant() {
         ("[kafka.properties]\nsasl.password = ['hunter2']\n", 2, "must be a text, a number or a boolean"),
         ("[kafka.properties]\nsasl.password = 'hunter2\n", 2, ""),
         ("[schema_registry]\nulr = 'x'\n", 2, "unknown key `schema_registry.ulr`"),
+        ("[sql]\nmax_row = 5\n", 2, "unknown key `sql.max_row`; did you mean `sql.max_rows`?"),
+        (
+            "[sql]\n\nmax_time = '5 minutes'\n",
+            3,
+            "`sql.max_time` has a value that does not fit: write a whole number and a unit",
+        ),
+        ("[sql]\nmax_time = '2m'\n", 2, "it must be from 10ms to 50s"),
+        ("[sql]\nmax_rows = 2000000\n", 2, "2000000 is not in 1..=1000000"),
         ("kafka = 'hunter2'\n", 1, "`kafka` must be a table"),
     ] {
         let refused = show(text, &[], &[]).unwrap_err();
@@ -213,6 +231,7 @@ fn of_schema(root: &Value, schema: &Value, value: &Value) -> bool {
     };
     kinds.iter().any(|kind| is(kind))
         && schema.get("minimum").and_then(Value::as_i64).is_none_or(|least| value.as_i64().unwrap() >= least)
+        && schema.get("maximum").and_then(Value::as_i64).is_none_or(|most| value.as_i64().unwrap() <= most)
         && value.as_array().is_none_or(|items| items.iter().all(|item| accepts(&schema["items"], item)))
         && value.as_object().is_none_or(members)
 }
@@ -266,6 +285,12 @@ fn the_schema_takes_what_the_reader_takes_and_refuses_what_it_refuses() {
         &held,
         "[schema_registry]",
         "[schema_registry]\nulr = 'x'",
+        "[sql]\nmax_running = 0\nmax_rows = 1000000\nmax_time = '30s'",
+        "[sql]\nmax_running = 65",
+        "[sql]\nmax_rows = 0",
+        "[sql]\nmax_rows = 1000001",
+        "[sql]\nmax_time = 30",
+        "sql_max_rows = 10",
         "[other]",
     ];
     let mut n_accepted = 0;

@@ -35,9 +35,18 @@ impl Audited {
     }
 }
 
+/// What a row is called.
+#[derive(Clone, Copy)]
+pub(super) struct RowName<'a> {
+    /// Its key, or the value of its first column.
+    pub(super) id: &'a str,
+    /// Its sink; without it the first one of the pack that has such a row.
+    pub(super) sink: Option<&'a str>,
+}
+
 /// Looks a row up in the file of a trail.
-pub(super) fn in_file(pipeline: &Pipeline, text: &[u8], id: &str) -> Result<Audited, Failure> {
-    let mut search = Search::new(pipeline, id);
+pub(super) fn in_file(pipeline: &Pipeline, text: &[u8], name: RowName<'_>) -> Result<Audited, Failure> {
+    let mut search = Search::new(pipeline, name);
     for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         search.read(line).map_err(|e| Failure::Policy(e.into()))?;
     }
@@ -46,7 +55,7 @@ pub(super) fn in_file(pipeline: &Pipeline, text: &[u8], id: &str) -> Result<Audi
 
 /// What is read, and how much of it is held in memory.
 pub(super) struct Asked<'a> {
-    pub(super) id: &'a str,
+    pub(super) name: RowName<'a>,
     /// How much the records of the sources may take together, in bytes.
     pub(super) bytes_max: usize,
 }
@@ -59,7 +68,7 @@ pub(super) fn in_topics(
     settings: &Settings,
     asked: &Asked<'_>,
 ) -> Result<(History, Audited), Failure> {
-    let (audited, before) = in_trail(pipeline, settings, asked.id)?;
+    let (audited, before) = in_trail(pipeline, settings, asked.name)?;
     let all_ends = topic_ends(sources, &audited.epoch);
     let mut topics: BTreeMap<&str, Vec<HistoryRecord>> = BTreeMap::new();
     let (mut n_bytes, mut n_records) = (0_usize, 0_u64);
@@ -99,8 +108,12 @@ fn too_much(topic: &str, n_records: u64, bytes_max: usize) -> String {
 }
 
 /// Reads the trail to its end, and keeps nothing of it but the row.
-fn in_trail(pipeline: &Pipeline, settings: &Settings, id: &str) -> Result<(Audited, Option<AuditedEpoch>), Failure> {
-    let mut search = Search::new(pipeline, id);
+fn in_trail(
+    pipeline: &Pipeline,
+    settings: &Settings,
+    name: RowName<'_>,
+) -> Result<(Audited, Option<AuditedEpoch>), Failure> {
+    let mut search = Search::new(pipeline, name);
     let mut broken = None;
     let read = kafka::read_topic(settings, &settings.audit_topic(), None, &mut |record| {
         let line = record.value.as_deref().unwrap_or_default();
@@ -143,7 +156,7 @@ fn add_files(pipeline: &Pipeline, epoch: &AuditedEpoch, first: &mut Polled) -> R
 /// A search for the last row with an id: what its epoch read, and what the epoch before it in the trail had read.
 struct Search<'a> {
     pipeline: &'a Pipeline,
-    id: &'a str,
+    name: RowName<'a>,
     trail: TrailReader,
     current: Option<AuditedEpoch>,
     previous: Option<AuditedEpoch>,
@@ -151,8 +164,8 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(pipeline: &'a Pipeline, id: &'a str) -> Self {
-        Self { pipeline, id, trail: TrailReader::behind(GENESIS), current: None, previous: None, found: None }
+    fn new(pipeline: &'a Pipeline, name: RowName<'a>) -> Self {
+        Self { pipeline, name, trail: TrailReader::behind(GENESIS), current: None, previous: None, found: None }
     }
 
     fn read(&mut self, line: &[u8]) -> Result<(), BrokenTrail> {
@@ -160,8 +173,10 @@ impl<'a> Search<'a> {
             AuditRecord::Epoch(epoch) => self.previous = self.current.replace(epoch),
             AuditRecord::Row(row) => {
                 let (key, text) = (row.key.as_deref(), row.row.as_ref().map(|r| r.get()));
-                let is_named = row.id.as_deref() == Some(self.id);
-                if (is_named || is_about(self.pipeline, &row.sink, key, text, self.id))
+                let id = self.name.id;
+                let is_named = row.id.as_deref() == Some(id) || is_about(self.pipeline, &row.sink, key, text, id);
+                if is_named
+                    && self.is_of_sink(&row)
                     && let Some(epoch) = &self.current
                 {
                     self.found = Some((row, epoch.clone(), self.previous.clone()));
@@ -171,13 +186,23 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
+    /// Whether a row may be the one that is meant: of the sink that was named, or of no later one than the row that was found.
+    fn is_of_sink(&self, row: &AuditedRow) -> bool {
+        let place = |row: &AuditedRow| self.pipeline.sinks.iter().position(|sink| *sink.name == *row.sink);
+        match (self.name.sink, &self.found) {
+            (Some(sink), _) => row.sink == sink,
+            (None, Some((found, ..))) => place(row) <= place(found),
+            (None, None) => true,
+        }
+    }
+
     fn found(self) -> Result<(Audited, Option<AuditedEpoch>), Failure> {
         let n_checked = self.trail.n_read();
         match self.found {
             Some((row, epoch, before)) => Ok((Audited { row, epoch, n_checked }, before)),
             None => Err(Failure::Failed(anyhow!(
                 "none of the {n_checked} records of the audit trail has `{}` as its key, its first column, or its curb_id",
-                self.id
+                self.name.id
             ))),
         }
     }

@@ -48,7 +48,7 @@ const PLANS_MAX: usize = 32;
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What a query may take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueryLimits {
     /// Bytes of its text.
     pub sql_bytes: usize,
@@ -66,7 +66,7 @@ pub struct QueryLimits {
     pub memory: usize,
     /// From question to answer.
     pub time: Duration,
-    /// Queries at a time.
+    /// Queries at a time; with 0 none is answered.
     pub running: usize,
 }
 
@@ -191,6 +191,9 @@ impl Shared {
         if sql.len() > limits.sql_bytes {
             let message = format!("the query has {} bytes, but {} at most are read", sql.len(), limits.sql_bytes);
             return Err(QueryError::limit(message, "Write it shorter, or name its steps as views of the pack."));
+        }
+        if limits.running == 0 {
+            return Err(QueryError::off());
         }
         let query = read_batch_query(sql)?;
         let _running = self.enter()?;

@@ -11,7 +11,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::trouble::{QueryError, QueryTrouble};
 use crate::catalog::{Catalog, Definition, QueryRole, RelationKind};
-use crate::plan::{OperatorPlan, Pipeline, RelationId, UNKNOWN_RELATION};
+use crate::plan::{OperatorPlan, Pipeline, RelationId, UNKNOWN_RELATION, suggest};
 
 /// What stands for a text that is not to be shown.
 pub(super) const MASK: &str = "***";
@@ -96,12 +96,8 @@ fn appends(name: &str, topic: &str) -> QueryError {
 }
 
 fn unknown(catalog: &Catalog, name: &str) -> QueryError {
-    let names = || catalog.sources.iter().map(|s| &*s.name).chain(catalog.queries.iter().map(|q| &*q.name));
-    let nearest = names().map(|known| (strsim::damerau_levenshtein(known, name), known)).min();
-    let hint = match nearest {
-        Some((distance, known)) if distance <= 1 + name.len() / 4 => format!("Did you mean `{known}`?"),
-        _ => format!("The pack declares {}.", names().collect::<Vec<_>>().join(", ")),
-    };
+    let names = catalog.sources.iter().map(|s| &*s.name).chain(catalog.queries.iter().map(|q| &*q.name));
+    let hint = suggest(name, &names.collect::<Vec<_>>(), "The pack declares");
     QueryError::new(QueryTrouble::Refused, UNKNOWN_RELATION, format!("relation `{name}` does not exist"), hint)
 }
 

@@ -1,9 +1,12 @@
 //! Queries about a worker in memory: what they see, what they may not, and how much they may take.
 
+mod random;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::{Answer, Queries, QueryError, QueryLimits, QueryTrouble};
@@ -11,7 +14,7 @@ use crate::catalog::resolve;
 use crate::dialect::{Pack, parse};
 use crate::engine::{Ends, Worker, WorkerOptions};
 use crate::local::{MemorySink, MemoryStateLog, MemoryTopics, TopicRecord};
-use crate::plan::{OperatorPlan, plan};
+use crate::plan::plan;
 use crate::stream::{PollLimit, ShardCount, SourcePartition, TombstoneForm};
 
 const RULES: &str = "
@@ -50,16 +53,43 @@ struct World {
     stop: Arc<AtomicBool>,
 }
 
+/// A record: relation, key and value.
+type Record = (&'static str, Option<String>, String);
+
 impl World {
     fn new(n_shards: u32, limits: QueryLimits) -> Self {
+        let mut records: Vec<Record> = Vec::new();
+        for (id, name, born, town) in [
+            ("a", "Anna", "1990-01-01", "Deqing"),
+            ("b", "Bo", "1991-02-02", "Deqing"),
+            ("c", "Cai", "1992-03-03", "Anji"),
+        ] {
+            let born = if id == "c" { "null".to_owned() } else { format!("\"{born}\"") };
+            let value =
+                format!("{{\"id\":\"{id}\",\"name\":\"{name}\",\"born\":{born},\"town\":\"{town}\",\"unread\":\"x\"}}");
+            records.push(("people", Some(id.to_owned()), value));
+        }
+        for (ride, id, day, km) in
+            [("1", "a", 1, 5), ("2", "a", 2, 15), ("3", "b", 2, 3), ("4", "c", 3, 30), ("5", "z", 3, 1)]
+        {
+            let value =
+                format!("{{\"ride_id\":\"{ride}\",\"id\":\"{id}\",\"at\":\"2023-11-0{day}T08:00:00Z\",\"km\":{km}}}");
+            records.push(("rides", Some(ride.to_owned()), value));
+        }
+        for (n, device) in ["d1", "d2", "d1"].iter().enumerate() {
+            let value = format!("{{\"device\":\"{device}\",\"at\":\"2023-11-03T08:00:0{n}Z\"}}");
+            records.push(("passages", None, value));
+        }
+        Self::of(n_shards, limits, &records)
+    }
+
+    /// A worker that has read these records.
+    fn of(n_shards: u32, limits: QueryLimits, records: &[Record]) -> Self {
         let (statements, findings) = parse(&Pack::from_text("rules.sql", RULES));
         assert!(findings.is_empty(), "{findings:?}");
         let catalog = resolve(statements, None).unwrap();
         let pipeline = Arc::new(plan(&catalog).unwrap());
-        let is_source = |r: &&crate::plan::Relation| {
-            matches!(r.operator, OperatorPlan::SourceTable(..) | OperatorPlan::SourceStream(..))
-        };
-        let partitions = pipeline.relations.iter().filter(is_source);
+        let partitions = pipeline.relations.iter().filter(|r| r.operator.is_source());
         let partitions = partitions.map(|r| SourcePartition { relation: r.name.clone(), partition: 0 });
         let topics = MemoryTopics::new(partitions);
         let (log, stop) = (MemoryStateLog::default(), Arc::new(AtomicBool::new(false)));
@@ -79,25 +109,8 @@ impl World {
         let worker = Worker::new(pipeline.clone(), ends, options, stop.clone()).unwrap();
         let queries = Queries::new(catalog, pipeline, n_shards, worker.status(), limits);
         let mut world = Self { worker, queries, topics, stop };
-        for (id, name, born, town) in [
-            ("a", "Anna", "1990-01-01", "Deqing"),
-            ("b", "Bo", "1991-02-02", "Deqing"),
-            ("c", "Cai", "1992-03-03", "Anji"),
-        ] {
-            let born = if id == "c" { "null".to_owned() } else { format!("\"{born}\"") };
-            let value =
-                format!("{{\"id\":\"{id}\",\"name\":\"{name}\",\"born\":{born},\"town\":\"{town}\",\"unread\":\"x\"}}");
-            world.append("people", Some(id), &value);
-        }
-        for (ride, id, day, km) in
-            [("1", "a", 1, 5), ("2", "a", 2, 15), ("3", "b", 2, 3), ("4", "c", 3, 30), ("5", "z", 3, 1)]
-        {
-            let value =
-                format!("{{\"ride_id\":\"{ride}\",\"id\":\"{id}\",\"at\":\"2023-11-0{day}T08:00:00Z\",\"km\":{km}}}");
-            world.append("rides", Some(ride), &value);
-        }
-        for (n, device) in ["d1", "d2", "d1"].iter().enumerate() {
-            world.append("passages", None, &format!("{{\"device\":\"{device}\",\"at\":\"2023-11-03T08:00:0{n}Z\"}}"));
+        for (relation, key, value) in records {
+            world.append(relation, key.as_deref(), value);
         }
         world.run();
         world
@@ -125,15 +138,7 @@ impl World {
     /// The rows of an answer, with `|` between columns.
     fn rows(&self, sql: &str) -> Vec<String> {
         let answer = self.ask(sql).unwrap_or_else(|error| panic!("{sql}: {:?}", error.finding));
-        let options = FormatOptions::new().with_null("NULL");
-        let mut rows = Vec::new();
-        for batch in &answer.batches {
-            let columns: Vec<_> =
-                batch.columns().iter().map(|c| ArrayFormatter::try_new(c.as_ref(), &options).unwrap()).collect();
-            let cells = |row| columns.iter().map(|c| c.value(row).to_string()).collect::<Vec<_>>().join("|");
-            rows.extend((0..batch.num_rows()).map(cells));
-        }
-        rows
+        texts(&answer.batches)
     }
 
     /// The code, place and message of a refusal.
@@ -141,6 +146,19 @@ impl World {
         let Err(QueryError { trouble, finding }) = self.ask(sql) else { panic!("{sql} was answered") };
         (trouble, format!("{} {}:{} {}", finding.code, finding.span.line, finding.span.column, finding.message))
     }
+}
+
+/// Rows with `|` between columns.
+fn texts(batches: &[RecordBatch]) -> Vec<String> {
+    let options = FormatOptions::new().with_null("NULL");
+    let mut rows = Vec::new();
+    for batch in batches {
+        let columns: Vec<_> =
+            batch.columns().iter().map(|c| ArrayFormatter::try_new(c.as_ref(), &options).unwrap()).collect();
+        let cells = |row| columns.iter().map(|c| c.value(row).to_string()).collect::<Vec<_>>().join("|");
+        rows.extend((0..batch.num_rows()).map(cells));
+    }
+    rows
 }
 
 #[test]
@@ -231,6 +249,7 @@ fn what_cannot_be_read_is_refused_with_its_place_and_the_reason() {
         ("SELECT * FROM CHANGES(actions)", "C0602 1:15"),
         ("INSERT INTO people VALUES ('x')", "C0601 1:1"),
         ("SELECT", "C0002"),
+        ("SELECT 1; SELECT 2", "C0002 1:9 a second statement begins behind `;`"),
     ] {
         let (trouble, text) = world.refusal(sql);
         assert!(trouble == QueryTrouble::Refused && text.starts_with(expected), "{sql}: {text}");
@@ -272,7 +291,13 @@ fn every_limit_ends_a_query_with_its_own_message() {
     of(QueryLimits { time: Duration::ZERO, ..all }, "SELECT n FROM by_town", QueryTrouble::Time, "ended after");
     let endless = "SELECT count(*) FROM generate_series(1, 9000000000000) a WHERE a.value % 7 = 8";
     of(QueryLimits { time: Duration::from_millis(300), ..all }, endless, QueryTrouble::Time, "ended after 0.3 s");
-    of(QueryLimits { running: 0, ..all }, "SELECT 1", QueryTrouble::Busy, "being answered already");
+    of(QueryLimits { running: 0, ..all }, "SELECT 1", QueryTrouble::Refused, "C0615");
+    let busy = World::new(1, all);
+    busy.queries.shared.n_running.store(2, Ordering::Relaxed);
+    let (trouble, text) = busy.refusal("SELECT 1");
+    assert!(trouble == QueryTrouble::Busy && text.contains("2 queries are being answered already"), "{text}");
+    busy.queries.shared.n_running.store(1, Ordering::Relaxed);
+    assert_eq!(busy.rows("SELECT 1"), ["1"], "a place is free again");
     let deep = format!("SELECT {}1{}", "(".repeat(200), ")".repeat(200));
     of(all, &deep, QueryTrouble::Refused, "C0004");
     let long = QueryLimits { rows: 2, ..all };

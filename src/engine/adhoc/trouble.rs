@@ -77,6 +77,11 @@ impl QueryError {
         Self::new(QueryTrouble::NotReady, "C0614", why, "Ask again when /api/status says that it is running.")
     }
 
+    pub(super) fn off() -> Self {
+        let message = "this worker answers no SQL: its operator has turned it off";
+        Self::new(QueryTrouble::Refused, "C0615", message, "The setting is `max_running` in [sql], --sql-max-running.")
+    }
+
     pub(super) fn defect(message: impl std::fmt::Display) -> Self {
         let hint =
             "The query is not to blame: this is a defect of Curb. Please report it, with the query and the pack.";

@@ -9,7 +9,6 @@ use std::time::Duration;
 use super::{Worker, WorkerError};
 use crate::format::{NotReady, RegisterError};
 use crate::metrics;
-use crate::plan::OperatorPlan;
 use crate::stream::{PollLimit, Polled};
 
 /// How long to wait while the registry is being asked.
@@ -68,11 +67,7 @@ impl Worker {
 
     /// Polls without taking records, and adds what is told of partitions to what waits.
     fn keep_alive(&mut self, waiting: Polled) -> Result<Polled, WorkerError> {
-        let is_source = |r: &&crate::plan::Relation| {
-            matches!(r.operator, OperatorPlan::SourceTable(..) | OperatorPlan::SourceStream(..))
-        };
-        let all: Vec<Arc<str>> = self.pipeline.relations.iter().filter(is_source).map(|r| r.name.clone()).collect();
-        let news = self.ends.source.poll(PollLimit { records: 1, bytes: 1 }, Duration::ZERO, &all)?;
+        let news = self.ends.source.poll(PollLimit { records: 1, bytes: 1 }, Duration::ZERO, &self.sources)?;
         self.note_partitions(&news);
         let mut waiting = waiting;
         // Tables of files are not paused; the newest content of a file is all of it.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Wrong;
 use crate::engine::{Command, Ends, SourceCounts, Worker, WorkerError, WorkerOptions};
 use crate::local::{Collected, MemorySink, MemoryStateLog, MemoryTopics, TopicRecord};
-use crate::plan::{OperatorPlan, Pipeline};
+use crate::plan::Pipeline;
 use crate::stream::{
     CommitError, Outcome, OutputTopic, PollLimit, SealedEpoch, ShardCount, Sink, SourcePartition, TombstoneForm,
 };
@@ -62,10 +62,7 @@ impl Running {
         clock_ms: Arc<AtomicI64>,
         n_partitions: &dyn Fn(&str) -> i32,
     ) -> Self {
-        let is_source = |r: &&crate::plan::Relation| {
-            matches!(r.operator, OperatorPlan::SourceTable(..) | OperatorPlan::SourceStream(..))
-        };
-        let partitions = pipeline.relations.iter().filter(is_source).flat_map(|r| {
+        let partitions = pipeline.relations.iter().filter(|r| r.operator.is_source()).flat_map(|r| {
             (0..n_partitions(&r.name)).map(|partition| SourcePartition { relation: r.name.clone(), partition })
         });
         let log = MemoryStateLog::default();

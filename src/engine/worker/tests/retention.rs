@@ -186,7 +186,7 @@ fn assert_same(what: &str, a: &Kept, b: &Kept) -> Result<(), TestCaseError> {
 
 proptest! {
     // A case is six runs of the whole pack.
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
     fn what_was_forgotten_cannot_be_seen_in_the_output(
