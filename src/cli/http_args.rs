@@ -56,6 +56,7 @@ impl HttpArgs {
                 token_file: self.http_token_file.clone(),
                 admin_token_file: self.http_admin_token_file.clone(),
                 user_header: self.http_user_header.clone(),
+                ..AccessOptions::default()
             },
             tls,
             tiles: self.console_tiles.clone().map(|url| TileOptions {

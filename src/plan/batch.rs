@@ -2,7 +2,7 @@
 //!
 //! Such a query is DataFusion's as it is: nothing is rewritten, and what fails for a row fails.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -113,11 +113,22 @@ pub(super) fn as_definition(name: &str, query: Query, span: Span) -> QueryDefini
     }
 }
 
+/// The code of a query that would take more than it may have.
+pub const TOO_MUCH: &str = "C0610";
+/// Mentions of relations in a query, when each name that WITH gives is written out.
+const MENTIONS_MAX: u64 = 256;
+
 #[derive(Default)]
 struct Found {
     read: Vec<(String, Span)>,
     /// The names that WITH gives.
     named: BTreeSet<String>,
+    /// For the queries that are being looked at, from the outermost, how many relations they mention.
+    mentions: Vec<u64>,
+    /// How many each name stands for.
+    stands_for: BTreeMap<String, u64>,
+    /// The names of the queries that WITH gives names to, by where they lie in memory.
+    names: BTreeMap<usize, String>,
     refused: Option<Box<Diagnostic>>,
 }
 
@@ -131,7 +142,28 @@ impl Found {
 impl Visitor for Found {
     type Break = ();
 
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        let n = self.mentions.pop().unwrap_or(0);
+        if let Some(name) = self.names.get(&(query as *const Query).addr()) {
+            self.stands_for.insert(name.clone(), n.max(1));
+        }
+        if let Some(outer) = self.mentions.last_mut() {
+            *outer = outer.saturating_add(n);
+        }
+        if n > MENTIONS_MAX {
+            let hint = "Each mention of a name of WITH is computed anew: make it a view of the pack, or mention it less often.";
+            let message =
+                format!("the query mentions more than {MENTIONS_MAX} relations when the names of WITH are written out");
+            self.refused = Some(Box::new(Diagnostic::new(TOO_MUCH, Span::of(0, query.span()), message).hint(hint)));
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        self.mentions.push(0);
+        let ctes = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.names.extend(ctes.map(|cte| ((&*cte.query as *const Query).addr(), normalise(&cte.alias.name))));
         let ctes = query.with.iter().flat_map(|with| &with.cte_tables);
         self.named.extend(ctes.map(|cte| normalise(&cte.alias.name)));
         if !query.locks.is_empty() || matches!(*query.body, SetExpr::Insert(_) | SetExpr::Update(_)) {
@@ -156,6 +188,10 @@ impl Visitor for Found {
         let TableFactor::Table { name, args, version, .. } = factor else { return ControlFlow::Continue(()) };
         let at = Span::of(0, name.span());
         let words: Option<Vec<String>> = name.0.iter().map(word).collect();
+        let stands_for = words.as_deref().and_then(|words| self.stands_for.get(words.last()?)).copied().unwrap_or(1);
+        if let Some(n) = self.mentions.last_mut() {
+            *n = n.saturating_add(stands_for);
+        }
         match (words.as_deref(), args, version) {
             (Some([function]), Some(_), _) if TABLE_FUNCTIONS.contains(&function.as_str()) => ControlFlow::Continue(()),
             (_, Some(_), _) => self.refuse(
@@ -207,6 +243,8 @@ mod tests {
 
     #[test]
     fn whatever_is_no_select_over_relations_is_refused() {
+        let lines = (1..20).map(|n| format!(", c{n} AS (SELECT a.x FROM c{} a, c{} b)", n - 1, n - 1));
+        let doubling = format!("WITH c0 AS (SELECT 1 AS x){} SELECT x FROM c19", lines.collect::<String>());
         for (sql, expected) in [
             ("DELETE FROM t", "C0601 1:1 `DELETE` cannot be asked"),
             ("\n  insert into t values (1)", "C0601 2:3 `INSERT` cannot be asked"),
@@ -219,6 +257,7 @@ mod tests {
             ("SELECT * FROM read_csv('/etc/passwd')", "C0602"),
             ("SELECT * FROM a.b", "C0602"),
             ("SELECT 1 FROM", "C0002"),
+            (&doubling, "C0610 1:"),
         ] {
             let found = refused(sql);
             assert!(found.starts_with(expected), "{sql}: {found}");

@@ -47,7 +47,7 @@ mod time_columns;
 mod timestamps;
 mod working_days;
 
-pub use batch::{BatchQuery, batch_finding, batch_session, batch_session_in, read_batch_query};
+pub use batch::{BatchQuery, TOO_MUCH, batch_finding, batch_session, batch_session_in, read_batch_query};
 pub use definitions::{definition_schemas, plan};
 pub use error::{UNKNOWN_COLUMN, UNKNOWN_RELATION, suggest};
 pub use explain::{explain, mermaid, unbounded};

@@ -4,15 +4,19 @@
 //! |---|---|---|
 //! | `/livez`, `/readyz`, `/metrics`, the files of the page | everyone | everyone: they hold no rows |
 //! | `/api/rows`, `/api/map`, `/api/refused` | callers on this machine | who has a token, whom the proxy names |
-//! | other `GET /api/..` | everyone | who has a token, whom the proxy names |
+//! | other `GET /api/..` | everyone, from this machine under a name of its own only | who has a token, whom the proxy names |
 //! | `POST /api/sql` | callers on this machine | who has a token, whom the proxy names |
 //! | pause and resume | callers on this machine | the same, with an admin token where there is a file of those; without a user header also callers on this machine |
 //!
 //! Browsers are not to be used against their owner. A POST that a browser says comes from another site's page is refused, and
-//! so is one of a caller on this machine under a foreign host name, which is how a page reaches a server that trusts its
-//! machine (DNS rebinding). What a proxy hands on is not from this machine. Programs say nothing of the kind, and need no header.
+//! so is whatever a caller on this machine asks under a foreign host name, which is how a page reaches a server that trusts its
+//! machine (DNS rebinding). What a proxy hands on is not from this machine, nor what comes from 127.0.0.6, as all that the sidecar of
+//! a service mesh hands on. Programs say nothing of the kind, and need no header.
+//!
+//! One address asks [`REQUESTS_PER_SECOND`] times a second and no more, whatever it asks but the probes: all answers are made by
+//! one thread, and who floods it must not make a probe wait.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -41,6 +45,10 @@ const FAILURES_PER_SECOND: f64 = 0.1;
 const QUERIES_BURST: f64 = 20.0;
 const QUERIES_PER_SECOND: f64 = 2.0;
 
+/// Everything but probes: so much at once, as a page with its files, and so much a second.
+const REQUESTS_BURST: f64 = 400.0;
+pub(super) const REQUESTS_PER_SECOND: f64 = 100.0;
+
 /// Who may ask what.
 pub(super) struct Access {
     tokens: Option<Tokens>,
@@ -48,6 +56,7 @@ pub(super) struct Access {
     user_header: Option<HeaderName>,
     failures: RateLimit,
     queries: RateLimit,
+    requests: RateLimit,
 }
 
 /// What a request asks for.
@@ -91,6 +100,7 @@ impl Access {
             user_header: user_header.transpose()?,
             failures: RateLimit::new(FAILURES_PER_SECOND, FAILURES_BURST),
             queries: RateLimit::new(QUERIES_PER_SECOND, QUERIES_BURST),
+            requests: RateLimit::new(options.requests_per_second, REQUESTS_BURST),
         })
     }
 
@@ -105,7 +115,7 @@ impl Access {
         if is_post && is_of_another_site(headers) {
             return Err(Refusal::forbidden("the request comes from the page of another site"));
         }
-        let is_local = peer.to_canonical().is_loopback() && !is_forwarded(headers);
+        let is_local = is_this_machine(peer) && !is_forwarded(headers);
         if is_local
             && wish == Wish::Control
             && self.user_header.is_none()
@@ -115,6 +125,10 @@ impl Access {
         }
         let standing = self.standing(peer, headers, now)?;
         let is_enough = match wish {
+            Wish::Read if is_local && !self.is_restricted() => {
+                named_as_this_machine(headers)?;
+                true
+            }
             Wish::Read => standing >= Standing::User || !self.is_restricted(),
             Wish::Rows | Wish::Query if is_local && !self.is_restricted() => {
                 named_as_this_machine(headers)?;
@@ -194,7 +208,13 @@ pub(super) async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
-    let Some(wish) = wish(request.uri().path()) else { return next.run(request).await };
+    let path = request.uri().path();
+    if !matches!(path, "/livez" | "/readyz")
+        && let Err(wait) = served.access.requests.take(peer.ip(), Instant::now())
+    {
+        return Refusal::wait("too many requests from this address; ask again later", wait).into_response();
+    }
+    let Some(wish) = wish(path) else { return next.run(request).await };
     let asked = Asked { wish, is_post: *request.method() != Method::GET, headers: request.headers() };
     match served.access.admit(peer.ip(), &asked, Instant::now()) {
         Ok(()) => next.run(request).await,
@@ -233,9 +253,26 @@ fn is_of_another_site(headers: &HeaderMap) -> bool {
 
 /// Whether a proxy hands on what somebody else asks. A proxy on this machine does not make its callers ones of this machine.
 fn is_forwarded(headers: &HeaderMap) -> bool {
-    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"]
-        .iter()
-        .any(|name| headers.contains_key(*name))
+    const NAMES: [&str; 8] = [
+        "forwarded",
+        "via",
+        "x-real-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-request-id",
+        "true-client-ip",
+        "cf-connecting-ip",
+    ];
+    let is_of_proxy = |name: &str| {
+        NAMES.contains(&name) || ["x-forwarded-", "x-original-", "x-envoy-"].iter().any(|start| name.starts_with(start))
+    };
+    headers.keys().any(|name| is_of_proxy(name.as_str()))
+}
+
+/// Whether a caller is on this machine. Other addresses of the loopback network are those of proxies that say nothing else of
+/// themselves, as 127.0.0.6 is Istio's.
+fn is_this_machine(peer: IpAddr) -> bool {
+    matches!(peer.to_canonical(), IpAddr::V4(Ipv4Addr::LOCALHOST) | IpAddr::V6(Ipv6Addr::LOCALHOST))
 }
 
 /// Refuses what was sent to this machine under a name that is not its own.
@@ -337,6 +374,7 @@ mod tests {
             token_file: tokens.then(|| file("tokens", TOKEN)),
             admin_token_file: admins.then(|| file("admins", ADMIN)),
             user_header: header.then(|| "X-Forwarded-User".to_owned()),
+            ..AccessOptions::default()
         };
         Access::new(&options).unwrap()
     }
@@ -376,7 +414,13 @@ mod tests {
         assert_eq!((rows(&open, HERE), rows(&open, THERE)), (200, 403));
         assert_eq!(code(&open, HERE, Wish::Rows, &[("host", "rebound.example")]), 403);
 
-        assert_eq!(codes(&open, &[("x-forwarded-for", "203.0.113.9")]), [[200, 403, 403]; 2]);
+        for by in
+            ["x-forwarded-for", "x-forwarded-proto", "x-envoy-attempt-count", "x-request-id", "x-client-ip", "via"]
+        {
+            assert_eq!(codes(&open, &[(by, "203.0.113.9")]), [[200, 403, 403]; 2], "{by}");
+        }
+        let sidecar = |wish| code(&open, [127, 0, 0, 6], wish, &[]);
+        assert_eq!([Wish::Read, Wish::Query, Wish::Control].map(sidecar), [200, 403, 403]);
 
         let with_tokens = access(true, false, false);
         assert_eq!(codes(&with_tokens, &[]), [[401, 401, 200], [401, 401, 401]]);
@@ -418,10 +462,10 @@ mod tests {
             open.admit(HERE.into(), &Asked { wish, is_post: true, headers: &headers }, Instant::now()).is_ok()
         };
         for host in ["localhost", "LOCALHOST:8642", "[::1]:8642", "127.0.0.1", "10.1.2.3:80"] {
-            assert!(named(host, Wish::Query) && named(host, Wish::Control), "{host}");
+            assert!(named(host, Wish::Query) && named(host, Wish::Control) && named(host, Wish::Read), "{host}");
         }
         for host in ["rebound.example:8642", "localhost.evil.example", "", "127.0.0.1.evil.example:1"] {
-            assert!(!named(host, Wish::Query) && !named(host, Wish::Control), "{host}");
+            assert!(!named(host, Wish::Query) && !named(host, Wish::Control) && !named(host, Wish::Read), "{host}");
         }
     }
 

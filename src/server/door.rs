@@ -1,7 +1,7 @@
 //! The door through which connections come: how many there may be, how long one may take to ask, and encryption.
 //!
-//! A request must have been read, answered, and its answer be taken within [`PATIENCE`]: a client that sends a byte now and
-//! then, or reads none, holds a place for so long and no longer.
+//! A request must have been read and answered within [`PATIENCE`], and its answer be taken, or [`TAKEN_BYTES_MIN`] of it: a client
+//! that sends a byte now and then, or takes one, holds a place and an answer for so long and no longer.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,14 +19,17 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
+use super::rate_limit::network;
 use super::tls::Tls;
 
 /// Connections that are open at a time; others are closed at once.
 const CONNECTIONS_MAX: usize = 256;
 /// Connections of one address, which may be that of a proxy.
 const CONNECTIONS_PER_CLIENT_MAX: usize = 128;
-/// From the first byte of a request to the first of its answer, between two parts of an answer, and between two requests.
+/// From the first byte of a request to the first of its answer, from there to the next request, and for so much of an answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes of an answer that a client must take in [`PATIENCE`]: 35 kB a second.
+const TAKEN_BYTES_MIN: usize = 2 << 20;
 /// How long it may take to agree on encryption.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait where no connection can be taken, as when there are no more file descriptors.
@@ -93,7 +96,7 @@ async fn take_connections(
                 continue;
             }
         };
-        let Some(place) = places.take(peer.ip()) else {
+        let Some(place) = places.take(network(peer.ip())) else {
             tracing::debug!(%peer, "too many connections; closed one more");
             continue;
         };
@@ -168,12 +171,14 @@ pub(super) struct Connection {
     deadline: Pin<Box<Sleep>>,
     /// Whether nothing has been read since the last answer.
     is_between: bool,
+    /// Bytes of the answer that were taken since it was last waited anew.
+    n_taken: usize,
     _place: Place,
 }
 
 impl Connection {
     fn new(stream: Stream, patience: Duration, place: Place) -> Self {
-        Self { stream, patience, deadline: Box::pin(sleep(patience)), is_between: true, _place: place }
+        Self { stream, patience, deadline: Box::pin(sleep(patience)), is_between: true, n_taken: 0, _place: place }
     }
 
     fn wait_anew(&mut self) {
@@ -217,8 +222,14 @@ impl AsyncWrite for Connection {
         if written.is_pending() {
             return this.pending(cx);
         }
-        this.is_between = true;
-        this.wait_anew();
+        // An answer begins, or goes on as fast as it must.
+        if let Poll::Ready(Ok(n)) = &written {
+            this.n_taken += n;
+        }
+        if !std::mem::replace(&mut this.is_between, true) || this.n_taken >= TAKEN_BYTES_MIN {
+            this.n_taken = 0;
+            this.wait_anew();
+        }
         written
     }
 
@@ -243,6 +254,8 @@ impl AsyncWrite for Connection {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     #[test]
@@ -271,5 +284,59 @@ mod tests {
             Pin::new(&mut connection).poll_read(cx, &mut ReadBuf::new(&mut bytes)).map(|r| r.map_err(|e| e.kind()))
         });
         assert_eq!(read.await, Err(io::ErrorKind::TimedOut));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_taken_byte_by_byte_is_given_up() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut door = Door::open(listener, None, Duration::from_millis(400)).unwrap();
+        let mut client = TcpStream::connect(door.address).await.unwrap();
+        let (mut connection, _) = door.accept().await;
+        client.write_all(b"GET").await.unwrap();
+        connection.read_exact(&mut [0; 3]).await.unwrap();
+        let began = Instant::now();
+        let taking = async {
+            let mut some = [0; 4096];
+            while client.read(&mut some).await.is_ok_and(|n| n > 0) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let answering = async {
+            let part = [0; 64 << 10];
+            loop {
+                if let Err(error) = connection.write_all(&part).await {
+                    break error.kind();
+                }
+            }
+        };
+        tokio::select! {
+            kind = answering => assert_eq!(kind, io::ErrorKind::TimedOut),
+            () = taking => panic!("nobody hung up"),
+        }
+        assert!(began.elapsed() < Duration::from_secs(20));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_taken_swiftly_may_be_as_long_as_it_is() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut door = Door::open(listener, None, Duration::from_millis(500)).unwrap();
+        let mut client = TcpStream::connect(door.address).await.unwrap();
+        let (mut connection, _) = door.accept().await;
+        client.write_all(b"GET").await.unwrap();
+        connection.read_exact(&mut [0; 3]).await.unwrap();
+        let taking = tokio::spawn(async move {
+            let mut some = vec![0; 1 << 20];
+            let mut n = 0;
+            while n < 64 << 20 {
+                n += client.read(&mut some).await.unwrap();
+            }
+        });
+        let (part, began) = (vec![0; 1 << 20], Instant::now());
+        for _ in 0..64 {
+            connection.write_all(&part).await.unwrap();
+            sleep(Duration::from_millis(15)).await;
+        }
+        assert!(began.elapsed() > Duration::from_millis(500), "longer than what is waited for one part");
+        taking.await.unwrap();
     }
 }

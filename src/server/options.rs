@@ -26,7 +26,7 @@ impl HttpOptions {
 }
 
 /// Who may ask. What several of these demand is demanded together.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct AccessOptions {
     /// A file with the tokens, one a line, of those who may read and query.
     pub token_file: Option<PathBuf>,
@@ -34,6 +34,15 @@ pub struct AccessOptions {
     pub admin_token_file: Option<PathBuf>,
     /// The header in which a proxy in front says who asks. To be trusted only where the proxy alone reaches the port.
     pub user_header: Option<String>,
+    /// How often one address may ask in a second, whatever it asks but the probes.
+    pub requests_per_second: f64,
+}
+
+impl Default for AccessOptions {
+    fn default() -> Self {
+        let requests_per_second = super::access::REQUESTS_PER_SECOND;
+        Self { token_file: None, admin_token_file: None, user_header: None, requests_per_second }
+    }
 }
 
 /// A certificate and its key, in PEM. They are read again when they change.

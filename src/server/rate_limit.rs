@@ -67,7 +67,7 @@ impl RateLimit {
 }
 
 /// A client has a whole /64 of IPv6 addresses to choose from.
-fn network(client: IpAddr) -> IpAddr {
+pub(super) fn network(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

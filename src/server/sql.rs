@@ -23,6 +23,7 @@ use super::rows::{columns, rows};
 use crate::dialect::{Pack, SourceFile, render};
 use crate::engine::{Answer, Queries, QueryError, QueryTrouble};
 use crate::format::json::sql_type;
+use crate::plan::TOO_MUCH;
 
 /// Asks for an object with columns, rows, whether there are more, and of when they are.
 pub const RICH: &str = "application/vnd.curb.rows+json";
@@ -131,7 +132,7 @@ fn written(answer: &Answer, form: Form) -> Response {
         let text = format!("{reason}: {n}");
         let hint =
             format!("Add LIMIT {n}, or ask with `Accept: {RICH}` for the first {n} and a note that there are more.");
-        let body = json!({ "error": text, "code": "C0610", "hint": hint });
+        let body = json!({ "error": text, "code": TOO_MUCH, "hint": hint });
         return (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response();
     }
     let rows = match rows(answer) {

@@ -1,6 +1,9 @@
 //! What is fuzzed: everything that reads bytes of others. Each target takes any bytes and must neither panic nor hang; what it
 //! can check beyond that, it checks.
 
+#[path = "sql.rs"]
+mod sql;
+
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -20,7 +23,7 @@ use curb::format::{
 };
 use curb::local::SnapshotDir;
 use curb::plan::plan;
-use curb::server::{self, ServerHandle};
+use curb::server::{self, AccessOptions, HttpOptions, ServerHandle, TileOptions};
 use curb::stream::{Delta, RecordBatchBytes, RecordMeta, RecordReader};
 use sha2::{Digest, Sha256};
 
@@ -28,7 +31,7 @@ use sha2::{Digest, Sha256};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("dialect", dialect),
     ("json", json),
     ("key", key),
@@ -38,6 +41,7 @@ pub const TARGETS: [Target; 9] = [
     ("delta", delta),
     ("snapshot", snapshot),
     ("http", http),
+    ("sql", sql::ask),
 ];
 
 /// Sources that statements may refer to.
@@ -271,27 +275,56 @@ fn snapshot(data: &[u8]) {
     assert_eq!(read, blocks);
 }
 
-/// Bytes on a connection to the server. It answers or hangs up, and goes on serving others.
+/// A token that no input has, unless it is told.
+const TOKEN: &str = "never-guessed-by-a-fuzzer";
+
+/// A server for everyone, one for those with a token, and one behind a proxy that says who asks.
+fn servers() -> &'static [ServerHandle; 3] {
+    static SERVERS: OnceLock<[ServerHandle; 3]> = OnceLock::new();
+    SERVERS.get_or_init(|| {
+        let token_file = scratch("tokens");
+        std::fs::write(&token_file, TOKEN).expect("a file");
+        let everyone = AccessOptions { requests_per_second: 1e9, ..AccessOptions::default() };
+        let token = AccessOptions { token_file: Some(token_file), ..everyone.clone() };
+        let proxy = AccessOptions { user_header: Some("x-fuzz-user".into()), ..everyone.clone() };
+        [everyone, token, proxy].map(|access| {
+            let board = StatusBoard::default();
+            board.show(Status { phase: Phase::Running, ..Status::default() });
+            let tiles = TileOptions { url: "https://tiles.example/{z}/{x}/{y}.png".into(), attribution: "x".into() };
+            let address = SocketAddr::from(([127, 0, 0, 1], 0));
+            let options = HttpOptions { access, tiles: Some(tiles), ..HttpOptions::at(address) };
+            server::serve_with(&options, "fuzz", board, None).expect("a server")
+        })
+    })
+}
+
+fn connect(server: &ServerHandle) -> TcpStream {
+    let stream = TcpStream::connect(server.address()).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a time limit");
+    stream
+}
+
+/// Bytes on a connection to each server. It answers or hangs up, tells nothing to who has not said who asks, and goes on serving
+/// others.
 fn http(data: &[u8]) {
-    static SERVER: OnceLock<ServerHandle> = OnceLock::new();
-    let server = SERVER.get_or_init(|| {
-        let board = StatusBoard::default();
-        board.show(Status { phase: Phase::Running, ..Status::default() });
-        server::serve(SocketAddr::from(([127, 0, 0, 1], 0)), "fuzz", board).expect("a server")
-    });
-    let connect = || {
-        let stream = TcpStream::connect(server.address()).expect("a connection");
-        stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a time limit");
-        stream
-    };
-    let mut stream = connect();
-    // It may hang up before it has read everything.
-    let _ = stream.write_all(data);
-    let _ = stream.shutdown(std::net::Shutdown::Write);
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1."), "{}", String::from_utf8_lossy(&answer));
-    let mut stream = connect();
+    for server in servers() {
+        let mut stream = connect(server);
+        // It may hang up before it has read everything.
+        let _ = stream.write_all(data);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        let text = String::from_utf8_lossy(&answer);
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1."), "{text}");
+        let is_told = |mark: &str| String::from_utf8_lossy(data).to_ascii_lowercase().contains(mark);
+        let tells = text.match_indices("HTTP/1.").any(|(at, _)| {
+            let head = text[at..].split("\r\n\r\n").next().unwrap_or_default();
+            head.get(8..12) == Some(" 200") && head.contains("application/json")
+        });
+        let is_restricted = server.address() != servers()[0].address();
+        assert!(!tells || !is_restricted || is_told(TOKEN) || is_told("x-fuzz-user"), "{text}");
+    }
+    let mut stream = connect(&servers()[data.len() % 3]);
     stream.write_all(b"GET /livez HTTP/1.1\r\nhost: fuzz\r\nconnection: close\r\n\r\n").expect("a request");
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("an answer");

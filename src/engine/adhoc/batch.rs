@@ -18,6 +18,7 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as Parsed;
 use datafusion::sql::sqlparser::ast::Statement;
@@ -26,6 +27,8 @@ use futures::executor::block_on;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::answer::{Answer, AsOf};
+use super::bounded::{TooLarge, bind_expressions, bind_functions};
+use super::extent::{check_extent, giving_way, resident_bytes};
 use super::tables::{Place, Table, shown};
 use super::trouble::QueryError;
 use super::{Deadline, QueryLimits};
@@ -35,6 +38,10 @@ use crate::plan::{BatchQuery, UNKNOWN_COLUMN, batch_finding, batch_session_in, c
 
 /// How often is looked whether anybody still waits.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// Rows of a batch: few, so that a long constant beside each is not much.
+const BATCH_ROWS: usize = 1024;
+/// How much more memory than a query may have the process may take while it runs: for the answer, and for what else it does.
+const MEMORY_BESIDE: usize = 256 << 20;
 
 /// A query that was planned over relations without rows.
 pub(super) struct Planned {
@@ -61,6 +68,12 @@ pub(super) fn plan(
         .build_arc()
         .map_err(QueryError::defect)?;
     let ctx = batch_session_in(catalog.time_zone, runtime);
+    {
+        let state = ctx.state_ref();
+        let mut state = state.write();
+        *state.config_mut() = state.config().clone().with_batch_size(BATCH_ROWS);
+    }
+    bind_functions(&ctx);
     // Whoever may ask must not try values until their pseudonyms agree with those that left.
     ctx.deregister_udf(crate::functions::PSEUDONYM);
     for table in tables {
@@ -69,11 +82,23 @@ pub(super) fn plan(
     let relations: Vec<String> = tables.iter().map(|table| table.name.clone()).collect();
     let refused = |error: DataFusionError| refused(error, query, &relations, catalog, tables);
     let plan = block_on(ctx.state().statement_to_plan(statement(query))).map_err(refused)?;
+    check_extent(&plan).map_err(too_large)?;
+    let plan = bind_expressions(plan).map_err(refused)?;
     let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     read_only.verify_plan(&plan).map_err(refused)?;
     let masked = check_batch_query(&plan, private)?;
     let optimised = ctx.state().optimize(&plan).map_err(refused)?;
     Ok(Planned { columns: columns_read(&optimised), masked, relations, ctx })
+}
+
+fn too_large(reason: String) -> QueryError {
+    QueryError::limit(reason, "Ask for it in steps, or make the steps views of the pack.")
+}
+
+/// A refusal for what a function would make.
+fn made_too_large(error: &DataFusionError) -> Option<QueryError> {
+    let hint = "Ask for shorter texts and lists, or for a LIMIT or a WHERE before it.";
+    TooLarge::of(error).map(|cause| QueryError::limit(cause.to_string(), hint))
 }
 
 fn statement(query: &BatchQuery) -> Parsed {
@@ -109,6 +134,9 @@ fn refused(
     catalog: &Catalog,
     tables: &[Table],
 ) -> QueryError {
+    if let Some(refused) = made_too_large(&error) {
+        return refused;
+    }
     let finding = batch_finding(error, &query.query, relations);
     if finding.code == UNKNOWN_COLUMN
         && let Some(not_kept) = not_kept(&finding, catalog, tables)
@@ -154,7 +182,7 @@ impl Planned {
         let (schema, batches, is_truncated) = runtime.block_on(async {
             tokio::select! {
                 collected = self.collect(query, limits) => collected,
-                ended = ended(deadline) => Err(ended),
+                ended = ended(deadline, limits) => Err(ended),
             }
         })?;
         let schema = named_apart(&schema);
@@ -177,11 +205,17 @@ impl Planned {
     ) -> Result<(SchemaRef, Vec<RecordBatch>, bool), QueryError> {
         let failed = |error: DataFusionError| match error.find_root() {
             DataFusionError::ResourcesExhausted(_) => super::too_much_memory(limits.memory),
+            DataFusionError::External(_) if TooLarge::of(&error).is_some() => {
+                made_too_large(&error).unwrap_or_else(|| super::too_much_memory(limits.memory))
+            }
             _ => Box::new(batch_finding(error, &query.query, &self.relations)).into(),
         };
         let plan = self.ctx.state().statement_to_plan(statement(query)).await.map_err(failed)?;
+        let plan = bind_expressions(plan).map_err(failed)?;
         let rows = self.ctx.execute_logical_plan(plan).await.map_err(failed)?;
-        let mut stream = rows.execute_stream().await.map_err(failed)?;
+        let task = Arc::new(rows.task_ctx());
+        let plan = rows.create_physical_plan().await.and_then(giving_way).map_err(failed)?;
+        let mut stream = execute_stream(plan, task).map_err(failed)?;
         let schema = stream.schema();
         let (mut batches, mut n_rows, mut n_bytes) = (Vec::new(), 0, 0);
         while let Some(batch) = stream.next().await {
@@ -207,15 +241,19 @@ impl Planned {
     }
 }
 
-/// Ends when the query must.
-async fn ended(deadline: &Deadline<'_>) -> QueryError {
+/// Ends when the query must. What operators keep without telling the pool is seen in what the process holds.
+async fn ended(deadline: &Deadline<'_>, limits: &QueryLimits) -> QueryError {
     let at = Instant::from_std(deadline.at);
+    let most = resident_bytes().map(|held| held.saturating_add(limits.memory).saturating_add(MEMORY_BESIDE));
     loop {
         tokio::select! {
             () = sleep_until(at) => return QueryError::time(deadline.limit),
             () = sleep(LOOK_INTERVAL) => {
                 if deadline.is_cancelled.load(Ordering::Relaxed) {
                     return QueryError::cancelled();
+                }
+                if resident_bytes().zip(most).is_some_and(|(held, most)| held > most) {
+                    return super::too_much_memory(limits.memory);
                 }
             }
         }

@@ -10,7 +10,9 @@
 
 mod answer;
 mod batch;
+mod bounded;
 mod computed;
+mod extent;
 mod tables;
 mod trouble;
 

@@ -4,7 +4,7 @@ mod random;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -304,6 +304,113 @@ fn every_limit_ends_a_query_with_its_own_message() {
     let answer = World::new(1, long).ask("SELECT ride_id FROM rides ORDER BY ride_id").unwrap();
     assert_eq!((answer.n_rows(), answer.is_truncated), (2, true));
     assert!(!World::new(1, long).ask("SELECT id FROM people LIMIT 2").unwrap().is_truncated);
+}
+
+/// Lines that each name the one before, under names of WITH; the last is asked by `last`.
+fn chain(n: usize, first: &str, line: &str, last: &str) -> String {
+    let lines = (1..n).map(|at| format!(", c{at} AS ({})", line.replace("PREV", &format!("c{}", at - 1))));
+    let last = last.replace("PREV", &format!("c{}", n - 1));
+    format!("WITH c0 AS ({first}){} {last}", lines.collect::<String>())
+}
+
+#[test]
+fn what_a_short_text_would_make_much_of_is_refused_before_it_is_made() {
+    let world = World::new(1, QueryLimits::default());
+    let texts = "SELECT CAST(value AS VARCHAR) AS x FROM generate_series(10, 12)";
+    let numbers = "SELECT value AS x FROM generate_series(1, 5)";
+    for (sql, part) in [
+        ("SELECT length(repeat('x', 1000000000))".to_owned(), "`repeat` would make a value of 1000000000 bytes"),
+        ("SELECT repeat(ride_id, 600000) FROM rides".into(), "`repeat` would make"),
+        (
+            "SELECT length(repeat('x', CAST(value AS INT))) FROM generate_series(500000, 502000)".into(),
+            "`repeat` would make values",
+        ),
+        ("SELECT lpad('x', 2000000000, 'y')".into(), "`lpad`"),
+        ("SELECT rpad(id, 9000000) FROM people".into(), "`rpad`"),
+        ("SELECT array_length(range(0, 300000000))".into(), "`range`"),
+        ("SELECT generate_series(5, -900000000, -1)".into(), "`generate_series`"),
+        ("SELECT range(DATE '1970-01-01', DATE '2020-01-01', INTERVAL '1 second')".into(), "`range`"),
+        (
+            "SELECT generate_series(at, at + INTERVAL '9 days', INTERVAL '1 microsecond') FROM rides".into(),
+            "`generate_series`",
+        ),
+        ("SELECT array_length(array_repeat(1, 300000000))".into(), "`array_repeat`"),
+        ("SELECT list_resize([1], 300000000, 7)".into(), "`array_resize`"),
+        ("SELECT length(replace(repeat('a', 40000), 'a', repeat('b', 40000)))".into(), "`replace`"),
+        ("SELECT regexp_replace(repeat('a', 40000), '.', repeat('b', 40000), 'g')".into(), "`regexp_replace`"),
+        ("SELECT array_to_string(range(0, 10000), repeat('-', 10000))".into(), "`array_to_string`"),
+        ("SELECT levenshtein(repeat('a', 200000), repeat('b', 200000))".into(), "`levenshtein`"),
+        ("SELECT concat(x, x, x) FROM (SELECT repeat('a', 200000) AS x) q".into(), "`concat`"),
+        ("SELECT x || x || x FROM (SELECT repeat(id, 200000) AS x FROM people) q".into(), "`||`"),
+        ("SELECT [x, x, x] FROM (SELECT repeat(id, 200000) AS x FROM people) q".into(), "`make_array`"),
+        (chain(26, "SELECT 1 AS x", "SELECT a.x FROM PREV a, PREV b", "SELECT x FROM PREV"), "more than 256 relations"),
+        (
+            chain(26, "SELECT 1 AS x", "SELECT x FROM PREV UNION ALL SELECT x FROM PREV", "SELECT x FROM PREV"),
+            "more than 256 relations",
+        ),
+        (chain(26, numbers, "SELECT x + x AS x FROM PREV", "SELECT x FROM PREV WHERE x > 5"), "more than 20000 parts"),
+        (chain(30, texts, "SELECT x || x AS x FROM PREV", "SELECT length(x) FROM PREV"), "more than 20000 parts"),
+        (
+            chain(30, texts, "SELECT max(x || x) AS x FROM PREV GROUP BY length(x)", "SELECT length(x) FROM PREV"),
+            "`||`",
+        ),
+        (chain(20, "SELECT 1 AS x", "SELECT [x] AS x FROM PREV", "SELECT x FROM PREV"), "too deep"),
+        (
+            chain(20, "SELECT 1 AS x", "SELECT struct(x, x) AS x FROM PREV", "SELECT x FROM PREV"),
+            "too deep or has too many",
+        ),
+    ] {
+        let (began, (trouble, text)) = (Instant::now(), world.refusal(&sql));
+        assert!(
+            trouble == QueryTrouble::Limit && text.contains(part) && text.contains("C0610"),
+            "{sql}: {trouble:?} {text}"
+        );
+        assert!(began.elapsed() < Duration::from_secs(5), "{sql} took {:?}", began.elapsed());
+    }
+    // No place in the query is known for what is computed before it is planned.
+    let (trouble, _) = world.refusal("SELECT value FROM generate_series(1, length(repeat('x', 1000000000)))");
+    assert_ne!(trouble, QueryTrouble::Defect);
+    for (sql, expected) in [
+        (
+            "SELECT repeat('ab', 3), lpad('a', 3, '.'), array_length(range(0, 60000)), replace('aab', 'a', 'cc')",
+            "ababab|..a|60000|ccccb",
+        ),
+        (
+            "SELECT id || '-' || town || NULL, concat(id, NULL, town), [1, 2] || 3, named_struct('a', [id]) FROM people WHERE id = 'a'",
+            "NULL|aDeqing|[1, 2, 3]|{a: [a]}",
+        ),
+        (
+            "SELECT regexp_replace(town, '(.)e', '\\1\\1', 'g'), array_to_string(range(0, 3), '+') FROM people WHERE id = 'a'",
+            "DDqing|0+1+2",
+        ),
+        ("SELECT repeat(NULL, 5), encode('a', 'hex'), levenshtein('ab', 'b')", "NULL|61|1"),
+    ] {
+        assert_eq!(world.rows(sql), [expected], "{sql}");
+    }
+    let names = world.ask("SELECT id || town, repeat(id, 2) FROM people LIMIT 1").unwrap().schema;
+    let names: Vec<&str> = names.fields().iter().map(|f| f.name().as_str()).collect();
+    assert_eq!(
+        names,
+        ["people.id || people.town", "repeat(people.id,Int64(2))"],
+        "columns are called as they are written"
+    );
+}
+
+#[test]
+fn what_operators_keep_without_telling_and_joins_without_end_are_ended() {
+    let limits = QueryLimits { time: Duration::from_secs(2), ..QueryLimits::default() };
+    let world = World::new(1, limits);
+    for sql in [
+        "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b",
+        "SELECT count(*) FROM generate_series(1, 1000000) a JOIN generate_series(1, 1000000) b ON a.value < b.value",
+        "SELECT max(s) FROM (SELECT sum(value) OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) s \
+         FROM generate_series(1, 10000000000)) q",
+        "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t) SELECT count(*) FROM t",
+    ] {
+        let (began, (trouble, text)) = (Instant::now(), world.refusal(sql));
+        assert!(matches!(trouble, QueryTrouble::Time | QueryTrouble::Limit), "{sql}: {trouble:?} {text}");
+        assert!(began.elapsed() < Duration::from_secs(15), "{sql} took {:?}", began.elapsed());
+    }
 }
 
 #[test]

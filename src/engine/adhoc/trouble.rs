@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::dialect::{Diagnostic, Span};
 use crate::engine::lookup::LookupError;
+use crate::plan::TOO_MUCH;
 
 /// Of what kind the trouble is: what a caller can do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl QueryError {
     }
 
     pub(super) fn limit(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::new(QueryTrouble::Limit, "C0610", message, hint)
+        Self::new(QueryTrouble::Limit, TOO_MUCH, message, hint)
     }
 
     pub(super) fn time(limit: Duration) -> Self {
@@ -111,7 +112,8 @@ impl QueryError {
 
 impl From<Box<Diagnostic>> for QueryError {
     fn from(finding: Box<Diagnostic>) -> Self {
-        Self { trouble: QueryTrouble::Refused, finding }
+        let trouble = if finding.code == TOO_MUCH { QueryTrouble::Limit } else { QueryTrouble::Refused };
+        Self { trouble, finding }
     }
 }
 

@@ -101,3 +101,15 @@ fn a_query_without_a_worker_and_a_body_that_is_too_large_are_refused() {
     let paused = agent.post(format!("http://{}/api/sinks/helmet_rates/pause", server.address())).send_empty().unwrap();
     assert_eq!(paused.status(), 403, "not without the header of our own");
 }
+
+#[test]
+fn one_address_cannot_keep_the_server_busy_and_a_probe_is_answered_all_the_same() {
+    let access = AccessOptions { requests_per_second: 1.0, ..AccessOptions::default() };
+    let server = served(HttpOptions { access, ..HttpOptions::at(any_port()) }).unwrap();
+    let agent = agent(TlsConfig::default());
+    let code = |path: &str| agent.get(format!("http://{}{path}", server.address())).call().unwrap().status().as_u16();
+    let codes: Vec<u16> = (0..600).map(|_| code("/api/history")).collect();
+    assert_eq!((codes[0], codes[399]), (200, 200), "a page with its files is no flood");
+    assert!(codes.contains(&429), "as many as it likes");
+    assert_eq!((code("/livez"), code("/readyz")), (200, 200));
+}
