@@ -11,8 +11,6 @@ use tracing::{debug, error, info, warn};
 
 use crate::stream::SourceError;
 
-use super::allocations::fill_unwritten_memory;
-
 /// How long the cluster may take to answer a question before it counts as unreachable.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -95,7 +93,6 @@ where
     Context: ClientContext,
     Client: FromClientConfigAndContext<Context>,
 {
-    fill_unwritten_memory();
     config.create_with_context(context).map_err(|error| {
         SourceError::Configuration(match error {
             KafkaError::ClientConfig(_, _, property, _) => {

@@ -5,7 +5,6 @@
 //! state deltas and positions; the generation of the membership in that transaction is what fences a worker that has lost
 //! its partitions. `restore` must come before the first poll, and again after every error that says so.
 
-mod allocations;
 mod client;
 mod codecs;
 mod committed_offsets;
@@ -16,6 +15,7 @@ mod epoch_header;
 mod failure;
 mod history;
 mod inspection;
+mod leader_hints;
 mod membership;
 mod outgoing;
 mod partition_progress;
