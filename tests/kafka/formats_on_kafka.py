@@ -321,7 +321,8 @@ class FormatsOnKafka(unittest.TestCase):
         asked = [PLACE.curb, "why", self.at.pack, "--brokers", PLACE.brokers, "--pipeline", self.at.prefix, "--output", "json"]
 
         def why(id_, sink, env=environment, code=0):
-            done = subprocess.run([asked[0], "why", id_, *asked[2:]], capture_output=True, text=True, check=False,
+            of_sink = ["--sink", sink] if sink else []
+            done = subprocess.run([asked[0], "why", id_, *of_sink, *asked[2:]], capture_output=True, text=True, check=False,
                                   env={**os.environ, **env, "CURB_PSEUDONYM_KEYS": keys})
             self.assertEqual(done.returncode, code, done.stderr)
             if code:
