@@ -201,6 +201,10 @@ def valves_before(valves):
     return change
 
 
+class MarkersArrived(Exception):
+    """The markers were there before anything could be seen: on a busy machine the valve closes too late."""
+
+
 @scenario("F25", seconds=150)
 def an_owner_that_dies_before_its_markers_arrive(context):
     """Killed right after EndTxn while the markers do not reach the state partition: the next owner waits for them.
@@ -219,13 +223,16 @@ def an_owner_that_dies_before_its_markers_arrive(context):
         try:
             owner_dies(context, rig, valves[node])
             return
+        except MarkersArrived as state:
+            valves[node].open.set()
+            context.note(f"the valve was closed too late: {state}; once more")
         except AssertionError:
             valves[node].open.set()
             # On a busy machine leaders may move: then the valve held up more than the state.
             if node not in coordinators_of(brokers, rig):
                 raise
             context.note(f"broker {node} has become a coordinator meanwhile; once more")
-    raise Skipped("the coordinators do not stay where they are")
+    raise Skipped("the coordinators do not stay where they are, or the markers came too early")
 
 
 def coordinators_of(brokers, rig):
@@ -259,7 +266,7 @@ def owner_dies(context, rig, valve):
     n_commits = len(commits(rig.log()))
     context.expect(n_commits, "nothing was committed at the first start")
 
-    worker = lives.start(FAILPOINTS="commit.positions=1*off->1*sleep(3000)->off;commit.sent=1*off->1*print(sent)->off;commit.done=1*off->return")
+    worker = lives.start(FAILPOINTS="commit.positions=1*off->1*sleep(5000)->off;commit.sent=1*off->1*print(sent)->off;commit.done=1*off->return")
     rig.wait_until_loaded()
     rig.produce("items", ("item_id",), [row(i) for i in range(5, 9)])
     rig.wait_for("all sent", lambda: "INFO fail: sent" in rig.log() or worker.poll() is not None)
@@ -268,7 +275,8 @@ def owner_dies(context, rig, valve):
     context.expect(lives.wait_for_abort(worker, 60), "commit.done was not reached")
     state = rig.ends(f"{rig.prefix}.state")[f"{rig.prefix}.state"]
     held = [p for p, end in state.items() if end["stable"] < end["high"]]
-    context.expect(held, f"the markers have arrived: {state}")
+    if not held:
+        raise MarkersArrived(state)
     topic = rig.topic("items")
     context.equal(rig.committed(topic)[topic]["0"], 9, "the committed offset, which is not behind the valve")
 
