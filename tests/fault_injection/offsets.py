@@ -95,12 +95,14 @@ def group_offsets_deleted(context):
         rig.produce_all({name: first.pop(name) + second.pop(name)})
     rig.produce_all(first)
     rig.catch_up(environment=LOG)
+    topics = [rig.topic(name) for name in rig.lines]
+    offsets = lambda: [p for partitions in rig.committed(*topics).values() for p in partitions.values()]  # noqa: E731
     for number in range(context.size(1, 3)):
+        # A commit has returned before its offsets are the group's; those that come after the group was deleted would be there again.
+        rig.wait_for("the offsets of the last commit", lambda: None not in offsets())
         # The worker is a static member: it stays one until its session ends, 45 s after it has left.
         rig.wait_for("the end of the session", lambda: is_deleted(rig))
-        topics = [rig.topic(name) for name in rig.lines]
-        left = [p for partitions in rig.committed(*topics).values() for p in partitions.values() if p is not None]
-        context.equal(left, [], "offsets after the group was deleted")
+        context.equal([p for p in offsets() if p is not None], [], "offsets after the group was deleted")
         context.ran()
         if number == 0:
             rig.produce_all(second)
