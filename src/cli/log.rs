@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::str::FromStr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,9 @@ use serde_json::{Map, Value};
 use tracing::callsite::Identifier;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
-use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_log::NormalizeEvent;
+use tracing_subscriber::filter::Directive;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -57,19 +60,34 @@ pub(super) fn speaker() -> Option<&'static Speaker> {
 /// hands over the last spans when it is dropped.
 pub(super) fn to_stderr(level: &str, form: LogForm) -> Option<Spans> {
     let chosen = EnvFilter::try_from_env("CURB_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(form == LogForm::Text && io::stderr().is_terminal())
-        .event_format(Lines::new(form))
-        // One filter of two conditions: of two filters around one another, what one refuses is taken for the other's next word.
-        .with_filter(chosen.and(filter_fn(is_for_the_log)));
     let (layer, spans) = trace::layer();
+    let of_spans = format!("{SPAN_TARGET}={}", if layer.is_some() { "trace" } else { "off" });
+    let chosen = Directive::from_str(&of_spans).into_iter().fold(chosen, EnvFilter::add_directive);
+    let has_colours = form == LogForm::Text && io::stderr().is_terminal();
     // A second call in one process keeps the first subscriber.
-    let _ = Registry::default().with(layer).with(lines).try_init();
+    let _ = subscriber(layer, chosen, form, io::stderr, has_colours).try_init();
     if let Some(problem) = spans.as_ref().and_then(|spans| spans.problem()) {
         tracing::warn!("no spans are sent: {problem}");
     }
     spans
+}
+
+/// Hands spans to `spans`, and writes what `chosen` lets through as lines.
+fn subscriber<ForSpans, Out>(
+    spans: Option<ForSpans>,
+    chosen: EnvFilter,
+    form: LogForm,
+    out: Out,
+    has_colours: bool,
+) -> impl Subscriber + Send + Sync
+where
+    ForSpans: Layer<Registry> + Send + Sync,
+    Out: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(out).with_ansi(has_colours).event_format(Lines::new(form));
+    // IMPORTANT: one filter for everything. One for each layer remembers per thread what it said last, and takes that for its
+    // word about the next line when a question came to nothing: lines are lost.
+    Registry::default().with(spans).with(chosen).with(lines)
 }
 
 /// Spans are for a collector; what libraries tell of their work is not for anybody.
@@ -83,7 +101,6 @@ fn is_for_the_log(metadata: &Metadata<'_>) -> bool {
 /// Writes events as lines.
 struct Lines {
     form: LogForm,
-    for_people: tracing_subscriber::fmt::format::Format,
     repeats: Mutex<HashMap<Identifier, Repeats>>,
 }
 
@@ -96,7 +113,7 @@ struct Repeats {
 
 impl Lines {
     fn new(form: LogForm) -> Self {
-        Self { form, for_people: tracing_subscriber::fmt::format(), repeats: Mutex::default() }
+        Self { form, repeats: Mutex::default() }
     }
 
     /// Whether a line may be written: then how many like it were left out before it.
@@ -125,22 +142,45 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut line: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        // What came by the crate `log` names its place in fields of its own.
+        let from_log = event.normalized_metadata();
+        let metadata = from_log.as_ref().unwrap_or_else(|| event.metadata());
+        if !is_for_the_log(metadata) {
+            return Ok(());
+        }
         let Some(n_left_out) = self.admit(event.metadata(), Instant::now()) else { return Ok(()) };
         match self.form {
-            LogForm::Json => writeln!(line, "{}", object(event, n_left_out)),
+            LogForm::Json => writeln!(line, "{}", object(event, metadata, n_left_out)),
             LogForm::Text => {
                 if n_left_out > 0 {
                     writeln!(line, "({n_left_out} lines like the next one were left out)")?;
                 }
-                self.for_people.format_event(context, line, event)
+                head(&mut line, metadata)?;
+                context.field_format().format_fields(line.by_ref(), event)?;
+                writeln!(line)
             }
         }
     }
 }
 
+/// What a line for people begins with: when, how grave, who. The spans that it lies in are for a collector.
+fn head(line: &mut Writer<'_>, metadata: &Metadata<'_>) -> fmt::Result {
+    let (time, level) = (Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true), *metadata.level());
+    if !line.has_ansi_escapes() {
+        return write!(line, "{time} {level:>5} {}: ", metadata.target());
+    }
+    let colour = match level {
+        Level::ERROR => 31,
+        Level::WARN => 33,
+        Level::INFO => 32,
+        Level::DEBUG => 34,
+        Level::TRACE => 35,
+    };
+    write!(line, "\x1b[2m{time}\x1b[0m \x1b[{colour}m{level:>5}\x1b[0m \x1b[2m{}:\x1b[0m ", metadata.target())
+}
+
 /// An event as JSON: when, how grave, what, who, then its own fields.
-fn object(event: &Event<'_>, n_left_out: u64) -> Value {
-    let metadata = event.metadata();
+fn object(event: &Event<'_>, metadata: &Metadata<'_>, n_left_out: u64) -> Value {
     let mut fields = Fields::default();
     event.record(&mut fields);
     let mut object = Map::new();
@@ -167,7 +207,9 @@ struct Fields {
 
 impl Fields {
     fn insert(&mut self, field: &Field, value: Value) {
-        self.others.insert(field.name().to_owned(), value);
+        if !field.name().starts_with("log.") {
+            self.others.insert(field.name().to_owned(), value);
+        }
     }
 }
 
@@ -209,6 +251,7 @@ mod tests {
     use std::sync::Arc;
 
     use tracing::subscriber::with_default;
+    use tracing_subscriber::layer::Identity;
 
     use super::*;
 
@@ -230,12 +273,8 @@ mod tests {
     fn lines(form: LogForm, work: impl FnOnce()) -> Vec<String> {
         let written = Written::default();
         let writer = written.clone();
-        let layer = tracing_subscriber::fmt::layer()
-            .with_writer(move || writer.clone())
-            .with_ansi(false)
-            .event_format(Lines::new(form))
-            .with_filter(filter_fn(is_for_the_log));
-        with_default(Registry::default().with(layer), work);
+        let chosen = EnvFilter::new("info");
+        with_default(subscriber(None::<Identity>, chosen, form, move || writer.clone(), false), work);
         let bytes = written.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
     }
@@ -300,5 +339,23 @@ mod tests {
         });
         assert_eq!(written.len(), 2, "{written:?}");
         assert!(written[0].contains("careful") && written[1].contains("restored"));
+    }
+
+    #[test]
+    fn a_question_that_comes_to_nothing_and_a_span_take_no_line_away() {
+        static CALLSITE: tracing::callsite::DefaultCallsite = tracing::callsite::DefaultCallsite::new(&METADATA);
+        static METADATA: Metadata<'static> = tracing::metadata! {
+            name: "test", target: "library", level: Level::DEBUG, fields: &[], callsite: &CALLSITE, kind: tracing::metadata::Kind::EVENT,
+        };
+        let written = lines(LogForm::Text, || {
+            let _span = tracing::info_span!(target: SPAN_TARGET, "epoch", n = 1).entered();
+            for number in 0..3 {
+                // As libraries do that log with the crate `log`.
+                tracing::dispatcher::get_default(|subscriber| subscriber.enabled(&METADATA));
+                tracing::warn!(number, "said");
+            }
+        });
+        assert_eq!(written.len(), 3, "{written:?}");
+        assert!(written[1].ends_with(" WARN curb::cli::log::tests: said number=1"), "{written:?}");
     }
 }

@@ -41,8 +41,8 @@ mod without {
         }
     }
 
-    pub(in crate::cli) fn layer() -> (impl Layer<Registry>, Option<Spans>) {
-        (Identity::new(), super::is_wanted(super::variable).then_some(Spans))
+    pub(in crate::cli) fn layer() -> (Option<impl Layer<Registry>>, Option<Spans>) {
+        (None::<Identity>, super::is_wanted(super::variable).then_some(Spans))
     }
 }
 

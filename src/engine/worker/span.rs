@@ -1,7 +1,7 @@
 //! An epoch as a span for a collector of traces: its number, how much went in, how it ended, and which traces led to it.
 
 use tracing::field::Empty;
-use tracing::{Level, Span, info_span};
+use tracing::{Span, info_span};
 
 use crate::metrics::SPAN_TARGET;
 use crate::stream::Polled;
@@ -13,23 +13,22 @@ const HEADER: &str = "traceparent";
 
 /// The span of the epoch that takes in what was polled; none where that is nothing.
 pub(super) fn epoch_span(polled: &Polled) -> Span {
-    if polled.records.is_empty() || !tracing::enabled!(target: SPAN_TARGET, Level::INFO) {
+    if polled.records.is_empty() {
         return Span::none();
     }
-    let n_records: usize = polled.records.values().map(|records| records.len()).sum();
-    let links = links(polled);
-    // The names are those of the conventions for messaging where there is one. The field of the links is `LINKS_FIELD`.
+    // What the fields hold is looked at only where somebody takes spans. The names are those of the conventions for messaging
+    // where there is one. The field of the links is `LINKS_FIELD`.
     info_span!(
         target: SPAN_TARGET,
         "epoch",
         otel.kind = "consumer",
         otel.status_code = Empty,
         messaging.system = "kafka",
-        messaging.batch.message_count = n_records as u64,
+        messaging.batch.message_count = polled.records.values().map(|records| records.len() as u64).sum::<u64>(),
         curb.epoch = Empty,
         curb.result = Empty,
         curb.rows_written = Empty,
-        curb.links = links,
+        curb.links = links(polled),
     )
 }
 
