@@ -56,8 +56,8 @@
 //!   `curb why` runs the rules over fewer and fewer of those records, as long as the row stays (`testing/derivation.rs`).
 //! - **A query sees one epoch.** Who asks a running worker (`engine/adhoc`) has rows copied between two epochs (`engine/lookup.rs`);
 //!   views are computed from them beside the worker, by the same operators as at a restore, and PRIVATE values are masked
-//!   before the query runs. What functions would make of little, and what a short text hides, is counted before it is made
-//!   (`bounded.rs`, `extent.rs`): an allocation that fails ends the worker, not the query.
+//!   before the query runs. What functions and joins would make of little, and what a short text hides, is counted before it is
+//!   made (`bounded.rs`, `copied.rs`, `extent.rs`): an allocation that fails ends the worker, not the query.
 //!
 //! # Layers
 //!

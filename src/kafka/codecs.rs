@@ -39,8 +39,8 @@ impl TopicCodec {
         let (name, value) = (CString::new(topic).map_err(no_text)?, CString::new(codec).map_err(no_text)?);
         let client = producer.client().native_ptr();
         let mut reason = [0 as c_char; REASON_BYTES];
-        // SAFETY: the client and all texts are alive during the calls, `reason` has the size that is told. The settings
-        // belong to the topic once it was made, else to us.
+        // SAFETY: the client and all texts are alive during the calls, `reason` has the size that is told. The settings are the
+        // client's from `rd_kafka_topic_new` on, also where no topic is made.
         unsafe {
             let settings = rd::rd_kafka_default_topic_conf_dup(client);
             let property = c"compression.codec".as_ptr();
@@ -52,7 +52,6 @@ impl TopicCodec {
             }
             let topic = rd::rd_kafka_topic_new(client, name.as_ptr(), settings);
             if topic.is_null() {
-                rd::rd_kafka_topic_conf_destroy(settings);
                 return Err(refused("the client takes no such topic"));
             }
             Ok(Self { topic, _producer: producer.clone() })

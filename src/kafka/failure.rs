@@ -107,8 +107,9 @@ pub(super) fn read_failure(code: RDKafkaErrorCode, place: &str, text: &str) -> O
 
 /// Whether the client takes a log for truncated that still holds all that was read of it, up to `position`.
 ///
-/// librdkafka counts the end of a partition as one more record where records are taken in batches (librdkafka#4844, up to
-/// 2.12). After a rebalance during which the leader has changed it compares that with the log, which ends one record earlier.
+/// librdkafka has counted the end of a partition as one more record on several ways (librdkafka#4844, up to 2.12); `record_queue`
+/// keeps off the one that is known. After a rebalance during which the leader has changed it compares that with the log, which ends
+/// one record earlier: then reading begins anew, rather than that the worker stops as if records were lost.
 pub(super) fn is_false_truncation(code: RDKafkaErrorCode, text: &str, position: i64) -> bool {
     let number_after = |words: &str| {
         let rest = text.split_once(words)?.1;

@@ -97,13 +97,12 @@ pub(super) struct Writer {
     producer: Option<Arc<TransactionalProducer>>,
     /// What makes the producer write topics in codecs of their own.
     codecs: Vec<TopicCodec>,
-    is_initialised: bool,
 }
 
 impl Writer {
     pub(super) fn new(settings: Settings, limits: BTreeMap<String, usize>) -> Self {
         let batch_bytes = limits.values().copied().min().unwrap_or(DEFAULT_LIMIT_BYTES).min(1_000_000);
-        Self { settings, limits, batch_bytes, producer: None, codecs: Vec::new(), is_initialised: false }
+        Self { settings, limits, batch_bytes, producer: None, codecs: Vec::new() }
     }
 
     /// The greatest record that `topic` takes, in bytes as [`record_bytes`] counts them.
@@ -113,24 +112,19 @@ impl Writer {
 
     /// The producer, when it may begin a transaction.
     pub(super) fn ready(&self) -> Option<&Arc<TransactionalProducer>> {
-        self.producer.as_ref().filter(|_| self.is_initialised)
+        self.producer.as_ref()
     }
 
     /// Makes the producer ready: ends what earlier lives of this worker left open, and fences them.
     pub(super) fn initialise(&mut self) -> Result<(), SourceError> {
-        if self.is_initialised {
+        if self.producer.is_some() {
             return Ok(());
         }
-        let producer = match self.producer.take() {
-            Some(producer) => producer,
-            None => {
-                let producer = Arc::new(self.make()?);
-                let of_topics = self.settings.compression.iter();
-                let codecs = of_topics.map(|(topic, codec)| TopicCodec::set(&producer, topic, codec));
-                self.codecs = codecs.collect::<Result<_, _>>()?;
-                producer
-            }
-        };
+        let producer = Arc::new(self.make()?);
+        let of_topics = self.settings.compression.iter();
+        let codecs = of_topics.map(|(topic, codec)| TopicCodec::set(&producer, topic, codec));
+        // They keep the producer alive: not longer than this call, unless it comes to its end.
+        let codecs = codecs.collect::<Result<_, _>>()?;
         let started = Instant::now();
         loop {
             let attempt = producer.init_transactions(ANSWER_TIMEOUT);
@@ -161,7 +155,7 @@ impl Writer {
         }
         info!(transactional_id = self.settings.worker(), "ready to write transactions");
         self.producer = Some(producer);
-        self.is_initialised = true;
+        self.codecs = codecs;
         Ok(())
     }
 
@@ -174,7 +168,6 @@ impl Writer {
     pub(super) fn discard(&mut self) {
         self.codecs.clear();
         self.producer = None;
-        self.is_initialised = false;
     }
 
     /// Takes the reasons why records were not delivered.

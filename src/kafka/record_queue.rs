@@ -1,12 +1,14 @@
-//! Takes records from librdkafka many at a time: one queue of ours per topic, which its partitions are forwarded to.
+//! Takes records from librdkafka: one queue of ours per topic, which its partitions are forwarded to.
 //!
-//! `BaseConsumer::poll` hands over one record a call, at three times the cost. Its own queue must not be read in batches, since
-//! rebalances travel there; a queue of ours carries only records, ends of partitions and their errors. A topic whose queue is
-//! not read stops being fetched when the queue is full, so pausing a relation needs no call and cannot lose its place.
+//! `BaseConsumer::poll` asks two queues for each record. The consumer's own queue is left to rebalances; a queue of ours carries only
+//! records, ends of partitions and their errors. A topic whose queue is not read stops being fetched when the queue is full, so
+//! pausing a relation needs no call and cannot lose its place.
 //!
-//! `rd_kafka_consume_batch_queue` is not used: it counts the end of a partition as if it were a record, and so moves the client's
-//! own position one behind the end, with a leader epoch that is not known. The client goes on from there when the group's
-//! assignment changes: after the next change of leaders it reports a truncated log where none is.
+//! Records are taken one by one, since both ways to take many go wrong. `rd_kafka_consume_batch_queue` counts the end of a partition
+//! as if it were a record, and so moves the client's own position one behind the end, with a leader epoch that is not known: the
+//! client goes on from there when the group's assignment changes, and after the next change of leaders it reports a truncated log
+//! where none is. `rd_kafka_consume_callback_queue` empties the queue while it hands over, and the client fetches on as if
+//! what waits there took no memory.
 //!
 //! All `unsafe` calls of reading are in this file.
 
@@ -133,39 +135,14 @@ unsafe extern "C" fn wake_up(_client: *mut rd::rd_kafka_t, wake: *mut c_void) {
     unsafe { &*wake.cast_const().cast::<Wake>() }.notify();
 }
 
-/// What one call takes from a queue.
-struct Handover<Handle> {
-    client: *mut rd::rd_kafka_t,
-    room: usize,
-    n: usize,
-    handle: Handle,
-    outcome: Result<(), SourceError>,
-}
+/// A message that was taken from a queue.
+struct Taken(*mut rd::rd_kafka_message_t);
 
-/// Called with each message; the client destroys it afterwards. A panic in here ends the program.
-///
-/// SAFETY: `message` is complete, and `handover` a `Handover<Handle>` that nobody else uses during the call.
-unsafe extern "C" fn hand_over<Handle>(message: *mut rd::rd_kafka_message_t, handover: *mut c_void)
-where
-    Handle: FnMut(Arrival<'_>) -> Result<(), SourceError>,
-{
-    // SAFETY: by contract of this function.
-    let handover = unsafe { &mut *handover.cast::<Handover<Handle>>() };
-    // SAFETY: by contract of this function; nothing borrowed from the message outlives `handle`.
-    handover.outcome = (handover.handle)(unsafe { arrival(&*message) });
-    handover.n += 1;
-    if handover.n >= handover.room || handover.outcome.is_err() {
-        // SAFETY: the client is alive. It goes back to the caller after this message; those behind it stay in the queue.
-        unsafe { rd::rd_kafka_yield(handover.client) };
+impl Drop for Taken {
+    fn drop(&mut self) {
+        // SAFETY: the message is ours since it was taken, and nothing borrows from it any more.
+        unsafe { rd::rd_kafka_message_destroy(self.0) };
     }
-}
-
-/// The call-back for a handover of that type.
-fn hand_over_of<Handle>(_: &Handover<Handle>) -> unsafe extern "C" fn(*mut rd::rd_kafka_message_t, *mut c_void)
-where
-    Handle: FnMut(Arrival<'_>) -> Result<(), SourceError>,
-{
-    hand_over::<Handle>
 }
 
 impl<Context: ConsumerContext + 'static> RecordQueue<Context> {
@@ -216,20 +193,31 @@ impl<Context: ConsumerContext + 'static> RecordQueue<Context> {
         }
     }
 
-    /// Hands over what has arrived, at most `max` arrivals, without waiting. Returns how many there were.
+    /// Hands over what has arrived, at most `max` arrivals, without waiting, until one cannot be handled. Returns how many
+    /// there were.
     pub(super) fn take(
         &mut self,
         max: usize,
-        handle: impl FnMut(Arrival<'_>) -> Result<(), SourceError>,
+        mut handle: impl FnMut(Arrival<'_>) -> Result<(), SourceError>,
     ) -> Result<usize, SourceError> {
-        let client = self.consumer.client().native_ptr();
-        let mut handover = Handover { client, room: max.min(BATCH_RECORDS), n: 0, handle, outcome: Ok(()) };
-        if handover.room > 0 {
-            let opaque = (&raw mut handover).cast::<c_void>();
-            // SAFETY: `hand_over` gets the handover whose type it is made for, and only during the call.
-            unsafe { rd::rd_kafka_consume_callback_queue(self.queue, 0, Some(hand_over_of(&handover)), opaque) };
+        for n in 0..max.min(BATCH_RECORDS) {
+            // SAFETY: the queue is ours until `Drop`.
+            let message = unsafe { rd::rd_kafka_consume_queue(self.queue, 0) };
+            if message.is_null() {
+                return Ok(n);
+            }
+            let message = Taken(message);
+            // SAFETY: a message that is not null is complete; nothing borrowed from it outlives `handle`.
+            handle(unsafe { arrival(&*message.0) })?;
         }
-        handover.outcome.map(|()| handover.n)
+        Ok(max.min(BATCH_RECORDS))
+    }
+
+    /// How many records wait in the queue.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        // SAFETY: the queue is ours until `Drop`.
+        unsafe { rd::rd_kafka_queue_length(self.queue) }
     }
 
     /// The partition's high watermark as the last fetch told it.

@@ -27,8 +27,9 @@ use futures::executor::block_on;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::answer::{Answer, AsOf};
-use super::bounded::{TooLarge, bind_expressions, bind_functions};
-use super::extent::{check_extent, giving_way, resident_bytes};
+use super::bounded::{BATCH_BYTES_MAX, TooLarge, begin_turn, bind_expressions, bind_functions};
+use super::copied::watched;
+use super::extent::{bytes_of_constants, check_extent, resident_bytes};
 use super::tables::{Place, Table, shown};
 use super::trouble::QueryError;
 use super::{Deadline, QueryLimits};
@@ -39,7 +40,7 @@ use crate::plan::{BatchQuery, UNKNOWN_COLUMN, batch_finding, batch_session_in, c
 /// How often is looked whether anybody still waits.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Rows of a batch: few, so that a long constant beside each is not much.
-const BATCH_ROWS: usize = 1024;
+const BATCH_ROWS: usize = 256;
 /// How much more memory than a query may have the process may take while it runs: for the answer, and for what else it does.
 const MEMORY_BESIDE: usize = 256 << 20;
 
@@ -73,6 +74,7 @@ pub(super) fn plan(
         let mut state = state.write();
         *state.config_mut() = state.config().clone().with_batch_size(BATCH_ROWS);
     }
+    begin_turn();
     bind_functions(&ctx);
     // Whoever may ask must not try values until their pseudonyms agree with those that left.
     ctx.deregister_udf(crate::functions::PSEUDONYM);
@@ -88,6 +90,10 @@ pub(super) fn plan(
     read_only.verify_plan(&plan).map_err(refused)?;
     let masked = check_batch_query(&plan, private)?;
     let optimised = ctx.state().optimize(&plan).map_err(refused)?;
+    let constants = bytes_of_constants(&optimised);
+    if constants.saturating_mul(BATCH_ROWS as u64) > BATCH_BYTES_MAX {
+        return Err(too_large(format!("the constants of the query have {constants} bytes")));
+    }
     Ok(Planned { columns: columns_read(&optimised), masked, relations, ctx })
 }
 
@@ -214,7 +220,8 @@ impl Planned {
         let plan = bind_expressions(plan).map_err(failed)?;
         let rows = self.ctx.execute_logical_plan(plan).await.map_err(failed)?;
         let task = Arc::new(rows.task_ctx());
-        let plan = rows.create_physical_plan().await.and_then(giving_way).map_err(failed)?;
+        let plan = rows.create_physical_plan().await.map_err(failed)?;
+        let plan = watched(plan, BATCH_ROWS).map_err(failed)?;
         let mut stream = execute_stream(plan, task).map_err(failed)?;
         let schema = stream.schema();
         let (mut batches, mut n_rows, mut n_bytes) = (Vec::new(), 0, 0);
@@ -249,6 +256,7 @@ async fn ended(deadline: &Deadline<'_>, limits: &QueryLimits) -> QueryError {
         tokio::select! {
             () = sleep_until(at) => return QueryError::time(deadline.limit),
             () = sleep(LOOK_INTERVAL) => {
+                begin_turn();
                 if deadline.is_cancelled.load(Ordering::Relaxed) {
                     return QueryError::cancelled();
                 }

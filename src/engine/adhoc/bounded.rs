@@ -3,6 +3,7 @@
 //! DataFusion's memory pool counts what operators keep, never what a function returns, and constants are computed while a query is
 //! planned, before there is a pool. An allocation that fails ends the whole worker, not the query.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, IntervalMonthDayNanoArray};
@@ -22,13 +23,15 @@ use datafusion::prelude::SessionContext;
 
 /// Bytes of one value that a function makes.
 pub(super) const VALUE_BYTES_MAX: u64 = 512 << 10;
-/// Bytes of all values that it makes of one batch.
-const BATCH_BYTES_MAX: u64 = 256 << 20;
+/// Bytes of all values that it makes of one batch, and of all copies of a row in one.
+pub(super) const BATCH_BYTES_MAX: u64 = 256 << 20;
+/// Bytes of all that functions make before the query gives way, so that it is seen how much memory the process holds.
+const TURN_BYTES_MAX: u64 = 1 << 30;
 /// Steps of `levenshtein` that count as a byte: 16 million of them for a pair take some 20 ms.
 const STEPS_A_BYTE: u64 = 32;
 
 /// What grows by more than a few bytes a call. For those that are not told apart in [`estimate`] it is what they are given.
-const GROWING: [&str; 24] = [
+const GROWING: [&str; 26] = [
     "array_append",
     "array_concat",
     "array_insert",
@@ -48,12 +51,24 @@ const GROWING: [&str; 24] = [
     "make_array",
     "overlay",
     "range",
+    "regexp_match",
     "regexp_replace",
     "repeat",
     "replace",
     "rpad",
     "string_to_array",
+    "to_char",
 ];
+
+thread_local! {
+    /// What functions have made since the query last gave way. A query has a thread of its own.
+    static MADE: Cell<u64> = const { Cell::new(0) };
+}
+
+/// To be called when the query has given way.
+pub(super) fn begin_turn() {
+    MADE.set(0);
+}
 
 /// A function would make too much.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +81,11 @@ pub(super) struct TooLarge {
 }
 
 impl TooLarge {
+    /// All that is made together is too large.
+    pub(super) fn values(function: &str, bytes: u64) -> Self {
+        Self { function: function.to_owned(), what: "values", bytes, max: BATCH_BYTES_MAX }
+    }
+
     /// Whether that is why DataFusion failed, with what.
     pub(super) fn of(error: &DataFusionError) -> Option<&Self> {
         match error.find_root() {
@@ -196,12 +216,17 @@ fn check(function: &str, sizes: impl Iterator<Item = u64>) -> Result<()> {
     let mut total = 0_u64;
     for size in sizes {
         total = total.saturating_add(size);
-        let (what, bytes, max) = match (size > VALUE_BYTES_MAX, total > BATCH_BYTES_MAX) {
-            (true, _) => ("a value", size, VALUE_BYTES_MAX),
-            (_, true) => ("values", total, BATCH_BYTES_MAX),
+        let cause = match (size > VALUE_BYTES_MAX, total > BATCH_BYTES_MAX) {
+            (true, _) => TooLarge { function: function.to_owned(), what: "a value", bytes: size, max: VALUE_BYTES_MAX },
+            (_, true) => TooLarge::values(function, total),
             _ => continue,
         };
-        let cause = TooLarge { function: function.to_owned(), what, bytes, max };
+        return Err(DataFusionError::External(Box::new(cause)));
+    }
+    let made = MADE.get().saturating_add(total);
+    MADE.set(made);
+    if made > TURN_BYTES_MAX {
+        let cause = TooLarge { function: function.to_owned(), what: "values", bytes: made, max: TURN_BYTES_MAX };
         return Err(DataFusionError::External(Box::new(cause)));
     }
     Ok(())
@@ -220,6 +245,7 @@ fn estimates(function: &str, args: &[ColumnarValue], n_rows: usize) -> Result<im
         ("array_to_string" | "array_replace" | "array_replace_n" | "array_replace_all", [list, ..]) => {
             elements(list, n_rows)?
         }
+        ("regexp_match", [_, pattern, ..]) => groups(pattern, n_rows)?,
         _ => Vec::new(),
     };
     let function = function.to_owned();
@@ -239,6 +265,10 @@ fn estimates(function: &str, args: &[ColumnarValue], n_rows: usize) -> Result<im
             "replace" => size(0).saturating_add((size(0) / size(1).max(1) + 1).saturating_mul(size(2))),
             // A replacement may hold what was found, and everything may be found.
             "regexp_replace" => (size(0) + 1).saturating_mul(size(2) + 1),
+            // Groups may lie within one another, and each hold the whole text.
+            "regexp_match" => size(0).saturating_mul(n_elements + 1),
+            // `%c` is a whole date.
+            "to_char" => size(1).saturating_mul(16),
             "array_to_string" => (size(0).saturating_mul(4)).saturating_add(n_elements.saturating_mul(size(1))),
             "array_replace" | "array_replace_n" | "array_replace_all" => {
                 size(0).saturating_add(n_elements.saturating_mul(size(2)))
@@ -277,7 +307,7 @@ fn sizes(value: &ColumnarValue, n_rows: usize) -> Result<Vec<u64>> {
     rows(value, n_rows, |array| (0..array.len()).map(|row| size(array, row)).collect())
 }
 
-fn size(array: &ArrayRef, row: usize) -> Result<u64> {
+pub(super) fn size(array: &ArrayRef, row: usize) -> Result<u64> {
     if array.is_null(row) {
         return Ok(0);
     }
@@ -300,16 +330,26 @@ fn size(array: &ArrayRef, row: usize) -> Result<u64> {
 
 /// The number of elements of each list.
 fn elements(value: &ColumnarValue, n_rows: usize) -> Result<Vec<u64>> {
-    let of = |array: &ArrayRef| {
-        let length = |row: usize| match array.data_type() {
-            DataType::List(_) => array.as_list::<i32>().value_length(row) as u64,
-            DataType::LargeList(_) => array.as_list::<i64>().value_length(row) as u64,
-            DataType::FixedSizeList(_, n) => *n as u64,
-            _ => 0,
-        };
-        Ok((0..array.len()).map(length).collect())
-    };
-    rows(value, n_rows, of)
+    rows(value, n_rows, |array| Ok((0..array.len()).map(|row| elements_of(array, row)).collect()))
+}
+
+/// The number of brackets that each pattern opens.
+fn groups(pattern: &ColumnarValue, n_rows: usize) -> Result<Vec<u64>> {
+    rows(pattern, n_rows, |array| {
+        let texts = cast(array, &DataType::LargeUtf8)?;
+        let opened = |text: Option<&str>| text.map_or(0, |text| text.matches('(').count() as u64);
+        Ok(texts.as_string::<i64>().iter().map(opened).collect())
+    })
+}
+
+/// The number of elements of a list; 0 for what is none.
+pub(super) fn elements_of(array: &ArrayRef, row: usize) -> u64 {
+    match array.data_type() {
+        DataType::List(_) => array.as_list::<i32>().value_length(row) as u64,
+        DataType::LargeList(_) => array.as_list::<i64>().value_length(row) as u64,
+        DataType::FixedSizeList(_, n) => *n as u64,
+        _ => 0,
+    }
 }
 
 /// Whole numbers, instants and days as nanoseconds, and intervals as about so many of them; none for null and for texts.

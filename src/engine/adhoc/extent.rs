@@ -4,36 +4,42 @@
 //! define. So thirty lines that each name the line before twice are a billion nodes, and no limit of time ends a planner.
 
 use std::fs;
-use std::sync::Arc;
+use std::mem::size_of;
 
-use arrow::datatypes::{DataType, Field};
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::{Expr, LogicalPlan};
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::coop::CooperativeExec;
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{Cast, Expr, LogicalPlan, TryCast};
 
 /// Parts of an expression when all columns in it are written out: more than the text of a query has room for otherwise.
 const EXPRESSION_NODES_MAX: u64 = 20_000;
-/// Types within a type, as those of the fields of a struct, and how deep they may lie.
+/// Types within a type, as those of the fields of a struct or of the places of a list that has so many, and how deep they may lie.
 const TYPES_MAX: usize = 500;
 const TYPE_DEPTH_MAX: usize = 8;
+/// Functions that are told a type by a text, their second argument.
+const CASTS: [&str; 2] = ["arrow_cast", "arrow_try_cast"];
 
 /// Whether the expressions and types of a plan stay small; the reason if not.
 pub(super) fn check_extent(plan: &LogicalPlan) -> std::result::Result<(), String> {
     let mut refused = None;
     let _ = plan.apply_with_subqueries(|node| {
-        let too_large = |field: &Arc<Field>| n_types(field.data_type(), 0).is_none();
-        refused = node
-            .schema()
-            .fields()
-            .iter()
-            .find(|f| too_large(f))
-            .map(|field| format!("the type of `{}` is too deep or has too many fields", field.name()));
+        let too_large = |data_type: &DataType| n_types(data_type, 0).is_none();
+        refused =
+            node.schema().fields().iter().find(|f| too_large(f.data_type())).map(|f| format!("of `{}`", f.name()));
+        let _ = node.apply_expressions(|expr| {
+            expr.apply(|part| {
+                if cast_to(part).is_some_and(|data_type| too_large(&data_type)) {
+                    refused = Some("that a value is cast to".to_owned());
+                    return Ok(TreeNodeRecursion::Stop);
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        });
         Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
-    if let Some(reason) = refused {
-        return Err(reason);
+    if let Some(which) = refused {
+        return Err(format!("the type {which} is too deep or has too many fields or places"));
     }
     let largest = weights(plan).1;
     if largest > EXPRESSION_NODES_MAX {
@@ -44,23 +50,52 @@ pub(super) fn check_extent(plan: &LogicalPlan) -> std::result::Result<(), String
     Ok(())
 }
 
+/// The type that a cast leads to.
+fn cast_to(expr: &Expr) -> Option<DataType> {
+    match expr {
+        Expr::Cast(Cast { field, .. }) | Expr::TryCast(TryCast { field, .. }) => Some(field.data_type().clone()),
+        Expr::ScalarFunction(ScalarFunction { func, args }) if CASTS.contains(&func.name()) => {
+            match args.get(1).map(|arg| arg.clone().unalias()) {
+                Some(Expr::Literal(name, _)) => name.try_as_str().flatten()?.parse().ok(),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// Bytes of all constants of a plan, which may stand beside each row of a batch.
+pub(super) fn bytes_of_constants(plan: &LogicalPlan) -> u64 {
+    let mut bytes = 0_u64;
+    let _ = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|part| {
+                if let Expr::Literal(value, _) = part {
+                    bytes = bytes.saturating_add(value.size().saturating_sub(size_of::<ScalarValue>()) as u64);
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    bytes
+}
+
 /// The number of types in a type; none if there are too many or they lie too deep.
 fn n_types(data_type: &DataType, depth: usize) -> Option<usize> {
     if depth > TYPE_DEPTH_MAX {
         return None;
     }
-    let mut n = 1;
-    let mut of = |inner: &DataType| {
-        n += n_types(inner, depth + 1)?;
+    let mut n = 1_usize;
+    let mut times = |places: usize, inner: &DataType| {
+        n = n.saturating_add(n_types(inner, depth + 1)?.saturating_mul(places));
         (n <= TYPES_MAX).then_some(())
     };
+    let mut of = |inner: &DataType| times(1, inner);
     match data_type {
-        DataType::List(item)
-        | DataType::LargeList(item)
-        | DataType::FixedSizeList(item, _)
-        | DataType::Map(item, _) => {
-            of(item.data_type())?;
-        }
+        DataType::List(item) | DataType::LargeList(item) | DataType::Map(item, _) => of(item.data_type())?,
+        // Also a list that is null takes memory for all its places.
+        DataType::FixedSizeList(item, places) => times(usize::try_from(*places).ok()?, item.data_type())?,
+        DataType::FixedSizeBinary(bytes) => times(usize::try_from(*bytes).ok()? / 8, &DataType::Int64)?,
         DataType::Struct(fields) => fields.iter().try_for_each(|field| of(field.data_type()))?,
         DataType::Dictionary(_, values) => of(values)?,
         _ => {}
@@ -118,15 +153,6 @@ fn weight(expr: &Expr, known: &[(&DFSchema, &Vec<u64>)], largest: &mut u64) -> u
     });
     *largest = (*largest).max(n);
     n
-}
-
-/// The same plan, where also operators that make many rows of few give way now and then, so that a limit of time is seen.
-pub(super) fn giving_way(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    let wrap = |node: Arc<dyn ExecutionPlan>| {
-        let makes_rows = node.name().contains("Join") || node.name().contains("Unnest");
-        Ok(if makes_rows { Transformed::yes(Arc::new(CooperativeExec::new(node)) as _) } else { Transformed::no(node) })
-    };
-    Ok(plan.transform_up(wrap)?.data)
 }
 
 /// Bytes of memory that this process holds; none where the system does not tell.

@@ -12,6 +12,7 @@ mod answer;
 mod batch;
 mod bounded;
 mod computed;
+mod copied;
 mod extent;
 mod tables;
 mod trouble;

@@ -322,7 +322,7 @@ fn what_a_short_text_would_make_much_of_is_refused_before_it_is_made() {
         ("SELECT length(repeat('x', 1000000000))".to_owned(), "`repeat` would make a value of 1000000000 bytes"),
         ("SELECT repeat(ride_id, 600000) FROM rides".into(), "`repeat` would make"),
         (
-            "SELECT length(repeat('x', CAST(value AS INT))) FROM generate_series(500000, 502000)".into(),
+            "SELECT sum(length(repeat('x', CAST(value AS INT)))) FROM generate_series(500000, 510000)".into(),
             "`repeat` would make values",
         ),
         ("SELECT lpad('x', 2000000000, 'y')".into(), "`lpad`"),
@@ -340,6 +340,31 @@ fn what_a_short_text_would_make_much_of_is_refused_before_it_is_made() {
         ("SELECT regexp_replace(repeat('a', 40000), '.', repeat('b', 40000), 'g')".into(), "`regexp_replace`"),
         ("SELECT array_to_string(range(0, 10000), repeat('-', 10000))".into(), "`array_to_string`"),
         ("SELECT levenshtein(repeat('a', 200000), repeat('b', 200000))".into(), "`levenshtein`"),
+        ("SELECT to_char(to_timestamp(value), repeat('%c', 20000)) FROM generate_series(1, 9)".into(), "`to_char`"),
+        (
+            "SELECT regexp_match(repeat(id, 5000), concat(repeat('(', 200), 'a*', repeat(')', 200))) FROM people".into(),
+            "`regexp_match`",
+        ),
+        ("SELECT TRY_CAST([1] AS BIGINT[2000000000])".into(), "cast to"),
+        ("SELECT 1 WHERE arrow_cast('a', 'FixedSizeBinary(2000000000)') IS NULL".into(), "cast to"),
+        ("SELECT arrow_cast(NULL, 'FixedSizeList(1000 x FixedSizeList(1000 x Int64))')".into(), "cast to"),
+        (
+            "SELECT repeat('a', 400000) a, repeat('b', 400000) b, repeat('c', 400000) c FROM generate_series(1, 9)".into(),
+            "constants of the query have 1200000 bytes",
+        ),
+        (
+            "SELECT unnest(range(0, 9000)), x FROM (SELECT repeat(id, 100000) AS x FROM people) q".into(),
+            "`unnest` would make values",
+        ),
+        (
+            "SELECT unnest([[1, 2], [3]]), unnest(unnest([range(0, 9000)])), repeat(id, 100000) FROM people".into(),
+            "`unnest` would make values",
+        ),
+        (
+            "SELECT a.* FROM (SELECT repeat(id, 400000) x, repeat(id, 400001) y, repeat(id, 400002) z FROM people) a, rides"
+                .into(),
+            "`JOIN` would make values",
+        ),
         ("SELECT concat(x, x, x) FROM (SELECT repeat('a', 200000) AS x) q".into(), "`concat`"),
         ("SELECT x || x || x FROM (SELECT repeat(id, 200000) AS x FROM people) q".into(), "`||`"),
         ("SELECT [x, x, x] FROM (SELECT repeat(id, 200000) AS x FROM people) q".into(), "`make_array`"),
@@ -384,6 +409,14 @@ fn what_a_short_text_would_make_much_of_is_refused_before_it_is_made() {
             "DDqing|0+1+2",
         ),
         ("SELECT repeat(NULL, 5), encode('a', 'hex'), levenshtein('ab', 'b')", "NULL|61|1"),
+        (
+            "SELECT regexp_match(town, '(D)(e)'), to_char(DATE '2024-02-29', '%d.%m.%Y'), CAST([1, 2] AS BIGINT[2]) FROM people WHERE id = 'a'",
+            "[D, e]|29.02.2024|[1, 2]",
+        ),
+        (
+            "SELECT count(*), max(length(x)) FROM (SELECT unnest(range(0, 90)), repeat(id, 10000) AS x FROM people) q",
+            "270|10000",
+        ),
     ] {
         assert_eq!(world.rows(sql), [expected], "{sql}");
     }

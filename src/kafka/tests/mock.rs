@@ -4,10 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::bindings as rd;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use rdkafka::{Offset, TopicPartitionList};
 
+use crate::kafka::client::{PlainContext, create};
 use crate::kafka::producer::WriterContext;
+use crate::kafka::record_queue::{Arrival, RecordQueue};
 use crate::kafka::{DemoBroker, DemoProducer, Settings, connect};
 use crate::stream::{
     CommitError, Outcome, OutputTopic, PollLimit, SealedEpoch, Sink, Source, SourceError, SourcePartition,
@@ -136,6 +140,82 @@ fn a_paused_relation_waits_and_is_not_idle_and_comes_whole_afterwards() {
     }
     worker.read_all();
     assert_eq!(worker.values("events").len(), 50);
+}
+
+#[test]
+fn a_reader_that_is_slower_than_the_broker_holds_no_more_than_it_may() {
+    const LIMIT_KIB: usize = 256;
+    const RECORD_KIB: usize = 4;
+    const N: usize = 1000;
+    let rig = Rig::start();
+    for _ in 0..N {
+        rig.producer.send("p.out", Some(b"k"), Some(&[b'x'; RECORD_KIB << 10]), None).unwrap();
+    }
+    rig.producer.flush(PATIENCE).unwrap();
+    let mut config = rig.settings().state_consumer();
+    config.set("queued.max.messages.kbytes", LIMIT_KIB.to_string());
+    config.set("fetch.message.max.bytes", "65536");
+    config.set("fetch.queue.backoff.ms", "1");
+    let consumer: Arc<BaseConsumer<PlainContext>> = Arc::new(create(&config, PlainContext::default()).unwrap());
+    let mut queue = RecordQueue::new(consumer.clone(), "p.out", 4, Arc::default()).unwrap();
+    let mut list = TopicPartitionList::new();
+    for partition in 0..4 {
+        list.add_partition_offset("p.out", partition, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&list).unwrap();
+    let (mut offsets, mut most_waiting) = (Vec::new(), 0);
+    let started = Instant::now();
+    while offsets.len() < N {
+        assert!(started.elapsed() < PATIENCE, "{} records", offsets.len());
+        let taken = queue.take(usize::MAX, |arrival| {
+            if let Arrival::Record(record) = arrival {
+                offsets.push(record.offset);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Ok(())
+        });
+        taken.unwrap();
+        most_waiting = most_waiting.max(queue.waiting());
+    }
+    assert!(offsets.iter().copied().eq(0..N as i64), "in their order, each once");
+    // What one more answer of the broker brings comes on top.
+    let limit = (LIMIT_KIB + 2 * 64) / RECORD_KIB;
+    assert!(most_waiting < limit, "{most_waiting} records waited, {limit} are the limit");
+}
+
+#[test]
+fn what_cannot_be_handled_ends_a_take_and_the_rest_comes_with_the_next() {
+    let rig = Rig::start();
+    for i in 0..10_u8 {
+        rig.producer.send("p.out", Some(b"k"), Some(&[i]), None).unwrap();
+    }
+    rig.producer.flush(PATIENCE).unwrap();
+    let config = rig.settings().state_consumer();
+    let consumer: Arc<BaseConsumer<PlainContext>> = Arc::new(create(&config, PlainContext::default()).unwrap());
+    let mut queue = RecordQueue::new(consumer.clone(), "p.out", 4, Arc::default()).unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset("p.out", kafka_partition(b"k", 4), Offset::Beginning).unwrap();
+    consumer.assign(&list).unwrap();
+    let (mut values, mut n_failed) = (Vec::new(), 0);
+    let started = Instant::now();
+    while values.len() < 10 {
+        assert!(started.elapsed() < PATIENCE, "{values:?}");
+        let taken = queue.take(3, |arrival| match arrival {
+            Arrival::Record(record) => {
+                values.push(record.value.unwrap()[0]);
+                if record.offset == 4 { Err(SourceError::Io("broken".into())) } else { Ok(()) }
+            }
+            _ => Ok(()),
+        });
+        match taken {
+            Ok(n) => assert!(n <= 3),
+            Err(error) => {
+                n_failed += 1;
+                assert_eq!((error.to_string().contains("broken"), values.len()), (true, 5));
+            }
+        }
+    }
+    assert_eq!((values, n_failed), ((0..10).collect(), 1));
 }
 
 #[test]
