@@ -238,7 +238,8 @@ fn csv(data: &[u8]) {
         n += 1;
         assert!(n <= data.len() + 1, "more rows than bytes");
         if let Ok(value) = &record.value {
-            assert!(serde_json::from_slice::<serde_json::Value>(value).is_ok(), "a row is an object");
+            // Numbers may be beyond those that a program has.
+            assert!(serde_json::from_slice::<serde::de::IgnoredAny>(value).is_ok(), "a row is an object");
         }
         let meta = RecordMeta {
             partition: 0,

@@ -221,7 +221,7 @@ impl Decoder {
             None | Some(Value::Absent | Value::Null | Value::Bool(false)) => Ok(false),
             Some(Value::Bool(true)) if self.spec.is_table => Ok(true),
             Some(Value::Bool(true)) => Err(format!("`{TOMBSTONE}` in a stream, which only grows")),
-            Some(other) => Err(format!("`{TOMBSTONE}`: expected BOOLEAN, found {other}")),
+            Some(other) => Err(format!("`{TOMBSTONE}`: expected BOOLEAN, found {}", other.kind())),
         }
     }
 

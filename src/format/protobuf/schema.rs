@@ -1,5 +1,7 @@
 //! Descriptions of messages: the text of a `.proto` file with what it imports, or a compiled set of descriptors.
 
+use prost_reflect::prost::Message as _;
+use prost_reflect::prost_types::FileDescriptorSet;
 use prost_reflect::{DescriptorPool, FileDescriptor, MessageDescriptor};
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
 use protox::{Compiler, Error};
@@ -66,7 +68,16 @@ impl Description {
         match std::str::from_utf8(file) {
             Ok(text) if !text.contains('\u{12}') => Ok((Self::of_text(text, &[])?, Some(text.to_owned()))),
             _ => {
-                let pool = DescriptorPool::decode(file).map_err(|e| format!("not a set of descriptors: {e}"))?;
+                let broken = |e: &dyn std::fmt::Display| format!("not a set of descriptors: {e}");
+                let set = FileDescriptorSet::decode(file).map_err(|e| broken(&e))?;
+                // The pool panics where it would refuse these.
+                if let Some(other) =
+                    set.file.iter().find(|f| !matches!(f.syntax.as_deref(), None | Some("proto2" | "proto3")))
+                {
+                    let (name, syntax) = (other.name().escape_debug(), other.syntax().escape_debug());
+                    return Err(format!("file `{name}` is written in `{syntax}`; only proto2 and proto3 can be read"));
+                }
+                let pool = DescriptorPool::decode(file).map_err(|e| broken(&e))?;
                 // Imports come before what imports them.
                 let file = pool.files().last().ok_or("a set of no descriptors")?;
                 Ok((Self { file, pool }, None))

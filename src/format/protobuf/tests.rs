@@ -8,6 +8,8 @@ use arrow::datatypes::{
     TimestampMillisecondType,
 };
 use chrono_tz::Tz;
+use prost_reflect::prost::Message as _;
+use prost_reflect::prost_types::{FileDescriptorProto, FileDescriptorSet};
 
 use crate::format::json::{DecodeColumn, DecodeSpec, Decoded, Wire};
 use crate::format::{
@@ -224,6 +226,21 @@ fn a_compiled_set_of_descriptors_is_as_good_as_its_text() {
     let spec = FormatSpec { schema: Some(Arc::from(bytes)), ..FormatSpec::new(Format::Protobuf) };
     let decoded = read(&[("n", DataType::Int64)], &[vec![0x10, 9]], &spec).unwrap();
     assert_eq!(decoded.rows.column(0).as_primitive::<Int64Type>().value(0), 9);
+}
+
+#[test]
+fn a_set_of_descriptors_of_another_syntax_is_refused() {
+    for syntax in ["editions", ""] {
+        let file = FileDescriptorProto {
+            name: Some("d.proto".into()),
+            syntax: Some(syntax.into()),
+            ..FileDescriptorProto::default()
+        };
+        let bytes = FileDescriptorSet { file: vec![file] }.encode_to_vec();
+        let spec = FormatSpec { schema: Some(Arc::from(bytes)), ..FormatSpec::new(Format::Protobuf) };
+        let refused = read(&[("n", DataType::Int64)], &[], &spec).unwrap_err();
+        assert_eq!(refused, format!("file `d.proto` is written in `{syntax}`; only proto2 and proto3 can be read"));
+    }
 }
 
 #[test]

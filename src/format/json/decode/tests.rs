@@ -294,7 +294,7 @@ fn a_line_deletes_by_its_mark() {
     let decoded = decode(table(Wire::Lines), &lines(&records));
     assert_eq!((decoded.record.as_slice(), decoded.weights.as_slice()), (&[0, 3, 4][..], &[-1, 1, 1][..]));
     assert_eq!(decoded.rejected[0].reason, "a deletion without key column `id`");
-    assert_eq!(decoded.rejected[1].reason, "`_tombstone`: expected BOOLEAN, found 1");
+    assert_eq!(decoded.rejected[1].reason, "`_tombstone`: expected BOOLEAN, found a number");
     let mut spec = stream(vec![column("id", DataType::Utf8)]);
     spec.wire = Wire::Lines;
     assert_eq!(decode(spec, &lines(&records)).rejected[0].reason, "`_tombstone` in a stream, which only grows");
