@@ -91,8 +91,19 @@ impl Dataflow {
     pub fn run(
         &mut self,
         pipeline: &Pipeline,
+        sources: Vec<Option<ChangeBatch>>,
+        times: &EpochTimes,
+    ) -> Result<EpochRun, DataflowError> {
+        self.run_telling(pipeline, sources, times, &|| {})
+    }
+
+    /// The same, and calls `went_on` after each relation: an epoch that derives millions of rows again takes minutes.
+    pub(super) fn run_telling(
+        &mut self,
+        pipeline: &Pipeline,
         mut sources: Vec<Option<ChangeBatch>>,
         times: &EpochTimes,
+        went_on: &dyn Fn(),
     ) -> Result<EpochRun, DataflowError> {
         let mut run = EpochRun::new(pipeline);
         let turn = self.next_turn(pipeline, times);
@@ -106,6 +117,7 @@ impl Dataflow {
             };
             let step = cell.run(pipeline, source, &upstream, times, turn)?;
             run.add(id, step);
+            went_on();
         }
         self.ran(times);
         Ok(run)

@@ -207,12 +207,12 @@ impl StatusBoard {
         std::mem::take(&mut *self.lookups.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Notes that the worker's loop has come round.
+    /// Notes that the worker goes on: its loop has come round, or an epoch is through with one more relation.
     pub fn turned(&self) {
         *self.last_turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// How long ago the worker's loop last came round; none if it never did.
+    /// How long ago the worker last went on; none if it never did.
     pub fn since_last_turn(&self) -> Option<Duration> {
         self.last_turn.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())
     }

@@ -369,7 +369,8 @@ impl Worker {
         }
         let _timer = self.status.time("execute");
         let rows = std::mem::take(&mut taken.rows);
-        let mut run = self.dataflow.run(&self.pipeline, rows, &times)?;
+        let board = self.status.board();
+        let mut run = self.dataflow.run_telling(&self.pipeline, rows, &times, &|| board.turned())?;
         self.obey_rates(&mut run, clock_ms)?;
         if is_first_load {
             self.hand_over_first_load(&mut run)?;

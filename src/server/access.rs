@@ -2,7 +2,8 @@
 //!
 //! | what | without settings | with a token file or a user header |
 //! |---|---|---|
-//! | `/livez`, `/readyz`, `/metrics`, the files of the page | everyone | everyone: they hold no rows |
+//! | `/livez`, `/readyz`, the files of the page | everyone | everyone: they hold no rows |
+//! | `/metrics` | everyone | everyone, or who reaches the address of the probes where they have one of their own |
 //! | `/api/rows`, `/api/map`, `/api/refused` | callers on this machine | who has a token, whom the proxy names |
 //! | other `GET /api/..` | everyone, from this machine under a name of its own only | who has a token, whom the proxy names |
 //! | `POST /api/sql` | callers on this machine | who has a token, whom the proxy names |

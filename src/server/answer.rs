@@ -10,7 +10,7 @@ use super::health::{Health, judge};
 use super::history::Lately;
 use crate::engine::{LatencyStatus, Phase, RelationStatus, RestoreStatus, SinkStatus, SourceStatus, Status};
 
-/// The worker's loop comes round at least this often, or something holds it up.
+/// The worker goes on at least this often, by a turn of its loop or a relation of an epoch, or something holds it up.
 const TURN_MAX: Duration = Duration::from_secs(30);
 
 /// What `/api/status` says.

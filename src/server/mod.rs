@@ -152,11 +152,12 @@ fn start(
         let main = main.map(|listener| Door::open(listener, tls, PATIENCE)).transpose()?;
         (main, health.map(|listener| Door::open(listener, None, PATIENCE)).transpose()?)
     };
+    let has_measurements = health.is_none() || !served.access.is_restricted();
     let (stop, stopped) = oneshot::channel::<()>();
     let run = move || {
         runtime.block_on(async move {
             tokio::select! {
-                () = at_door(main, pages::router(served.clone())) => {}
+                () = at_door(main, pages::router(served.clone(), has_measurements)) => {}
                 () = at_door(health, pages::health_router(served.clone())) => {}
                 () = keep_history(&served) => {}
                 _ = stopped => {}

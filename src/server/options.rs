@@ -8,7 +8,8 @@ use std::path::PathBuf;
 pub struct HttpOptions {
     /// Where everything is served; a port of 0 is any free one.
     pub address: Option<SocketAddr>,
-    /// Where `/livez`, `/readyz` and `/metrics` are served besides, without authentication and TLS.
+    /// Where `/livez`, `/readyz` and `/metrics` are served besides, without authentication and TLS; where others must say who they
+    /// are, `/metrics` is served only there.
     pub health: Option<SocketAddr>,
     /// Who may ask.
     pub access: AccessOptions,

@@ -65,14 +65,17 @@ impl Served {
     }
 }
 
-pub(super) fn router(served: Served) -> Router {
+/// The page and what it asks for; measurements too, unless they are for those only who reach an address of their own.
+pub(super) fn router(served: Served, has_measurements: bool) -> Router {
     let mut router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(measurements))
         .route("/api/status", get(status))
         .route("/api/history", get(history))
         .route("/api/refused", get(refused));
+    if has_measurements {
+        router = router.route("/metrics", get(measurements));
+    }
     for asset in ASSETS {
         router = router.route(asset.path, get(async || ([(header::CONTENT_TYPE, asset.content_type)], asset.text)));
     }

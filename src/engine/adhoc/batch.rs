@@ -29,7 +29,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::answer::{Answer, AsOf};
 use super::bounded::{BATCH_BYTES_MAX, TooLarge, begin_turn, bind_expressions, bind_functions};
 use super::copied::watched;
-use super::extent::{bytes_of_constants, check_extent, resident_bytes};
+use super::extent::{bytes_of_constants, check_extent};
+use super::memory::MemoryWatch;
 use super::tables::{Place, Table, shown};
 use super::trouble::QueryError;
 use super::{Deadline, QueryLimits};
@@ -41,8 +42,6 @@ use crate::plan::{BatchQuery, UNKNOWN_COLUMN, batch_finding, batch_session_in, c
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Rows of a batch: few, so that a long constant beside each is not much.
 const BATCH_ROWS: usize = 256;
-/// How much more memory than a query may have the process may take while it runs: for the answer, and for what else it does.
-const MEMORY_BESIDE: usize = 256 << 20;
 
 /// A query that was planned over relations without rows.
 pub(super) struct Planned {
@@ -185,10 +184,12 @@ impl Planned {
         }
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(QueryError::defect)?;
+        let memory = MemoryWatch::begin(limits.memory);
+        memory.check()?;
         let (schema, batches, is_truncated) = runtime.block_on(async {
             tokio::select! {
                 collected = self.collect(query, limits) => collected,
-                ended = ended(deadline, limits) => Err(ended),
+                ended = ended(deadline, &memory) => Err(ended),
             }
         })?;
         let schema = named_apart(&schema);
@@ -248,10 +249,9 @@ impl Planned {
     }
 }
 
-/// Ends when the query must. What operators keep without telling the pool is seen in what the process holds.
-async fn ended(deadline: &Deadline<'_>, limits: &QueryLimits) -> QueryError {
+/// Ends when the query must.
+async fn ended(deadline: &Deadline<'_>, memory: &MemoryWatch) -> QueryError {
     let at = Instant::from_std(deadline.at);
-    let most = resident_bytes().map(|held| held.saturating_add(limits.memory).saturating_add(MEMORY_BESIDE));
     loop {
         tokio::select! {
             () = sleep_until(at) => return QueryError::time(deadline.limit),
@@ -260,8 +260,8 @@ async fn ended(deadline: &Deadline<'_>, limits: &QueryLimits) -> QueryError {
                 if deadline.is_cancelled.load(Ordering::Relaxed) {
                     return QueryError::cancelled();
                 }
-                if resident_bytes().zip(most).is_some_and(|(held, most)| held > most) {
-                    return super::too_much_memory(limits.memory);
+                if let Err(refused) = memory.check() {
+                    return refused;
                 }
             }
         }

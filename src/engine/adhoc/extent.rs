@@ -3,7 +3,6 @@
 //! Every mention of a name that WITH gives is planned anew, and an optimiser puts expressions in the place of the columns that they
 //! define. So thirty lines that each name the line before twice are a billion nodes, and no limit of time ends a planner.
 
-use std::fs;
 use std::mem::size_of;
 
 use arrow::datatypes::DataType;
@@ -153,11 +152,4 @@ fn weight(expr: &Expr, known: &[(&DFSchema, &Vec<u64>)], largest: &mut u64) -> u
     });
     *largest = (*largest).max(n);
     n
-}
-
-/// Bytes of memory that this process holds; none where the system does not tell.
-pub(super) fn resident_bytes() -> Option<usize> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix("kB")?;
-    kib.trim().parse::<usize>().ok()?.checked_mul(1024)
 }

@@ -14,6 +14,7 @@ mod bounded;
 mod computed;
 mod copied;
 mod extent;
+mod memory;
 mod tables;
 mod trouble;
 

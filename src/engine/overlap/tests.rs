@@ -106,6 +106,15 @@ fn overlapping_epochs_give_what_they_give_one_after_the_other() {
 }
 
 #[test]
+fn an_epoch_tells_that_it_goes_on_after_each_relation() {
+    let pipeline = pipeline();
+    let (mut dataflow, n) = (Dataflow::new(&pipeline, ShardCount(1)).unwrap(), std::cell::Cell::new(0));
+    let nothing = pipeline.relations.iter().map(|_| None).collect();
+    dataflow.run_telling(&pipeline, nothing, &times(&pipeline), &|| n.set(n.get() + 1)).unwrap();
+    assert_eq!(n.get(), pipeline.relations.len());
+}
+
+#[test]
 fn an_error_ends_all_epochs_and_is_told() {
     let pipeline = pipeline();
     let sources = epochs(&pipeline, 9, &mut Rng::with_seed(1));

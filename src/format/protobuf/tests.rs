@@ -233,6 +233,7 @@ fn a_set_of_descriptors_of_another_syntax_is_refused() {
     for syntax in ["editions", ""] {
         let file = FileDescriptorProto {
             name: Some("d.proto".into()),
+            package: Some("p".into()),
             syntax: Some(syntax.into()),
             ..FileDescriptorProto::default()
         };

@@ -34,9 +34,10 @@ fn with_a_token_file_the_api_asks_for_a_token_and_health_does_not() {
     std::fs::write(&file, TOKEN).unwrap();
     let access = AccessOptions { token_file: Some(file), ..AccessOptions::default() };
     let server = served(HttpOptions { access, health: Some(any_port()), ..HttpOptions::at(any_port()) }).unwrap();
-    for path in ["/livez", "/readyz", "/metrics", "/", "/console/main.js"] {
+    for path in ["/livez", "/readyz", "/", "/console/main.js"] {
         assert_eq!(get(&server, path).0, 200, "{path}");
     }
+    assert_eq!(get(&server, "/metrics").0, 404, "they are where the probes are");
     for path in ["/api/status", "/api/history", "/api/refused", "/api/relations", "/api/anything"] {
         let (head, body) = get_with_head(&server, path);
         assert!(head.starts_with("http/1.1 401") && head.contains("www-authenticate: bearer"), "{path}: {head}");
