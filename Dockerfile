@@ -23,7 +23,8 @@ ENV CARGO_TERM_COLOR=never CARGO_INCREMENTAL=0 SOURCE_DATE_EPOCH=${SOURCE_DATE_E
     RUSTFLAGS="--remap-path-prefix=/src=curb --remap-path-prefix=/usr/local/cargo/registry/src=crates"
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     if [ -n "$AUDITABLE" ]; then cargo install -q cargo-auditable --version "$AUDITABLE" --locked; fi && \
-    cargo ${AUDITABLE:+auditable} build --release --locked --features otlp --bin curb && helm/image/build target/release/curb /image
+    cargo ${AUDITABLE:+auditable} build --release --locked --features otlp --bin curb && \
+    helm/image/build target/release/curb /image "$(rustc -vV | sed -n 's/^host: //p')"
 
 FROM ${BASE_IMAGE}
 ARG VERSION=0.1.0
@@ -34,7 +35,9 @@ LABEL org.opencontainers.image.title="curb" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /image /
-COPY --from=build --chown=10001:10001 /image/var/lib/curb /var/lib/curb
+# The folder of the volume is the user's. It is there already, and an owner is given only to what lies in the folder that is copied: so the
+# one above it is.
+COPY --from=build --chown=10001:10001 /image/var/lib /var/lib
 # A number, so that Kubernetes can see that it is not root.
 USER 10001:10001
 STOPSIGNAL SIGTERM

@@ -49,7 +49,8 @@ def render_all(versions):
 def inline(tmp, **values):
     """A file of values of the minimal ones and `values`."""
     file = Path(tmp) / "values.yaml"
-    file.write_text(yaml.safe_dump(values))
+    # JSON is YAML in which every text is quoted; PyYAML leaves 1e3 bare, which is a number to Helm.
+    file.write_text(json.dumps(values))
     return [MINIMAL, file]
 
 

@@ -121,11 +121,12 @@ ROWS = [
 ]
 
 
-def variable(name, label, query, multi=True):
+def variable(name, label, query, multi=True, all_value=".*"):
     return {
         "name": name, "label": label, "type": "query", "datasource": SOURCE, "query": {"query": query, "refId": name},
         "definition": query, "refresh": 2, "sort": 1, "multi": multi, "includeAll": multi,
-        **({"allValue": ".*", "current": {"text": "All", "value": "$__all"}} if multi else {}),
+        **({"allValue": all_value} if multi and all_value else {}),
+        **({"current": {"text": "All", "value": "$__all"}} if multi else {}),
     }
 
 
@@ -169,7 +170,8 @@ def dashboard():
         "templating": {"list": [
             {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1},
             variable("namespace", "Namespace", "label_values(curb_build_info, namespace)", multi=False),
-            variable("pod", "Pod", 'label_values(curb_build_info{namespace="$namespace"}, pod)'),
+            # All are those listed: the namespace has pods that are not Curb's.
+            variable("pod", "Pod", 'label_values(curb_build_info{namespace="$namespace"}, pod)', all_value=None),
             variable("source", "Source", f"label_values(curb_records_consumed_total{{{PODS}}}, source)"),
             variable("sink", "Sink", f"label_values(curb_records_produced_total{{{PODS}}}, sink)"),
             variable("relation", "Relation", f"label_values(curb_state_bytes{{{PODS}}}, relation)"),

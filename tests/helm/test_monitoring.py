@@ -140,6 +140,8 @@ class Alerts(unittest.TestCase):
         self.assertIn("> 120", tuned["CurbLagHigh"]["expr"])
         self.assertEqual(tuned["CurbStartSlow"]["for"], "60m")
         self.assertEqual(rules(TUNED)[0]["rules"][-1]["record"], "curb:records:rate5m")
+        # Labels of one's own go before the chart's.
+        self.assertEqual({alert["labels"]["severity"] for alert in tuned.values()}, {"page"})
 
     def test_a_name_that_is_left_out_must_exist(self):
         names = {alert["alert"] for alert in alerts()}
@@ -180,6 +182,13 @@ class Dashboard(unittest.TestCase):
         text = json.dumps(self.dashboard)
         named = set(re.findall(r"\$\{?([a-z]\w*)\}?", text)) - {"__all"}
         self.assertEqual(declared, named)
+
+    def test_all_pods_are_those_of_curb(self):
+        """`.*` would be every pod of the namespace."""
+        variables = {variable["name"]: variable for variable in self.dashboard["templating"]["list"]}
+        self.assertTrue(variables["pod"]["includeAll"])
+        self.assertNotIn("allValue", variables["pod"])
+        self.assertEqual(variables["source"]["allValue"], ".*")
 
     def test_panels_do_not_lie_on_one_another(self):
         places = [(p["gridPos"]["x"] + dx, p["gridPos"]["y"] + dy)

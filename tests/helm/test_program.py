@@ -76,6 +76,26 @@ class Program(unittest.TestCase):
                 self.assertIn(str(file), done.stdout, "the origin of each setting is shown")
                 self.assertNotIn("planted-secret", done.stdout + done.stderr)
 
+    def test_settings_that_an_upgrade_brings_are_read_without_their_secrets_and_refused_if_they_are_bad(self):
+        for values in CI:
+            name = one(rendered(values), "StatefulSet")["metadata"]["name"]
+            text = one(rendered(values), "ConfigMap", f"{name}-new-config")["data"]["curb.toml"]
+            with self.subTest(values.name), tempfile.TemporaryDirectory() as tmp:
+                file = Path(tmp) / "curb.toml"
+                file.write_text(text)
+                done = self.curb("config", "show", "--config", file)
+                self.assertEqual(done.returncode, 0, done.stderr)
+        for good, bad, reason in (("[kafka.properties]\n", '[kafka.properties]\n"no.such" = "1"\n', "`no.such` does not exist"),
+                                  ('max_time = "20s"', 'max_time = "2m"', "from 10ms to 50s")):
+            text = one(rendered(CI[0]), "ConfigMap", "rel-curb-new-config")["data"]["curb.toml"]
+            self.assertIn(good, text)
+            with tempfile.TemporaryDirectory() as tmp:
+                file = Path(tmp) / "curb.toml"
+                file.write_text(text.replace(good, bad))
+                done = self.curb("config", "show", "--config", file)
+                self.assertGreater(done.returncode, 0)
+                self.assertIn(reason, done.stderr)
+
     def test_the_chart_takes_the_limits_of_sql_that_the_program_takes(self):
         done = self.curb("config", "schema")
         of_program = json.loads(done.stdout)["properties"]["sql"]["properties"]
@@ -93,7 +113,7 @@ class Program(unittest.TestCase):
         image = "curb:"
         of_curb = [c for values in CI for _, pod in pods(rendered(values)) for c in containers(pod) if c["image"].startswith(image)]
         calls = {tuple(container["args"]) for container in of_curb}
-        self.assertEqual({call[0] for call in calls}, {"check", "run", "doctor", "state"})
+        self.assertEqual({call[0] for call in calls}, {"check", "config", "run", "doctor", "state"})
         for call in calls:
             done = self.curb(*call, "--help")
             self.assertEqual(done.returncode, 0, done.stderr)

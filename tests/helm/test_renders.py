@@ -199,7 +199,7 @@ class Meanings(unittest.TestCase):
         resources = [r for r in yaml.safe_load_all(done.stdout) if r]
         scaled = one(resources, "ScaledObject")["spec"]
         self.assertEqual((scaled["cooldownPeriod"], scaled["triggers"][0]["metadata"]["lagThreshold"]), (1000000, "2000000"))
-        self.assertIn('"fetch.message.max.bytes" = "10485760"', one(resources, "ConfigMap")["data"]["curb.toml"])
+        self.assertIn('"fetch.message.max.bytes" = "10485760"', one(resources, "ConfigMap", "rel-curb-config")["data"]["curb.toml"])
 
     def test_replicas_are_left_to_an_autoscaler(self):
         for name, kind in (("keda", "ScaledObject"), ("hpa", "HorizontalPodAutoscaler")):
@@ -249,6 +249,84 @@ class Meanings(unittest.TestCase):
         self.assertEqual(rules["data"], one(resources, "ConfigMap", "rel-curb-rules")["data"])
         # It must be there before the job is.
         self.assertLess(int(rules["metadata"]["annotations"]["helm.sh/hook-weight"]), int(hook["helm.sh/hook-weight"]))
+
+    def test_an_upgrade_reads_the_new_settings_before_it_changes_anything(self):
+        for name in ("inline-rules", "mtls"):
+            resources = self.resources(name)
+            job = one(resources, "Job")
+            pod = job["spec"]["template"]["spec"]
+            container = next(c for c in pod["containers"] if c["name"] == "config")
+            self.assertEqual(container["args"], ["config", "show", "--config", "/etc/curb/curb.toml"])
+            self.assertEqual([m["mountPath"] for m in container["volumeMounts"]], ["/etc/curb/curb.toml"])
+            mounted = next(v for v in pod["volumes"] if v["name"] == "config")["configMap"]["name"]
+            copy = one(resources, "ConfigMap", mounted)
+            self.assertEqual(copy["metadata"]["annotations"]["helm.sh/hook"], "pre-upgrade")
+            self.assertLess(int(copy["metadata"]["annotations"]["helm.sh/hook-weight"]), int(job["metadata"]["annotations"]["helm.sh/hook-weight"]))
+            # All but the files that only the worker has.
+            self.assertEqual(copy["data"]["curb.toml"].rstrip(), self.toml(name).split("[kafka.property_files]")[0].rstrip())
+            self.assertFalse([v for v in pod["volumes"] if "secret" in v])
+
+    def test_time_zone_and_first_load_are_settings_and_no_variables(self):
+        self.assertIn('time_zone = "Asia/Shanghai"\n', self.toml("inline-rules"))
+        self.assertIn('emit_from = "now"\n', self.toml("shadow"))
+        for name in ("inline-rules", "shadow"):
+            container = one(self.resources(name), "StatefulSet")["spec"]["template"]["spec"]["containers"][0]
+            self.assertFalse({"CURB_TIME_ZONE", "CURB_EMIT_FROM"} & {e["name"] for e in container["env"]})
+
+    def test_pods_of_hooks_run_where_and_as_the_worker_does(self):
+        resources = self.resources("topology")
+        values = values_of(CHART / "ci/topology-values.yaml")
+        job, doctor = one(resources, "Job"), one(resources, "Pod")
+        worker = one(resources, "StatefulSet")["spec"]["template"]["spec"]
+        for pod in (job["spec"]["template"], doctor):
+            for key in ("serviceAccountName", "affinity", "priorityClassName", "nodeSelector", "tolerations"):
+                self.assertEqual(pod["spec"][key], worker[key])
+            self.assertLessEqual(values["podLabels"].items(), pod["metadata"]["labels"].items())
+            self.assertLessEqual(values["podAnnotations"].items(), pod["metadata"]["annotations"].items())
+        self.assertEqual(doctor["metadata"]["annotations"]["helm.sh/hook"], "test")
+        self.assertNotIn("affinity", one(self.resources("minimal"), "Pod")["spec"])
+        # A label of pods goes before one of everything.
+        with tempfile.TemporaryDirectory() as tmp:
+            done = template(inline(tmp, podLabels={"team": "pods"}, commonLabels={"team": "all"}, podAnnotations={"helm.sh/hook": "x"}))
+        resources = [r for r in yaml.safe_load_all(done.stdout) if r]
+        job, doctor = one(resources, "Job"), one(resources, "Pod")
+        self.assertEqual([part["metadata"]["labels"]["team"] for part in (job, job["spec"]["template"], doctor)], ["all", "pods", "pods"])
+        self.assertEqual(doctor["metadata"]["annotations"]["helm.sh/hook"], "test")
+
+    def test_names_that_look_like_numbers_stay_names(self):
+        names = {
+            "nameOverride": "12", "fullnameOverride": "on", "priorityClassName": "007",
+            "commonLabels": {"team": "1e3"}, "image": {"repository": "123", "tag": "45"},
+            "kafka": {"sasl": {"mechanism": "SCRAM-SHA-512", "existingSecret": "1e3", "usernameKey": "1", "passwordKey": "2"},
+                      "tls": {"enabled": True, "existingSecret": "2e3", "caKey": "3", "clientCertificate": True, "certKey": "4", "keyKey": "5", "keyPasswordKey": "6"}},
+            "schemaRegistry": {"url": "http://r", "user": "1", "existingSecret": "3e3", "passwordKey": "7", "caSecret": "4e3", "caKey": "8"},
+            "pseudonymKeys": {"existingSecret": "5e3", "key": "9"},
+            "tracing": {"endpoint": "http://t:1", "existingSecret": "6e3", "headersKey": "10"},
+            "console": {"enabled": True, "auth": {"existingSecret": "7e3", "tokenKey": "11", "adminTokenKey": "12"},
+                        "tls": {"existingSecret": "8e3", "certKey": "13", "keyKey": "14"}, "ingress": {"enabled": True, "className": "15", "hosts": [{"host": "1.5"}]}},
+            "networkPolicy": {"enabled": True, "consoleFrom": [{"podSelector": {}}]},
+            "persistence": {"storageClass": "16"}, "serviceAccount": {"name": "9e3"},
+            "rules": {"pack": "", "existingConfigMaps": ["17"], "inline": {"a.sql": "SELECT 1"}},
+            "keda": {"enabled": True, "minReplicas": 0, "topics": ["18"]},
+            "metrics": {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}, "dashboard": {"enabled": True}},
+        }
+        with tempfile.TemporaryDirectory() as tmp:
+            done = template(inline(tmp, **names), release="123", namespace="456")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        resources = [r for r in yaml.safe_load_all(done.stdout) if r]
+        for resource in resources:
+            with self.subTest(resource["kind"], name=resource["metadata"]["name"]):
+                if schema := CRDS.get(resource["kind"]):
+                    jsonschema.validate(resource, schema)
+                else:
+                    kubernetes_validate.validate(resource, "1.33", strict=True)
+                self.assertEqual(resource["metadata"]["namespace"], "456")
+                self.assertEqual(resource["metadata"]["labels"]["app.kubernetes.io/instance"], "123")
+        pod = one(resources, "StatefulSet")["spec"]["template"]["spec"]
+        self.assertEqual((pod["priorityClassName"], pod["serviceAccountName"], pod["containers"][0]["image"]), ("007", "9e3", "123:45"))
+        named = {v["secret"]["secretName"] for v in pod["volumes"] if "secret" in v}
+        self.assertEqual(named, {"1e3", "2e3", "3e3", "4e3", "5e3", "7e3", "8e3"})
+        self.assertIn({"configMap": {"name": "17"}}, next(v for v in pod["volumes"] if v["name"] == "rules")["projected"]["sources"])
 
     def test_without_a_volume_the_state_lies_in_the_pod(self):
         spec = one(self.resources("ephemeral"), "StatefulSet")["spec"]
@@ -308,6 +386,12 @@ class Meanings(unittest.TestCase):
             else:
                 for needed in ("helm -n streaming test rel", "port-forward", "a sink that must not write"):
                     self.assertIn(needed, notes, values.name)
+            of_port_forward = "port-forward rel-curb-0 8642:8642"
+            if "console-proxy" in values.name:
+                self.assertNotIn(of_port_forward, notes)
+                self.assertIn("Through the proxy that says who asks: without its header, by a port-forward, the pod answers 401.\n", notes)
+            elif "shadow" not in values.name and "NO RECORDS" not in notes:
+                self.assertIn(of_port_forward, notes)
             if "console-ingress" in values.name:
                 self.assertIn("curb pause SINK --url https://localhost:8642 --ca-file /etc/curb/secrets/console-tls/tls.crt "
                               "--token-file /etc/curb/secrets/console-token/admin-token\n", notes)

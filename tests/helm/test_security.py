@@ -49,7 +49,7 @@ class Restricted(unittest.TestCase):
     def test_memory_is_bounded_and_so_is_every_scratch_folder(self):
         for pod in self.each_pod():
             for container in containers(pod):
-                if container["name"] in ("curb", "check", "doctor"):
+                if container["name"] in ("curb", "check", "config", "doctor"):
                     self.assertIn("memory", container["resources"]["limits"])
                     self.assertIn("memory", container["resources"]["requests"])
             for volume in pod["volumes"]:

@@ -26,6 +26,8 @@ class Refusals(unittest.TestCase):
 
     def test_every_combination_that_cannot_work_is_refused_with_reason_and_remedy(self):
         sasl = {"mechanism": "SCRAM-SHA-512", "existingSecret": "s"}
+        tls = {"enabled": True, "existingSecret": "s"}
+        console = {"enabled": True, "auth": {"existingSecret": "s"}}
         cases = [
             ({"kafka": {"bootstrapServers": ""}}, "kafka.bootstrapServers is empty"),
             ({"kafka": {"bootstrapServers": "kafka"}}, "write host:port"),
@@ -44,6 +46,9 @@ class Refusals(unittest.TestCase):
             ({"kafka": {"properties": {"sasl.password": "x"}}}, "no place for a secret"),
             ({"kafka": {"properties": {"ssl.key.pem": "x"}}}, "no place for a secret"),
             ({"kafka": {"properties": {"group.id": "x"}}}, "curb sets it itself"),
+            ({"kafka": {"tls": tls, "properties": {"ssl.ca.location": "x"}}}, "`ssl.ca.location`: the chart sets it"),
+            ({"kafka": {"tls": tls | {"clientCertificate": True}, "properties": {"ssl.certificate.location": "x"}}}, "`ssl.certificate.location`: the chart"),
+            ({"kafka": {"tls": tls | {"clientCertificate": True}, "properties": {"ssl.key.location": "x"}}}, "`ssl.key.location`: the chart sets it"),
             ({"schemaRegistry": {"user": "u", "existingSecret": "s"}}, "schemaRegistry.url is not"),
             ({"schemaRegistry": {"url": "http://r", "user": "u"}}, "belong together"),
             ({"autoscaling": {"enabled": True}, "keda": {"enabled": True}}, "choose one"),
@@ -62,7 +67,17 @@ class Refusals(unittest.TestCase):
             ({"console": {"enabled": True, "auth": {"userHeader": "X-User"}}}, "networkPolicy.enabled=true"),
             ({"console": {"ingress": {"enabled": True}}}, "console.enabled is not"),
             ({"console": {"enabled": True, "auth": {"existingSecret": "s"}, "ingress": {"enabled": True}}}, "answer for every name"),
-            ({"console": {"enabled": True, "port": 8643, "auth": {"existingSecret": "s"}}}, "are the same"),
+            ({"console": console | {"port": 8643}}, "console.port and health.port are both 8643"),
+            ({"health": {"port": 8642}}, "console.port and health.port are both 8642"),
+            ({"console": {"sql": {"maxTime": "2m"}}}, "console.sql.maxTime is `2m`: write a time from 10ms to 50s"),
+            ({"console": {"sql": {"maxPause": "11s"}}}, "console.sql.maxPause is `11s`: write a time from 1ms to 10s"),
+            ({"console": {"sql": {"maxRunning": 3}}}, "take 5376 MiB together, but resources.limits.memory is 4Gi"),
+            ({"resources": {"limits": {"memory": 3758096383}}}, "take 3584 MiB together, but resources.limits.memory is 3758096383"),
+            ({"networkPolicy": {"enabled": True}, "console": console}, "nobody would reach the console"),
+            ({"networkPolicy": {"enabled": True, "metricsFrom": []}, "metrics": {"serviceMonitor": {"enabled": True}}}, "Prometheus could not read /metrics"),
+            ({"metrics": {"prometheusRule": {"disabled": ["CurbDwon"]}}}, "`CurbDwon`, which is no alert of this chart: write one of CurbDown, CurbRulesRefused"),
+            ({"fullnameOverride": "123"}, "the names of resources would be `123`"),
+            ({"fullnameOverride": "a.b"}, "set fullnameOverride to such a name"),
             ({"metrics": {"serviceMonitor": {"enabled": True}}}, "metrics.serviceMonitor.enabled is true, but the cluster does not know"),
             ({"metrics": {"prometheusRule": {"enabled": True}}}, "metrics.prometheusRule.enabled is true, but the cluster does not know"),
             ({"keda": {"enabled": True, "minReplicas": 0, "topics": ["t"]}}, "install KEDA first"),
@@ -70,6 +85,9 @@ class Refusals(unittest.TestCase):
             ({"podLabels": {"app.kubernetes.io/component": "x"}}, "finds its pods by such labels"),
             ({"commonLabels": {"helm.sh/chart": "x"}}, "finds its pods by such labels"),
             ({"extraEnv": [{"name": "CURB_INSTANCE", "value": "0"}]}, "identity hangs on it"),
+            ({"extraEnv": [{"name": "CURB_HTTP", "value": ":1"}]}, "would go by another address"),
+            ({"extraEnv": [{"name": "CURB_HEALTH", "value": ":1"}]}, "would go by another address"),
+            ({"extraEnv": [{"name": "CURB_BROKERS", "value": "b:1"}]}, "would go by another address"),
             ({"extraEnv": [{"name": "CURB_KAFKA_SASL_PASSWORD", "value": "x"}]}, "whoever may read the pod"),
         ]
         said = ""
@@ -85,6 +103,37 @@ class Refusals(unittest.TestCase):
             # What a printf fills in is not compared.
             plain = max(re.split(r"%[sd]", message), key=len).strip()
             self.assertIn(plain, said, "no test provokes this refusal")
+
+    def test_values_at_the_edge_of_a_refusal_are_taken(self):
+        mib = {"maxRunning": 1, "maxMemoryMib": 400, "maxReadMib": 224}  # 1280 MiB
+        cases = [{"console": {"sql": {"maxTime": time, "maxPause": pause}}} for time, pause in
+                 (("10ms", "1ms"), ("50000ms", "10000ms"), ("50s", "10s"), ("7", "1"), ("1500ms", "20ms"))]
+        cases += [{"console": {"sql": mib}, "resources": {"limits": {"memory": limit}}}
+                  for limit in ("1280Mi", "1.25Gi", "1343M", "1.4G", "1342177280", 1342177280, "1310720Ki")]
+        cases += [
+            # Another unit is not reckoned with, and without queries nothing is taken.
+            {"resources": {"limits": {"memory": "1Ti"}}},
+            {"console": {"sql": {"maxRunning": 0}}, "resources": {"limits": {"memory": "1Mi"}}},
+            # What the chart does not write may be set.
+            {"kafka": {"tls": {"enabled": True}, "properties": {"ssl.ca.location": "/extra/ca.crt"}}},
+            {"kafka": {"tls": {"enabled": True, "existingSecret": "s"}, "properties": {"ssl.certificate.location": "/extra/tls.crt"}}},
+            {"rules": {"pack": "", "inline": {"a.sql": "SELECT 1", "a.avsc": "{}", "a.proto": "syntax = 'proto3';", "a.desc": "x"}}},
+        ]
+        for values in cases:
+            with self.subTest(**values), tempfile.TemporaryDirectory() as tmp:
+                done = template(inline(tmp, **values))
+                self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_a_release_whose_name_is_a_number_is_told_what_to_set(self):
+        self.assertIn("would be `123-curb`", template(CI[0], release="123").stderr)
+
+    def test_null_for_a_key_that_matters_is_refused(self):
+        for key in ("replicaCount", "terminationGracePeriodSeconds", "updatePartition", "minReadySeconds", "health.port", "console.port", "console.sql",
+                    "console.service.port", "console.sql.maxRunning", "pipeline.audit", "metrics.prometheusRule.thresholds",
+                    "metrics.prometheusRule.thresholds.lagSeconds"):
+            with self.subTest(key), tempfile.TemporaryDirectory() as tmp:
+                done = template(inline(tmp), "--set", f"{key}=null")
+                self.assertRegex(done.stderr, rf"(?s)values don't meet the specifications of the schema.*{key.rsplit('.', 1)[-1]}")
 
     def test_all_findings_are_given_at_once(self):
         refusal = self.refusal(kafka={"bootstrapServers": ""}, replicaCount=2, console={"enabled": True})
@@ -105,7 +154,7 @@ class Refusals(unittest.TestCase):
             self.assertRegex(done.stderr, "dditional propert(ies|y) '?enabeld'? (is )?not allowed")
 
     def test_values_of_the_wrong_kind_are_refused(self):
-        cases = ["replicaCount=two", "image.pullPolicy=Sometimes", "health.port=70000", "persistence.size=lots", "image.digest=sha256:1",
+        cases = ["replicaCount=two", "image.pullPolicy=Sometimes", "health.port=70000", "persistence.size=lots", "persistence.size=10ki", "image.digest=sha256:1",
                  "persistence.accessModes={ReadWriteMany}", "kafka.sasl.mechanism=GSSAPI", "logging.format=xml", "terminationGracePeriodSeconds=5",
                  "resources.limits=null", "rules.inline.notes\\.txt=x", "metrics.prometheusRule.thresholds.abortRatio=5",
                  "console.sql.maxRows=0", "console.sql.maxTime=5 minutes"]
@@ -158,6 +207,18 @@ class Schema(unittest.TestCase):
         in_values = {p for p in paths(values) if not any(p.startswith(f + ".") for f in free)}
         optional = {"resources.claims"}
         self.assertEqual(in_values | optional, set(known(root)) - {p for p in known(root) if any(p.startswith(f + ".") for f in free)})
+
+    def test_what_has_a_value_must_keep_one(self):
+        """null takes a key away, and a template would then write nothing in its place."""
+        def walk(part, known, path=""):
+            for key, below in part.get("properties", {}).items():
+                below, value = resolve(schema(), below), known.get(key)
+                is_fixed = below.get("type") == "object" and below.get("additionalProperties") is False and "properties" in below
+                if is_fixed or (isinstance(value, (bool, int, float, str)) and value != ""):
+                    self.assertIn(key, part.get("required", []), path)
+                if is_fixed:
+                    walk(below, value, f"{path}{key}.")
+        walk(schema(), values_of(CHART / "values.yaml"))
 
     def test_objects_that_are_open_say_why(self):
         def walk(part):

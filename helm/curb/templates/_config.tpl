@@ -1,11 +1,34 @@
 {{/* The configuration file of the worker. Nothing secret is in it: secrets are named by the file that holds them. */}}
 {{- define "curb.config" -}}
+{{- include "curb.settings" . -}}
+{{- $hasKeyPassword := and .Values.kafka.tls.enabled .Values.kafka.tls.clientCertificate .Values.kafka.tls.keyPasswordKey }}
+{{- if or .Values.kafka.sasl.mechanism $hasKeyPassword }}
+
+[kafka.property_files]
+{{- if .Values.kafka.sasl.mechanism }}
+"sasl.username" = "/etc/curb/secrets/sasl/username"
+"sasl.password" = "/etc/curb/secrets/sasl/password"
+{{- end }}
+{{- if $hasKeyPassword }}
+"ssl.key.password" = "/etc/curb/secrets/tls/key-password"
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* All of it that can be read where there are no Secrets: `curb config show` opens the files of kafka.property_files. */}}
+{{- define "curb.settings" -}}
 {{- $v := .Values -}}
 brokers = {{ $v.kafka.bootstrapServers | quote }}
 pipeline = {{ include "curb.pipeline" . | quote }}
 state_dir = "/var/lib/curb"
 {{- if $v.pipeline.shards }}
 shards = {{ int $v.pipeline.shards }}
+{{- end }}
+{{- if ne $v.pipeline.emitFrom "earliest" }}
+emit_from = {{ $v.pipeline.emitFrom | quote }}
+{{- end }}
+{{- with $v.pipeline.timeZone }}
+time_zone = {{ . | quote }}
 {{- end }}
 create_topics = {{ $v.pipeline.createTopics }}
 audit = {{ $v.pipeline.audit }}
@@ -74,17 +97,5 @@ max_pause = {{ .maxPause | quote }}
 {{- range $name, $value := $v.kafka.properties }}
 {{- /* toString would write 10485760 as 1.048576e+07. */}}
 {{ $name | quote }} = {{ ternary $value (toJson $value) (kindIs "string" $value) | quote }}
-{{- end }}
-{{- $hasKeyPassword := and $v.kafka.tls.enabled $v.kafka.tls.clientCertificate $v.kafka.tls.keyPasswordKey }}
-{{- if or $v.kafka.sasl.mechanism $hasKeyPassword }}
-
-[kafka.property_files]
-{{- if $v.kafka.sasl.mechanism }}
-"sasl.username" = "/etc/curb/secrets/sasl/username"
-"sasl.password" = "/etc/curb/secrets/sasl/password"
-{{- end }}
-{{- if $hasKeyPassword }}
-"ssl.key.password" = "/etc/curb/secrets/tls/key-password"
-{{- end }}
 {{- end }}
 {{- end -}}

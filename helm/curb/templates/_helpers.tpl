@@ -1,4 +1,7 @@
-{{/* Names, labels, and the parts of a pod that the worker and the test of the release share. */}}
+{{/*
+Names, labels, and the parts of a pod that the worker and the test of the release share. Names are quoted wherever they are
+written: 123, 1e3, on and null are names in Kubernetes, and something else in YAML.
+*/}}
 
 {{- define "curb.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
@@ -13,46 +16,48 @@
 
 {{/* What selects the worker's pods. IMPORTANT: never changes, a StatefulSet refuses it. */}}
 {{- define "curb.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "curb.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "curb.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: worker
 {{- end -}}
 
+{{/* Takes {root, more?}: labels that go before those of commonLabels. */}}
 {{- define "curb.commonLabels" -}}
+{{- $more := .more | default dict -}}
+{{- with .root -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: curb
-{{- with .Values.commonLabels }}
+{{- with merge (dict) $more .Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
+{{- end -}}
 
+{{/* Labels of the worker's own resources; takes {root, more?}. */}}
 {{- define "curb.labels" -}}
-{{ include "curb.selectorLabels" . }}
+{{ include "curb.selectorLabels" .root }}
 {{ include "curb.commonLabels" . }}
 {{- end -}}
 
-{{/* Labels of a resource that is not the worker's own; takes {root, component}. */}}
+{{/* Labels of a resource that is not the worker's own; takes {root, component, more?}. */}}
 {{- define "curb.labelsOf" -}}
-app.kubernetes.io/name: {{ include "curb.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "curb.name" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
-{{ include "curb.commonLabels" .root }}
+{{ include "curb.commonLabels" . }}
 {{- end -}}
 
 {{/* The head of every resource; takes {root, name, component?, labels?, annotations?}. */}}
 {{- define "curb.metadata" -}}
-name: {{ .name }}
-namespace: {{ .root.Release.Namespace }}
+name: {{ .name | quote }}
+namespace: {{ .root.Release.Namespace | quote }}
 labels:
   {{- if .component }}
-  {{- include "curb.labelsOf" (dict "root" .root "component" .component) | nindent 2 }}
+  {{- include "curb.labelsOf" (dict "root" .root "component" .component "more" .labels) | nindent 2 }}
   {{- else }}
-  {{- include "curb.labels" .root | nindent 2 }}
-  {{- end }}
-  {{- with .labels }}
-  {{- toYaml . | nindent 2 }}
+  {{- include "curb.labels" (dict "root" .root "more" .labels) | nindent 2 }}
   {{- end }}
 {{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
 annotations:
@@ -109,14 +114,14 @@ annotations:
 {{- with .Values.kafka.sasl }}
 {{- if .mechanism }}
 sasl:
-  secret: {{ .existingSecret }}
+  secret: {{ .existingSecret | quote }}
   items: {username: {{ .usernameKey | quote }}, password: {{ .passwordKey | quote }}}
 {{- end }}
 {{- end }}
 {{- with .Values.kafka.tls }}
 {{- if and .enabled .existingSecret }}
 tls:
-  secret: {{ .existingSecret }}
+  secret: {{ .existingSecret | quote }}
   items:
     ca.crt: {{ .caKey | quote }}
     {{- if .clientCertificate }}
@@ -131,26 +136,26 @@ tls:
 {{- with .Values.schemaRegistry }}
 {{- if .existingSecret }}
 schema-registry:
-  secret: {{ .existingSecret }}
+  secret: {{ .existingSecret | quote }}
   items: {password: {{ .passwordKey | quote }}}
 {{- end }}
 {{- if .caSecret }}
 schema-registry-ca:
-  secret: {{ .caSecret }}
+  secret: {{ .caSecret | quote }}
   items: {ca.crt: {{ .caKey | quote }}}
 {{- end }}
 {{- end }}
 {{- with .Values.pseudonymKeys }}
 {{- if .existingSecret }}
 pseudonym:
-  secret: {{ .existingSecret }}
+  secret: {{ .existingSecret | quote }}
   items: {keys: {{ .key | quote }}}
 {{- end }}
 {{- end }}
 {{- with .Values.console.auth }}
 {{- if .existingSecret }}
 console-token:
-  secret: {{ .existingSecret }}
+  secret: {{ .existingSecret | quote }}
   items:
     token: {{ .tokenKey | quote }}
     {{- if .adminTokenKey }}
@@ -161,7 +166,7 @@ console-token:
 {{- with .Values.console.tls }}
 {{- if .existingSecret }}
 console-tls:
-  secret: {{ .existingSecret }}
+  secret: {{ .existingSecret | quote }}
   items: {tls.crt: {{ .certKey | quote }}, tls.key: {{ .keyKey | quote }}}
 {{- end }}
 {{- end }}
@@ -181,11 +186,11 @@ console-tls:
     sources:
       {{- range .root.Values.rules.existingConfigMaps }}
       - configMap:
-          name: {{ . }}
+          name: {{ . | quote }}
       {{- end }}
       {{- if .root.Values.rules.inline }}
       - configMap:
-          name: {{ .inline }}
+          name: {{ .inline | quote }}
       {{- end }}
 {{- end -}}
 {{- end -}}
@@ -200,11 +205,11 @@ console-tls:
 {{- range $name, $secret := include "curb.secrets" . | fromYaml }}
 - name: secret-{{ $name }}
   secret:
-    secretName: {{ $secret.secret }}
+    secretName: {{ $secret.secret | quote }}
     defaultMode: 0440
     items:
       {{- range $path, $key := $secret.items }}
-      - key: {{ $key }}
+      - key: {{ $key | quote }}
         path: {{ $path }}
       {{- end }}
 {{- end }}

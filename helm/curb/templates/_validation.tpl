@@ -19,6 +19,11 @@ given at once.
 {{- $found = append $found (printf "pipeline.emitFrom is `%s`: write earliest, now, or a timestamp as 2026-01-31T00:00:00+08:00" $v.pipeline.emitFrom) -}}
 {{- end -}}
 
+{{- $fullname := include "curb.fullname" . -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $fullname) -}}
+{{- $found = append $found (printf "the names of resources would be `%s`: that of a Service begins with a letter and holds only small letters, digits and `-`; set fullnameOverride to such a name" $fullname) -}}
+{{- end -}}
+
 {{- $own := include "curb.hasOwnRules" . -}}
 {{- if and (not $v.rules.pack) (not $own) -}}
 {{- $found = append $found "there are no rules: set rules.pack to a pack of the image (safe-riding, for instance), write rules in rules.inline, or name a ConfigMap in rules.existingConfigMaps" -}}
@@ -50,8 +55,15 @@ given at once.
 {{- if and $v.kafka.tls.enabled $v.kafka.tls.clientCertificate (not $v.kafka.tls.existingSecret) -}}
 {{- $found = append $found "kafka.tls.clientCertificate is true, but kafka.tls.existingSecret is empty: name the Secret that holds the certificate and its key" -}}
 {{- end -}}
+{{- $written := list "security.protocol" "sasl.mechanism" "sasl.mechanisms" -}}
+{{- if and $v.kafka.tls.enabled $v.kafka.tls.existingSecret -}}
+{{- $written = append $written "ssl.ca.location" -}}
+{{- if $v.kafka.tls.clientCertificate -}}
+{{- $written = concat $written (list "ssl.certificate.location" "ssl.key.location") -}}
+{{- end -}}
+{{- end -}}
 {{- range $name, $_ := $v.kafka.properties -}}
-{{- if or (has $name (list "security.protocol" "sasl.mechanism" "sasl.mechanisms")) (hasPrefix "sasl.username" $name) -}}
+{{- if or (has $name $written) (hasPrefix "sasl.username" $name) -}}
 {{- $found = append $found (printf "kafka.properties sets `%s`: the chart sets it from kafka.sasl and kafka.tls" $name) -}}
 {{- else if or (regexMatch "password|secret|\\.pem$" $name) (eq $name "sasl.oauthbearer.config") -}}
 {{- $found = append $found (printf "kafka.properties sets `%s`: a ConfigMap is no place for a secret; put it in a Secret and use kafka.sasl or kafka.tls" $name) -}}
@@ -112,8 +124,37 @@ given at once.
 {{- if and $v.console.ingress.enabled (not $v.console.ingress.hosts) -}}
 {{- $found = append $found "console.ingress.enabled is true, but console.ingress.hosts is empty: an Ingress without a host would answer for every name" -}}
 {{- end -}}
-{{- if and $v.console.enabled (eq (int $v.console.port) (int $v.health.port)) -}}
-{{- $found = append $found "console.port and health.port are the same" -}}
+{{- /* The console is served inside the pod also when it is not enabled. */ -}}
+{{- if eq (int $v.console.port) (int $v.health.port) -}}
+{{- $found = append $found (printf "console.port and health.port are both %d: the worker listens on both, so choose another for one of them" (int $v.health.port)) -}}
+{{- end -}}
+{{- if not (regexMatch "^(([1-9][0-9]{1,3}|[1-4][0-9]{4}|50000)ms|([1-9]|[1-4][0-9]|50)s?)$" $v.console.sql.maxTime) -}}
+{{- $found = append $found (printf "console.sql.maxTime is `%s`: write a time from 10ms to 50s, as 20s" $v.console.sql.maxTime) -}}
+{{- end -}}
+{{- if not (regexMatch "^(([1-9][0-9]{0,3}|10000)ms|([1-9]|10)s?)$" $v.console.sql.maxPause) -}}
+{{- $found = append $found (printf "console.sql.maxPause is `%s`: write a time from 1ms to 10s, as 1s" $v.console.sql.maxPause) -}}
+{{- end -}}
+{{- /* What all queries may take at a time, against the pod's limit, if that is in a unit that is known here. */ -}}
+{{- $limit := $v.resources.limits.memory -}}
+{{- $unit := "" -}}
+{{- if kindIs "string" $limit -}}
+{{- $unit = regexFind "[A-Za-z]*$" $limit -}}
+{{- end -}}
+{{- $factor := get (dict "" 1.0 "M" 1e6 "G" 1e9 "Mi" 1048576.0 "Gi" 1073741824.0) $unit -}}
+{{- $each := add (mul 2 (int64 $v.console.sql.maxMemoryMib)) (int64 $v.console.sql.maxReadMib) 256 -}}
+{{- $all := mul (int64 $v.console.sql.maxRunning) $each -}}
+{{- if $factor -}}
+{{- $bytes := ternary (trimSuffix $unit (toString $limit)) $limit (kindIs "string" $limit) | float64 | mulf $factor -}}
+{{- if gt (mulf $all 1048576.0) $bytes -}}
+{{- $found = append $found (printf "console.sql lets queries take %d MiB together, but resources.limits.memory is %s: each of console.sql.maxRunning (%d) may take twice maxMemoryMib, maxReadMib and 256 MiB more; make one of these smaller, or the limit larger" $all (ternary $limit (toJson $limit) (kindIs "string" $limit)) (int64 $v.console.sql.maxRunning)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- if and $v.networkPolicy.enabled $v.console.enabled (not $v.console.auth.userHeader) (not $v.networkPolicy.consoleFrom) -}}
+{{- $found = append $found "networkPolicy.enabled and console.enabled are true, but networkPolicy.consoleFrom is empty: nobody would reach the console; name who may, the ingress controller's pods for instance, or set console.enabled=false" -}}
+{{- end -}}
+{{- if and $v.networkPolicy.enabled $v.metrics.serviceMonitor.enabled (not $v.networkPolicy.metricsFrom) -}}
+{{- $found = append $found "networkPolicy.enabled and metrics.serviceMonitor.enabled are true, but networkPolicy.metricsFrom is empty: Prometheus could not read /metrics; name its pods or its namespace" -}}
 {{- end -}}
 
 {{- range list "serviceMonitor" "prometheusRule" -}}
@@ -123,6 +164,16 @@ given at once.
 {{- end -}}
 {{- if and $v.keda.enabled (not (.Capabilities.APIVersions.Has "keda.sh/v1alpha1")) -}}
 {{- $found = append $found "keda.enabled is true, but the cluster does not know keda.sh/v1alpha1: install KEDA first, or set it to false (`helm template` needs --api-versions keda.sh/v1alpha1)" -}}
+{{- end -}}
+
+{{- $alerts := list -}}
+{{- range regexFindAll "(?m)^- alert: \\w+" (.Files.Get "files/alerts.yaml") -1 -}}
+{{- $alerts = append $alerts (trimPrefix "- alert: " .) -}}
+{{- end -}}
+{{- range $v.metrics.prometheusRule.disabled -}}
+{{- if not (has . $alerts) -}}
+{{- $found = append $found (printf "metrics.prometheusRule.disabled holds `%s`, which is no alert of this chart: write one of %s" . (join ", " $alerts)) -}}
+{{- end -}}
 {{- end -}}
 
 {{- if and $v.tracing.existingSecret (not $v.tracing.endpoint) -}}
@@ -139,6 +190,8 @@ given at once.
 {{- range $v.extraEnv -}}
 {{- if has .name (list "CURB_INSTANCE" "CURB_PIPELINE" "CURB_STATE_DIR" "CURB_CONFIG" "CURB_SHARDS") -}}
 {{- $found = append $found (printf "extraEnv sets %s: the pod's identity hangs on it, and the chart sets it" .name) -}}
+{{- else if has .name (list "CURB_BROKERS" "CURB_HEALTH" "CURB_HTTP") -}}
+{{- $found = append $found (printf "extraEnv sets %s: probes, Services and policies would go by another address; use kafka.bootstrapServers, health and console" .name) -}}
 {{- else if regexMatch "^CURB_KAFKA_.*(PASSWORD|SECRET)" .name -}}
 {{- $found = append $found (printf "extraEnv sets %s: whoever may read the pod would read it; use kafka.sasl or kafka.tls, which mount a Secret as a file" .name) -}}
 {{- end -}}
