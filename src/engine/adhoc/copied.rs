@@ -5,7 +5,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
@@ -61,7 +62,7 @@ impl Copies {
     fn check(&self, batch: &RecordBatch) -> Result<()> {
         let (function, bytes) = match self {
             Self::OfRows(n) => {
-                if largest_possible(batch).saturating_mul(*n as u64) <= BATCH_BYTES_MAX {
+                if all_rows(batch)?.saturating_mul(*n as u64) <= BATCH_BYTES_MAX {
                     return Ok(());
                 }
                 let mut most = 0_u64;
@@ -91,9 +92,22 @@ impl Copies {
     }
 }
 
-/// No row of the batch is larger.
-fn largest_possible(batch: &RecordBatch) -> u64 {
-    batch.get_array_memory_size() as u64
+/// The bytes of all rows of the batch, so that no row has more: quickly, since nearly all batches are small.
+fn all_rows(batch: &RecordBatch) -> Result<u64> {
+    let mut bytes = 0_u64;
+    for column in batch.columns() {
+        // Views say how long their texts are, whose buffers are shared with other batches.
+        let views = match column.data_type() {
+            DataType::Utf8View => column.as_string_view().views(),
+            DataType::BinaryView => column.as_binary_view().views(),
+            _ => {
+                bytes = bytes.saturating_add(column.to_data().get_slice_memory_size()? as u64);
+                continue;
+            }
+        };
+        bytes = views.iter().fold(bytes, |bytes, view| bytes.saturating_add(u64::from(*view as u32)));
+    }
+    Ok(bytes)
 }
 
 /// The bytes of a row but for the columns of `lists`.
