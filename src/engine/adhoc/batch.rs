@@ -28,7 +28,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::answer::{Answer, AsOf};
 use super::bounded::{BATCH_BYTES_MAX, TooLarge, begin_turn, bind_expressions, bind_functions};
-use super::copied::watched;
+use super::copied::{all_rows, watched};
 use super::extent::{bytes_of_constants, check_extent};
 use super::memory::MemoryWatch;
 use super::tables::{Place, Table, shown};
@@ -225,7 +225,7 @@ impl Planned {
         let plan = watched(plan, BATCH_ROWS).map_err(failed)?;
         let mut stream = execute_stream(plan, task).map_err(failed)?;
         let schema = stream.schema();
-        let (mut batches, mut n_rows, mut n_bytes) = (Vec::new(), 0, 0);
+        let (mut batches, mut n_rows, mut n_bytes) = (Vec::new(), 0, 0_u64);
         while let Some(batch) = stream.next().await {
             let mut batch = batch.map_err(failed)?;
             let is_last = n_rows + batch.num_rows() > limits.rows;
@@ -233,12 +233,12 @@ impl Planned {
                 batch = batch.slice(0, limits.rows - n_rows);
             }
             n_rows += batch.num_rows();
-            n_bytes += batch.get_array_memory_size();
+            n_bytes += all_rows(&batch).map_err(failed)?;
             batches.push(batch);
             if is_last {
                 return Ok((schema, batches, true));
             }
-            if n_bytes > limits.answer_bytes {
+            if n_bytes > limits.answer_bytes as u64 {
                 return Err(QueryError::limit(
                     format!("the answer has more than {} MiB", limits.answer_bytes >> 20),
                     "Ask for fewer columns, or add LIMIT.",

@@ -62,6 +62,7 @@ impl Copies {
     fn check(&self, batch: &RecordBatch) -> Result<()> {
         let (function, bytes) = match self {
             Self::OfRows(n) => {
+                // No row has more than all, and nearly all batches are small.
                 if all_rows(batch)?.saturating_mul(*n as u64) <= BATCH_BYTES_MAX {
                     return Ok(());
                 }
@@ -92,8 +93,8 @@ impl Copies {
     }
 }
 
-/// The bytes of all rows of the batch, so that no row has more: quickly, since nearly all batches are small.
-fn all_rows(batch: &RecordBatch) -> Result<u64> {
+/// The bytes of all rows of a batch, however much more lies in the buffers that it shares with others.
+pub(super) fn all_rows(batch: &RecordBatch) -> Result<u64> {
     let mut bytes = 0_u64;
     for column in batch.columns() {
         // Views say how long their texts are, whose buffers are shared with other batches.

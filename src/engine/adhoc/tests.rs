@@ -288,6 +288,9 @@ fn every_limit_ends_a_query_with_its_own_message() {
         limit,
         "the answer has more",
     );
+    // Batches share what was sorted; it counts once.
+    let sorted = "SELECT value, value % 10 AS x FROM generate_series(1, 9000) ORDER BY x, value";
+    assert_eq!(World::new(1, QueryLimits { answer_bytes: 300_000, ..all }).rows(sorted).len(), 9000);
     of(QueryLimits { time: Duration::ZERO, ..all }, "SELECT n FROM by_town", QueryTrouble::Time, "ended after");
     let endless = "SELECT count(*) FROM generate_series(1, 9000000000000) a WHERE a.value % 7 = 8";
     of(QueryLimits { time: Duration::from_millis(300), ..all }, endless, QueryTrouble::Time, "ended after 0.3 s");
