@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use arrow::array::ArrayRef;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use chrono_tz::Tz;
 use datafusion::common::TableReference;
@@ -41,7 +42,7 @@ use crate::plan::{BatchQuery, UNKNOWN_COLUMN, batch_finding, batch_session_in, c
 /// How often is looked whether anybody still waits.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Rows of a batch: few, so that a long constant beside each is not much.
-const BATCH_ROWS: usize = 256;
+const BATCH_ROWS: usize = 1024;
 
 /// A query that was planned over relations without rows.
 pub(super) struct Planned {
@@ -117,6 +118,27 @@ fn register(ctx: &SessionContext, table: &Table, batches: Vec<RecordBatch>) -> R
     ctx.register_table(name, Arc::new(rows)).map(drop).map_err(QueryError::defect)
 }
 
+/// The same rows in batches that share no memory: operators count a slice of a large batch as if it were the whole.
+fn in_batches(large: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, QueryError> {
+    let mut batches = Vec::new();
+    for large in large {
+        for start in (0..large.num_rows()).step_by(BATCH_ROWS) {
+            let rows = large.slice(start, BATCH_ROWS.min(large.num_rows() - start));
+            let indices = UInt32Array::from_iter_values(0..rows.num_rows() as u32);
+            let own = |column: &ArrayRef| match column.data_type() {
+                DataType::Utf8View => Ok(Arc::new(column.as_string_view().gc()) as ArrayRef),
+                DataType::BinaryView => Ok(Arc::new(column.as_binary_view().gc()) as ArrayRef),
+                _ => take(column, &indices, None),
+            };
+            let columns = rows.columns().iter().map(own).collect::<Result<_, _>>().map_err(QueryError::defect)?;
+            let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+            let batch = RecordBatch::try_new_with_options(large.schema(), columns, &options);
+            batches.push(batch.map_err(QueryError::defect)?);
+        }
+    }
+    Ok(batches)
+}
+
 /// By relation the columns that an optimised plan reads.
 fn columns_read(plan: &LogicalPlan) -> BTreeMap<String, BTreeSet<usize>> {
     let mut columns: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
@@ -180,7 +202,7 @@ impl Planned {
         deadline: &Deadline<'_>,
     ) -> Result<Answer, QueryError> {
         for (table, batches) in tables.iter().zip(contents) {
-            register(&self.ctx, table, batches)?;
+            register(&self.ctx, table, in_batches(batches)?)?;
         }
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(QueryError::defect)?;
