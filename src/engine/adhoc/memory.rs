@@ -14,15 +14,15 @@ pub(super) struct MemoryWatch {
     query_max: usize,
     /// Bytes that the process may hold because of the query; none where the system does not tell what it holds.
     held_max: Option<usize>,
-    /// Bytes of which the kernel would end the process, but for a tenth; none where there is no limit.
-    process_max: Option<usize>,
+    /// Bytes with which the kernel would end the process; none where there is no limit.
+    limit: Option<usize>,
 }
 
 impl MemoryWatch {
     /// For a query that may have so many bytes, and begins now.
     pub(super) fn begin(query_max: usize) -> Self {
         let held_max = resident_bytes().map(|held| held.saturating_add(query_max).saturating_add(BESIDE));
-        Self { query_max, held_max, process_max: limit_bytes().map(|limit| limit / 10 * 9) }
+        Self { query_max, held_max, limit: limit_bytes() }
     }
 
     /// Refuses that the query goes on where too much is held.
@@ -32,13 +32,10 @@ impl MemoryWatch {
 
     fn judge(&self, held: Option<usize>) -> Result<(), QueryError> {
         let Some(held) = held else { return Ok(()) };
-        if let Some(max) = self.process_max.filter(|max| held > *max) {
+        // A tenth is left to what comes between two looks.
+        if let Some(limit) = self.limit.filter(|limit| held > limit / 10 * 9) {
             return Err(QueryError::limit(
-                format!(
-                    "the worker holds {} MiB of memory, and may have {} MiB at most",
-                    held >> 20,
-                    (max / 9 * 10) >> 20
-                ),
+                format!("the worker holds {} MiB of memory, and may have {} MiB at most", held >> 20, limit >> 20),
                 "Ask for less, or again when it holds less; if that does not come, give the worker more memory.",
             ));
         }
@@ -71,11 +68,11 @@ mod tests {
 
     #[test]
     fn a_query_ends_before_the_process_would() {
-        let watch = |held_max, process_max| MemoryWatch { query_max: 64 << 20, held_max, process_max };
+        let watch = |held_max, limit| MemoryWatch { query_max: 64 << 20, held_max, limit };
         let said = |watch: MemoryWatch, mib: usize| watch.judge(Some(mib << 20)).err().map(|e| e.to_string());
         assert_eq!(said(watch(Some(500 << 20), Some(900 << 20)), 400), None);
         assert!(said(watch(Some(500 << 20), Some(900 << 20)), 600).unwrap().contains("more than 64 MiB"));
-        let nearly_all = said(watch(Some(5000 << 20), Some(900 << 20)), 950).unwrap();
+        let nearly_all = said(watch(Some(5000 << 20), Some(1000 << 20)), 950).unwrap();
         assert!(nearly_all.contains("holds 950 MiB of memory, and may have 1000 MiB"), "{nearly_all}");
         assert_eq!(said(watch(None, None), 1 << 30), None);
         assert!(resident_bytes().unwrap() > 1 << 20);
